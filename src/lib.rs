@@ -1,0 +1,34 @@
+//! samebits lets an image into an environment only if exactly the same bytes have already run in the environment
+//! before it.
+//!
+//! # The walk
+//!
+//! ```text
+//! "registry.example/shop:1.4.2"
+//!    | parse                    reference   text -> Reference                 (no implied tag)
+//!    | resolve       network    registry    Reference -> Image + Closure      (bytes rehashed here)
+//!    | collect       network    collect     Image -> Evidence                 (bundles verified; ledger history)
+//!    | decide        PURE       gate        (&Target, &Evidence) -> Decision  (every unmet requirement)
+//!    |                                        Denied -> recorded, explained, exit 1
+//!    | record intent disk       ledger      Approved -> Intent                (nothing has an effect before this)
+//!    | copy          network    registry    Intent -> Copied                  (by digest, closure and referrers)
+//!    | record commit disk       ledger      Copied -> Promotion               (valid while its intent is open)
+//!    | publish       network    registry    the record as a referrer; the tag last, derived from the ledger
+//!    v
+//! stdout: registry.example/prod/shop@sha256:…     exit 0
+//! ```
+//!
+//! Every step takes what the step before it returned, so none can be skipped or reordered: [`gate::Approved`],
+//! [`ledger::protocol::Intent`], [`promote::Copied`] and [`promote::Promotion`] cannot be built by hand
+//! (`tests/compile/`). The whole story stands once, in [`promote`].
+//!
+//! # The modules, in the order of reading
+//!
+//! A module uses only modules above it; `tests/layering.rs` enforces it. Down to [`gate`] they are pure: no I/O, no
+//! clock, no environment, no async.
+
+// Identity of bytes.
+pub mod digest;
+pub mod json;
+pub mod reference;
+pub mod key;
