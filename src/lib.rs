@@ -32,3 +32,4 @@ pub mod digest;
 pub mod json;
 pub mod reference;
 pub mod key;
+pub mod closure;
