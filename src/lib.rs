@@ -33,3 +33,5 @@ pub mod json;
 pub mod reference;
 pub mod key;
 pub mod closure;
+// What was proved, and by whom.
+pub mod tlog;

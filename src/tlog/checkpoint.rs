@@ -1,0 +1,305 @@
+//! Checkpoints, and entries shown to be below one.
+//!
+//! Guarantees: the only way to a [`SignedCheckpoint`] verifies a signature, the only way to an [`Included`]
+//! checks an inclusion proof against one. Grep for `SignedCheckpoint {` and `Included {` to see both.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, leaf_hash};
+use crate::digest::{Digest, shorten};
+
+/// The head of a log: what a checkpoint says (C2SP tlog-checkpoint, "Note text"). A claim until it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The log.
+    pub origin: Origin,
+    /// Number of entries.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Digest,
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}\n{}", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))
+    }
+}
+
+impl FromStr for Checkpoint {
+    type Err = TlogError;
+
+    /// Extension lines are accepted and, as the specification calls them opaque, forgotten.
+    fn from_str(text: &str) -> Result<Self, TlogError> {
+        let wrong = |line, found: &str, expected| {
+            Err(TlogError::CheckpointLine { line, found: shorten(found), expected })
+        };
+        let lines: Vec<_> = text.split('\n').collect();
+        // "a sequence of at least three non-empty lines, separated by newlines"; a note's text ends in one.
+        let Some(("", lines)) = lines.split_last().map(|(last, lines)| (*last, lines)) else {
+            return wrong(lines.len(), lines[lines.len() - 1], "a final newline");
+        };
+        let line = |at: usize| lines.get(at).copied().unwrap_or_default();
+        // 1. origin.
+        let origin = line(0).parse()?;
+        // 2. tree size, "no leading zeroes".
+        let size = match line(1).parse::<u64>() {
+            Ok(size) if size.to_string() == line(1) && size <= MAX_SIZE => size,
+            Ok(_) | Err(_) => return wrong(2, line(1), "a decimal size below 2^63 without leading zeros"),
+        };
+        // 3. root hash.
+        let Some(root) = STANDARD.decode(line(2)).ok().and_then(|bytes| bytes.try_into().ok()) else {
+            return wrong(3, line(2), "32 bytes of base64");
+        };
+        // 4. "Extension lines, if any, MUST be non-empty".
+        if let Some(empty) = lines.iter().position(|line| line.is_empty()) {
+            return wrong(empty + 1, "", "no empty line");
+        }
+        Ok(Self { origin, size, root: Digest::from_bytes(root) })
+    }
+}
+
+/// A checkpoint whose signature was verified. Made by [`Vkey::open`] and `LogSigner::sign`, which goes
+/// through it.
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct SignedCheckpoint {
+    checkpoint: Checkpoint,
+    note: String,
+}
+
+impl SignedCheckpoint {
+    /// The one constructor.
+    pub(super) fn open(vkey: &Vkey, note: &str) -> Result<Self, TlogError> {
+        let text = vkey.verify(note)?;
+        let checkpoint: Checkpoint = match text.parse() {
+            // An origin we would not give a log of ours is simply another log's.
+            Err(TlogError::Origin { found }) => {
+                return Err(TlogError::OriginMismatch { expected: vkey.origin().clone(), found });
+            }
+            other => other?,
+        };
+        // tlog-checkpoint, "Signatures": the key name SHOULD match the origin. Here it must.
+        if checkpoint.origin != *vkey.origin() {
+            let found = checkpoint.origin.to_string();
+            return Err(TlogError::OriginMismatch { expected: vkey.origin().clone(), found });
+        }
+        Ok(Self { checkpoint, note: note.to_owned() })
+    }
+
+    /// What was signed.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The log.
+    pub fn origin(&self) -> &Origin {
+        &self.checkpoint.origin
+    }
+
+    /// Number of entries.
+    pub fn size(&self) -> u64 {
+        self.checkpoint.size
+    }
+
+    /// The root of the tree over them.
+    pub fn root(&self) -> Digest {
+        self.checkpoint.root
+    }
+
+    /// The whole signed note, with every signature it came with.
+    pub fn text(&self) -> &str {
+        &self.note
+    }
+
+    /// Shows that `bytes` are entry `index` of this log: hashes them and checks `proof` up to the signed
+    /// root.
+    ///
+    /// # Errors
+    /// [`TlogError::OutOfRange`], [`TlogError::ProofLength`], [`TlogError::NotIncluded`].
+    pub fn include(&self, index: u64, bytes: Vec<u8>, proof: &[Digest]) -> Result<Included, TlogError> {
+        let leaf = leaf_hash(&bytes);
+        let Checkpoint { origin, size, root } = self.checkpoint.clone();
+        check_inclusion(leaf, index, size, proof, root)?;
+        Ok(Included { index, bytes, leaf, size, root, origin })
+    }
+}
+
+impl fmt::Debug for SignedCheckpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedCheckpoint({}, {} entries, {})", self.origin(), self.size(), self.root())
+    }
+}
+
+/// An entry that was shown to be at its index of a log whose checkpoint was verified.
+///
+/// Says nothing about who wrote the entry: the log takes whatever its writers append.
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Included {
+    index: u64,
+    bytes: Vec<u8>,
+    leaf: Digest,
+    size: u64,
+    root: Digest,
+    origin: Origin,
+}
+
+impl Included {
+    /// Its place in the log, from 0.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The entry.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its leaf hash in the log.
+    pub fn leaf(&self) -> Digest {
+        self.leaf
+    }
+
+    /// The digest of the entry itself, computed at each call.
+    pub fn content(&self) -> Digest {
+        Digest::of(&self.bytes)
+    }
+
+    /// Number of entries of the log it was shown to be in.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The signed root of that log.
+    pub fn root(&self) -> Digest {
+        self.root
+    }
+
+    /// The log.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl fmt::Debug for Included {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Included({} of {} in {}, {})", self.index, self.size, self.origin, self.leaf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tlog::{LogSigner, empty_root, node_hash};
+    use proptest::prelude::*;
+
+    // The example of C2SP tlog-checkpoint.
+    const TEXT: &str =
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+
+    fn signer() -> LogSigner {
+        LogSigner::generate("acme.example/promotions".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_published_checkpoint_reads_and_round_trips() {
+        let checkpoint: Checkpoint = TEXT.parse().unwrap();
+        assert_eq!((checkpoint.origin.as_str(), checkpoint.size), ("example.com/behind-the-sofa", 20852163));
+        assert_eq!(checkpoint.to_string(), TEXT);
+        // Extension lines are tolerated.
+        assert_eq!(format!("{TEXT}extension\n").parse::<Checkpoint>().unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn b9_malformed_checkpoints_are_refused() {
+        for wrong in [
+            "",
+            "\n",
+            "example.com\n",
+            "example.com\n1\n",
+            TEXT.trim_end(),
+            &TEXT.replace("20852163", "020852163"),
+            &TEXT.replace("20852163", "00"),
+            &TEXT.replace("20852163", "+20852163"),
+            &TEXT.replace("20852163", "-1"),
+            &TEXT.replace("20852163", " 1"),
+            &TEXT.replace("20852163", "1.0"),
+            &TEXT.replace("20852163", ""),
+            &TEXT.replace("20852163", "9223372036854775808"),
+            &TEXT.replace("20852163", "18446744073709551616"),
+            &TEXT.replace("2I=", "2J="),
+            &TEXT.replace("2I=", "2I"),
+            &TEXT.replace("CsUY", ""),
+            &TEXT.replace("example.com", "example com"),
+            &TEXT.replace("example.com/behind-the-sofa", ""),
+            &format!("{TEXT}\n"),
+            &format!("{TEXT}\nextension\n"),
+            &format!("{TEXT}extension"),
+            &TEXT.replace('\n', "\r\n"),
+        ] {
+            assert!(wrong.parse::<Checkpoint>().is_err(), "{wrong:?} was accepted");
+        }
+        assert!(TEXT.replace("20852163", "9223372036854775807").parse::<Checkpoint>().is_ok());
+    }
+
+    #[test]
+    fn d4_a_checkpoint_of_another_log_is_refused() {
+        let (mine, other) = (signer(), LogSigner::generate("other.example".parse().unwrap()).unwrap());
+        let note = other.sign(0, empty_root()).unwrap().text().to_owned();
+        assert!(matches!(mine.vkey().open(&note), Err(TlogError::NotSigned { .. })));
+        // The right name with another key, as after somebody made the ledger anew.
+        let again = signer();
+        let note = again.sign(0, empty_root()).unwrap().text().to_owned();
+        assert!(matches!(mine.vkey().open(&note), Err(TlogError::NotSigned { .. })));
+        assert_eq!(again.vkey().open(&note).unwrap().size(), 0);
+    }
+
+    #[test]
+    fn d1_only_what_was_signed_is_included() {
+        let signer = signer();
+        let (left, right) = (leaf_hash(b"left"), leaf_hash(b"right"));
+        let head = signer.sign(2, node_hash(&left, &right)).unwrap();
+        let included = head.include(1, b"right".to_vec(), &[left]).unwrap();
+        assert_eq!((included.index(), included.bytes(), included.size()), (1, &b"right"[..], 2));
+        assert_eq!((included.leaf(), included.content()), (right, Digest::of(b"right")));
+        assert_eq!((included.root(), included.origin()), (head.root(), head.origin()));
+        for (index, bytes, proof) in [
+            (1, &b"righT"[..], vec![left]),
+            (0, b"right", vec![left]),
+            (2, b"right", vec![left]),
+            (1, b"right", vec![]),
+            (1, b"right", vec![left, left]),
+            (1, b"right", vec![right]),
+        ] {
+            assert!(head.include(index, bytes.to_vec(), &proof).is_err(), "{index} {bytes:?} {proof:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_the_limit_is_not_signed() {
+        assert!(signer().sign(MAX_SIZE, empty_root()).is_ok());
+        let refused = signer().sign(MAX_SIZE + 1, empty_root());
+        assert_eq!(refused, Err(TlogError::TooLarge { found: MAX_SIZE + 1 }));
+    }
+
+    proptest! {
+        #[test]
+        fn one_spelling_in_the_same_spelling_out(size in 0..=MAX_SIZE, root: [u8; 32]) {
+            let origin = "acme.example/promotions".parse().unwrap();
+            let checkpoint = Checkpoint { origin, size, root: Digest::from_bytes(root) };
+            prop_assert_eq!(checkpoint.to_string().parse::<Checkpoint>().unwrap(), checkpoint);
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text: String, origin in ".{0,9}", size in ".{0,4}", root in "[a-z+/=]{40,46}") {
+            for text in [text, format!("{origin}\n{size}\n{root}\n")] {
+                if let Ok(checkpoint) = text.parse::<Checkpoint>() {
+                    prop_assert!(text.starts_with(&checkpoint.to_string()));
+                }
+            }
+        }
+    }
+}
