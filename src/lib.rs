@@ -35,3 +35,4 @@ pub mod key;
 pub mod closure;
 // What was proved, and by whom.
 pub mod tlog;
+pub mod verify;

@@ -1,0 +1,169 @@
+//! The Sigstore bundle, versions 0.1 to 0.3 (sigstore/protobuf-specs `sigstore_bundle.proto`).
+
+use super::dsse::{self, Envelope};
+use super::keyless::{self, Candidate, Version};
+use super::read::{Object, Reader};
+use super::statement;
+use super::{
+    Artifact, Attestation, Claim, MESSAGE_SIGNATURE, Part, Reason, Rejected, Subject, Trust, Verified,
+};
+use crate::digest::{Digest, shorten};
+
+pub(super) const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const FAMILY: &str = "application/vnd.dev.sigstore.bundle";
+const READ: Reader = Reader(Part::Bundle);
+
+/// Verifies a Sigstore bundle that carries an in-toto statement.
+///
+/// Signed with a public key (v0.3 only): `tlogEntries` and `timestampVerificationData` beside it are not read; a key
+/// proves who, never when. Signed with a certificate (v0.1 to v0.3): verified under one of the trust's roots, with
+/// proof and checkpoint of every log entry whatever the version, or as that root's rules say.
+///
+/// Members the format does not have are refused at every level that is read, as protobuf's JSON mapping does
+/// ("parsers should reject unknown fields"); so are its alternative spellings (`snake_case` names, URL-safe
+/// base64, `null` for absent).
+///
+/// # Errors
+/// [`Rejected`] with the first thing that is wrong, in the order: JSON, media type, key material, envelope,
+/// signature, statement.
+pub fn bundle(bytes: &[u8], trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
+    attestation(bytes, None, trust)
+}
+
+/// Verifies a bundle that was found attached to `manifest`: as [`bundle()`], and a message signature by certificate is
+/// accepted too if what it signs is that very manifest.
+///
+/// Such a signature says nothing but who signed these bytes: predicate type [`MESSAGE_SIGNATURE`], the manifest as
+/// the only subject, no predicate.
+///
+/// # Errors
+/// As [`bundle()`].
+pub fn attached(bytes: &[u8], manifest: Digest, trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
+    attestation(bytes, Some(manifest), trust)
+}
+
+fn attestation(
+    bytes: &[u8],
+    manifest: Option<Digest>,
+    trust: &Trust,
+) -> Result<Verified<Attestation>, Rejected> {
+    let evidence = Digest::of(bytes);
+    let mut claim = Claim::default();
+    verified(bytes, manifest, trust, evidence, &mut claim).map_err(|reason| Rejected {
+        evidence,
+        reason,
+        claim: Box::new(claim),
+    })
+}
+
+fn verified(
+    bytes: &[u8],
+    manifest: Option<Digest>,
+    trust: &Trust,
+    evidence: Digest,
+    claim: &mut Claim,
+) -> Result<Verified<Attestation>, Reason> {
+    let bundle = Bundle::read(bytes, claim)?;
+    match (&bundle.signer, &bundle.content) {
+        (Signer::Key { hint }, Content::Dsse(envelope)) => {
+            dsse::verified(envelope, hint.as_deref(), trust, evidence, claim)
+        }
+        (Signer::Key { .. }, Content::Message) => Err(Reason::MessageSignature),
+        (Signer::Certificate, Content::Dsse(envelope)) => {
+            let said = envelope.statement(claim)?;
+            let proof = bundle.proof(Artifact::Digest(statement::about(&said)?), trust)?;
+            Ok(Verified::by_certificate(said, proof, evidence))
+        }
+        (Signer::Certificate, Content::Message) => {
+            let manifest = manifest.ok_or(Reason::MessageSignature)?;
+            claim.predicate_type = Some(MESSAGE_SIGNATURE.to_owned());
+            let proof = bundle.proof(Artifact::Digest(manifest), trust)?;
+            let attestation = Attestation {
+                predicate_type: MESSAGE_SIGNATURE.to_owned(),
+                subjects: vec![Subject { name: None, digest: manifest }],
+                predicate: serde_json::Value::Null,
+            };
+            Ok(Verified::by_certificate(attestation, proof, evidence))
+        }
+    }
+}
+
+/// A bundle as it was read: nothing in it is proved.
+pub(super) struct Bundle<'a> {
+    text: &'a [u8],
+    object: Object,
+    version: Version,
+    pub(super) signer: Signer,
+    pub(super) content: Content,
+}
+
+pub(super) enum Signer {
+    Key { hint: Option<String> },
+    Certificate,
+}
+
+pub(super) enum Content {
+    Dsse(Envelope),
+    Message,
+}
+
+impl<'a> Bundle<'a> {
+    pub(super) fn read(bytes: &'a [u8], claim: &mut Claim) -> Result<Self, Reason> {
+        // 1. one JSON text
+        let bundle = READ.document(bytes)?;
+
+        // 2. media type
+        let version = match READ.text(&bundle, "mediaType")? {
+            MEDIA_TYPE | "application/vnd.dev.sigstore.bundle+json;version=0.3" => Version::V0_3,
+            "application/vnd.dev.sigstore.bundle+json;version=0.2" => Version::V0_2,
+            "application/vnd.dev.sigstore.bundle+json;version=0.1" => Version::V0_1,
+            found if found.starts_with(FAMILY) => {
+                return Err(Reason::BundleVersion { found: shorten(found) });
+            }
+            found => return Err(Reason::MediaType { found: shorten(found) }),
+        };
+        READ.only(&bundle, "$", &["mediaType", "verificationMaterial", "dsseEnvelope", "messageSignature"])?;
+
+        // 3. verification material: a certificate, or a public key and nothing beside it
+        let material = READ.object(&bundle, "verificationMaterial")?;
+        let signer = match ["certificate", "x509CertificateChain"]
+            .iter()
+            .any(|key| material.contains_key(*key))
+        {
+            true => Signer::Certificate,
+            false => {
+                READ.only(
+                    material,
+                    "verificationMaterial",
+                    &["publicKey", "tlogEntries", "timestampVerificationData"],
+                )?;
+                let key = READ.object(material, "verificationMaterial/publicKey")?;
+                // Relabelling a bundle as an older version must not buy it older, weaker checks.
+                if version != Version::V0_3 {
+                    return Err(Reason::BundleVersion { found: shorten(READ.text(&bundle, "mediaType")?) });
+                }
+                READ.only(key, "verificationMaterial/publicKey", &["hint"])?;
+                let hint = READ.optional_text(key, "verificationMaterial/publicKey/hint")?;
+                claim.hint = hint.map(shorten);
+                Signer::Key { hint: hint.map(str::to_owned) }
+            }
+        };
+
+        // 4. content: exactly one of the two
+        let content = match (bundle.contains_key("messageSignature"), bundle.contains_key("dsseEnvelope")) {
+            (true, true) => return Err(Reason::TwoContents),
+            (true, false) => Content::Message,
+            (false, _) => Content::Dsse(Envelope::read(READ.object(&bundle, "dsseEnvelope")?)?),
+        };
+        Ok(Self { text: bytes, object: bundle, version, signer, content })
+    }
+
+    /// Who signed it by certificate, under one of the roots.
+    pub(super) fn proof(&self, artifact: Artifact<'_>, trust: &Trust) -> Result<keyless::Proof, Reason> {
+        keyless::verify(&self.candidate(artifact), trust.roots())
+    }
+
+    pub(super) fn candidate<'b>(&'b self, artifact: Artifact<'b>) -> Candidate<'b> {
+        Candidate { text: self.text, object: &self.object, version: self.version, artifact }
+    }
+}

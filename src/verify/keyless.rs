@@ -1,0 +1,253 @@
+//! Signatures by certificate: the only place that knows the Sigstore crates.
+//!
+//! Guarantees: a [`Proof`] says who signed (certificate chain, SCT), when (a trusted time), and that a log or an
+//! authority of the same [`Root`] vouches for it, by that root's own rules and no other's. What `sigstore-verify`
+//! leaves open is closed here: every log entry needs a proof and a checkpoint whatever version the bundle claims,
+//! proof and checkpoint agree in every field they share, the checkpoint is signed by the very log the entry names,
+//! and the certificate names exactly one identity of a known kind and its issuer.
+//! Never does: I/O, TUF, policy. `sigstore-verify` reads the clock to refuse times in the future: later runs can
+//! only accept more than earlier ones, never less.
+//! Start at [`verify`]; [`keyed`] is for artifacts signed with a key and logged.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sigstore_types as types;
+use sigstore_types::bundle::VerificationMaterialContent as Material;
+use sigstore_verify::{PublicKeyVerificationPolicy, VerificationPolicy, Verifier};
+
+use super::read::Object;
+use super::{Artifact, Identity, Reason};
+use crate::digest::{Digest, shorten};
+use crate::key::PublicKey;
+
+mod certificate;
+pub(super) mod legacy;
+mod refusal;
+mod root;
+mod shape;
+
+pub use certificate::Claims;
+use certificate::Leaf;
+use root::{Inner, Rules};
+pub use root::{Root, RootError, RootName, RootNameError};
+
+/// What the media type says, or how an older layout was converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V0_1,
+    V0_2,
+    V0_3,
+    /// A v0.1 bundle that [`legacy`] made of cosign's annotations; it has a promise and no proof.
+    Converted,
+}
+
+/// A bundle that is to be verified.
+pub(super) struct Candidate<'a> {
+    /// The JSON text.
+    pub(super) text: &'a [u8],
+    /// The same, strictly read.
+    pub(super) object: &'a Object,
+    pub(super) version: Version,
+    /// What a message signature is over, or a subject of the statement.
+    pub(super) artifact: Artifact<'a>,
+}
+
+/// Who signed and when, as proved under one root.
+pub(super) struct Proof {
+    pub(super) identity: Identity,
+    pub(super) claims: Claims,
+    pub(super) time: Timestamp,
+}
+
+/// Verifies a bundle signed by certificate: under one of the roots, by that root's own rules.
+///
+/// When none fits, the reason is of the root that could have issued the certificate.
+pub(super) fn verify(candidate: &Candidate<'_>, roots: &[Root]) -> Result<Proof, Reason> {
+    if roots.is_empty() {
+        return Err(Reason::NoTrustedRoot);
+    }
+    let bundle = candidate.read()?;
+    let chain: Vec<&[u8]> = match &bundle.verification_material.content {
+        Material::Certificate(one) => vec![one.raw_bytes.as_bytes()],
+        Material::X509CertificateChain { certificates } => {
+            certificates.iter().map(|one| one.raw_bytes.as_bytes()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let leaf = Leaf::read(&chain)?;
+
+    // Every root on its own; the likely one first, for its refusal is the one to tell.
+    let likely = |root: &&Root| root.0.could_have_issued(&leaf);
+    let unlikely = |root: &&Root| !root.0.could_have_issued(&leaf);
+    let mut first = None;
+    for root in roots.iter().filter(likely).chain(roots.iter().filter(unlikely)) {
+        match root.0.proves(&bundle, candidate, &leaf) {
+            Ok(proof) => return Ok(proof),
+            Err(reason) => first = first.or(Some(reason)),
+        }
+    }
+    match first.filter(|_| roots.iter().any(|root| likely(&root))) {
+        Some(reason) => Err(reason),
+        None => Err(Reason::UnknownAuthority { issuer: leaf.issued_by, roots: roots.len() }),
+    }
+}
+
+/// Verifies an artifact's signature by one of the keys, logged in a log of one of the roots.
+pub(super) fn keyed(candidate: &Candidate<'_>, keys: &[PublicKey], roots: &[Root]) -> Result<Digest, Reason> {
+    let bundle = candidate.read()?;
+    let mut first = None;
+    for root in roots.iter().filter(|root| root.0.rules == Rules::Logged) {
+        let verifier = match root.0.log_of(&bundle, candidate.version) {
+            Ok(verifier) => verifier,
+            Err(reason) => {
+                first = first.or(Some(reason));
+                continue;
+            }
+        };
+        for key in keys {
+            let spki = types::DerPublicKey::from_pem(&key.to_pem()).map_err(refusal::types)?;
+            let policy = PublicKeyVerificationPolicy::new(spki);
+            match verifier.verify(artifact(candidate.artifact)?, &bundle, &policy) {
+                Ok(result) if result.tlog_verified() => return Ok(key.id()),
+                Ok(_) => first = first.or(Some(skipped("the log"))),
+                Err(error) => first = first.or(Some(refusal::reason(error))),
+            }
+        }
+    }
+    Err(match keys.is_empty() {
+        true => Reason::NoTrustedKey { trusted: 0, hint: None },
+        false => first.unwrap_or(Reason::NoTrustedRoot),
+    })
+}
+
+impl Candidate<'_> {
+    fn read(&self) -> Result<types::Bundle, Reason> {
+        shape::check(self.object, self.version)?;
+        let text = std::str::from_utf8(self.text).unwrap_or_default();
+        types::Bundle::from_json(text).map_err(refusal::types)
+    }
+}
+
+impl Inner {
+    /// Steps as in sigstore/architecture-docs `client-spec.md`, section "Verification".
+    fn proves(
+        &self,
+        bundle: &types::Bundle,
+        candidate: &Candidate<'_>,
+        leaf: &Leaf,
+    ) -> Result<Proof, Reason> {
+        // 1. What this root's rules demand is there: a log entry, or a timestamp and no log entry.
+        let stamped = !bundle.verification_material.timestamp_verification_data.rfc3161_timestamps.is_empty();
+        let logged = !bundle.verification_material.tlog_entries.is_empty();
+        let any = VerificationPolicy::any_identity;
+        let (verifier, policy) = match self.rules {
+            Rules::Logged => (self.log_of(bundle, candidate.version)?, any()),
+            Rules::Stamped | Rules::GitHub if logged => return Err(Reason::LogEntryUnexpected),
+            Rules::Stamped | Rules::GitHub if !stamped => return Err(Reason::TimeMissing),
+            Rules::Stamped => (&*self.without_log, any().skip_tlog_unsafe()),
+            Rules::GitHub => (&*self.without_log, any().skip_tlog_unsafe().skip_sct()),
+        };
+        // 2. Time, chain, SCT, log, signature, and that the log entry is about this very signature.
+        let result = verifier
+            .verify(artifact(candidate.artifact)?, bundle, &policy)
+            .map_err(|error| refusal::of_certificate(error, leaf))?;
+        // 3. The absence of an error is weak evidence that a check ran.
+        if !result.certificate_verified() {
+            return Err(skipped("the certificate"));
+        }
+        if !result.sct_verified() && self.rules != Rules::GitHub {
+            return Err(skipped("the certificate's timestamp"));
+        }
+        if !result.tlog_verified() && self.rules == Rules::Logged {
+            return Err(skipped("the log"));
+        }
+        if result.identity().map(|name| name.as_str()) != Some(&leaf.subject)
+            || result.issuer() != Some(&leaf.issuer)
+        {
+            return Err(Reason::CertificateMalformed {
+                detail: "two readings of its identity differ".to_owned(),
+            });
+        }
+        // 4. All times are within the certificate's life; the earliest is the one that hurts.
+        let time = result.verified_timestamps().iter().min().copied().ok_or(Reason::TimeMissing)?;
+        let identity = Identity::Keyless {
+            issuer: leaf.issuer.clone(),
+            subject: leaf.subject.clone(),
+            root: self.name.clone(),
+        };
+        Ok(Proof { identity, claims: leaf.claims.clone(), time })
+    }
+
+    /// The verifier that knows the one log every entry of the bundle names, and no other log.
+    fn log_of(&self, bundle: &types::Bundle, version: Version) -> Result<&Verifier, Reason> {
+        let entries = &bundle.verification_material.tlog_entries;
+        let first = entries.first().ok_or(Reason::LogEntryMissing)?;
+        for entry in entries {
+            agrees(entry, version)?;
+        }
+        let id = first.log_id.key_id.as_bytes();
+        if entries.iter().any(|entry| entry.log_id.key_id.as_bytes() != id) {
+            return Err(Reason::LogDisagrees { member: "logId", with: "another entry's" });
+        }
+        match self.logs.iter().find(|(log, _)| log == id) {
+            Some((_, verifier)) => Ok(verifier),
+            None => Err(Reason::UnknownLog { found: shorten(&first.log_id.key_id.to_string()) }),
+        }
+    }
+}
+
+/// An entry has all that was promised, and says nothing that its own checkpoint does not say.
+fn agrees(entry: &types::TransparencyLogEntry, version: Version) -> Result<(), Reason> {
+    let disagrees = |member, with| Err(Reason::LogDisagrees { member, with });
+    let tiled = entry.kind_version == types::KindVersion::HashedRekordV002;
+    // Bundle specification: v0.1 has a promise (SET).
+    if matches!(version, Version::V0_1 | Version::Converted) && entry.inclusion_promise.is_none() {
+        return Err(Reason::LogPromiseMissing);
+    }
+    if version == Version::Converted {
+        return Ok(());
+    }
+    // v0.2 and later have a proof and a checkpoint. We ask v0.1 for them too: else any bundle could be relabelled
+    // as v0.1 and lose them.
+    let proof = entry.inclusion_proof.as_ref().ok_or(Reason::LogProofMissing)?;
+    let checkpoint = proof.checkpoint.checkpoint().ok_or(Reason::CheckpointMissing)?;
+    if proof.tree_size != checkpoint.tree_size() {
+        return disagrees("treeSize", "its checkpoint");
+    }
+    if proof.root_hash != *checkpoint.root_hash() {
+        return disagrees("rootHash", "its checkpoint");
+    }
+    if proof.log_index.get() >= checkpoint.tree_size() {
+        return disagrees("inclusionProof/logIndex", "its checkpoint");
+    }
+    match tiled {
+        // Rekor v2: one tree per log, no promise, no time.
+        true if entry.log_index != proof.log_index => disagrees("logIndex", "its proof"),
+        true if entry.inclusion_promise.is_some() => disagrees("inclusionPromise", "its kind"),
+        true if entry.integrated_time.is_some() => disagrees("integratedTime", "its kind"),
+        // Rekor v1: the global index counts the shards before this one, too.
+        false if entry.log_index.get() < proof.log_index.get() => disagrees("logIndex", "its proof"),
+        true | false => Ok(()),
+    }
+}
+
+fn artifact(artifact: Artifact<'_>) -> Result<types::Artifact<'_>, Reason> {
+    Ok(match artifact {
+        Artifact::Bytes(bytes) => types::Artifact::from_blob(bytes),
+        Artifact::Digest(digest) => {
+            types::Artifact::from_digest(types::Sha256Hash::from_hex(&digest.hex()).map_err(refusal::types)?)
+        }
+    })
+}
+
+fn skipped(what: &str) -> Reason {
+    Reason::Sigstore { detail: format!("{what} was not checked") }
+}
+
+/// Made once per root and log: keys are parsed here, not per bundle.
+fn verifier(root: &sigstore_trust_root::TrustedRoot) -> Result<Arc<Verifier>, RootError> {
+    Verifier::new(root)
+        .map(Arc::new)
+        .map_err(|error| RootError::Unusable { detail: shorten(&error.to_string()) })
+}

@@ -1,0 +1,139 @@
+//! Trust in keys and roots, and the proof that one of them stands behind a signature.
+
+use jiff::Timestamp;
+
+use super::keyless::{Claims, Proof, Root};
+use super::{Identity, Reason};
+use crate::digest::{Digest, shorten};
+use crate::key::PublicKey;
+
+/// What a signature was checked over. There is no other way to get one than this module.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Verified<T> {
+    inner: T,
+    identity: Identity,
+    evidence: Digest,
+    certified: Option<Box<Certified>>,
+}
+
+/// What a certificate proves beside the identity.
+#[derive(Clone, Debug)]
+struct Certified {
+    claims: Claims,
+    time: Timestamp,
+}
+
+impl<T> Verified<T> {
+    /// Whose signature was checked.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The digest of the bytes that carried the statement, as found: of the bundle, the envelope or, for simple
+    /// signing, the payload (whose signature stands apart from it, so that two signers of one payload share it).
+    pub fn evidence(&self) -> Digest {
+        self.evidence
+    }
+
+    /// What the certificate says of the signing workload; a key says nothing.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.certified.as_ref().map(|certified| &certified.claims)
+    }
+
+    /// When it had been signed at the latest, as a log or a timestamp authority vouches; of several times the
+    /// earliest. A key proves no time.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.certified.as_ref().map(|certified| certified.time)
+    }
+
+    /// The same proof for what follows from it.
+    pub(super) fn map<U>(self, follow: impl FnOnce(T) -> U) -> Verified<U> {
+        let Self { inner, identity, evidence, certified } = self;
+        Verified { inner: follow(inner), identity, evidence, certified }
+    }
+
+    /// What a [`Proof`] was made for.
+    pub(super) fn by_certificate(inner: T, proof: Proof, evidence: Digest) -> Self {
+        let Proof { identity, claims, time } = proof;
+        Self { inner, identity, evidence, certified: Some(Box::new(Certified { claims, time })) }
+    }
+
+    /// What [`super::keyless::keyed`] returned a key for.
+    pub(super) fn by_logged_key(inner: T, key: Digest, evidence: Digest) -> Self {
+        Self { inner, identity: Identity::Key { id: key }, evidence, certified: None }
+    }
+}
+
+impl<T> std::ops::Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+/// What is to be verified: exact bytes and their signature.
+pub(super) struct Signed<'a> {
+    /// The bytes that were signed, in the encoding of their format.
+    pub(super) message: &'a [u8],
+    /// The signature as the key's scheme writes it.
+    pub(super) signature: &'a [u8],
+    /// The key that is said to have made it.
+    pub(super) hint: Option<&'a str>,
+    /// The digest of the bytes that carried all this.
+    pub(super) evidence: Digest,
+}
+
+/// The keys whose signatures count, and the roots under which certificates do. Whether they count for a certain
+/// statement is the policy's word, later.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    keys: Vec<PublicKey>,
+    roots: Vec<Root>,
+}
+
+impl Trust {
+    /// Trust in these keys and no others. Without keys, nothing verifies.
+    pub fn new(keys: Vec<PublicKey>) -> Self {
+        Self { keys, roots: Vec::new() }
+    }
+
+    /// The same keys, and these roots of trust; each is tried on its own, by its own rules.
+    pub fn with_roots(self, roots: Vec<Root>) -> Self {
+        Self { roots, ..self }
+    }
+
+    /// The roots, in the order given.
+    pub fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// The keys, in the order given.
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    /// The one place where a signature is checked with a key: `read` is asked for the meaning of the message only
+    /// after a key was found that made the signature.
+    ///
+    /// The hint says which key to try first and, when none fits, which refusal to give. It never decides.
+    pub(super) fn verify<T>(
+        &self,
+        signed: &Signed<'_>,
+        read: impl FnOnce() -> Result<T, Reason>,
+    ) -> Result<Verified<T>, Reason> {
+        let hinted = |key: &&PublicKey| signed.hint.is_some_and(|hint| hint == key.hint());
+        let others = self.keys.iter().filter(|key| !hinted(key));
+        for key in self.keys.iter().filter(hinted).chain(others) {
+            if key.verify(signed.message, signed.signature).is_ok() {
+                let identity = Identity::Key { id: key.id() };
+                return Ok(Verified { inner: read()?, identity, evidence: signed.evidence, certified: None });
+            }
+        }
+        Err(match self.keys.iter().find(hinted) {
+            Some(key) => Reason::BadSignature { key: key.id() },
+            None => Reason::NoTrustedKey { trusted: self.keys.len(), hint: signed.hint.map(shorten) },
+        })
+    }
+}
