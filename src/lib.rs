@@ -36,3 +36,5 @@ pub mod closure;
 // What was proved, and by whom.
 pub mod tlog;
 pub mod verify;
+// The rules, the records, the question, the answer.
+pub mod policy;
