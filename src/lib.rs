@@ -38,3 +38,6 @@ pub mod tlog;
 pub mod verify;
 // The rules, the records, the question, the answer.
 pub mod policy;
+pub mod record;
+pub mod evidence;
+pub mod gate;

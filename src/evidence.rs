@@ -1,0 +1,190 @@
+//! What the gate decides on: everything that was collected, and nothing that was not proved.
+//!
+//! Guarantees: what can turn a no into a yes is here only as a value with one constructor: [`Verified`]
+//! attestations, [`Record`]s shown to be in the log. What was rejected is kept for the explanation alone.
+//! Never does: I/O, or judge.
+
+use jiff::Timestamp;
+
+use crate::closure::Closure;
+use crate::digest::Digest;
+use crate::policy::{Environment, Policy, Service, UnknownName};
+use crate::record::{Record, TreeHead};
+use crate::reference::{Image, Repository, Tag};
+use crate::verify::{Attestation, Identity, Rejected, Verified};
+
+/// What is asked: may this image of this service enter this environment?
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    policy: &'a Policy,
+    service: &'a Service,
+    environment: &'a Environment,
+    image: Image,
+    destination: &'a Repository,
+    closure: &'a Closure,
+    tag: Option<TagSeen>,
+    requester: Option<Identity>,
+}
+
+/// A tag and what it meant when it was resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagSeen {
+    /// The tag.
+    pub tag: Tag,
+    /// What it meant.
+    pub found: Digest,
+    /// What the person who typed `repository:tag@digest` expected.
+    pub expected: Option<Digest>,
+}
+
+/// Why a question cannot even be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The service or environment is not in the policy.
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
+    /// The environment has no repository for the service.
+    #[error("`{environment}` has no repository for this service")]
+    NoRepository {
+        /// The environment.
+        environment: String,
+    },
+    /// The closure is that of another image.
+    #[error("the closure of {closure} was given for the image {image}")]
+    Closure {
+        /// The root of the closure.
+        closure: Digest,
+        /// The image asked about.
+        image: Image,
+    },
+}
+
+impl<'a> Target<'a> {
+    /// A question about `image`, whose closure was recomputed, for a service and an environment of the policy.
+    ///
+    /// `requester` is the identity that would sign the promotion; a `check` without a key has none.
+    ///
+    /// # Errors
+    /// [`TargetError`] when a name is not in the policy or the closure is another image's.
+    pub fn new(
+        policy: &'a Policy,
+        service: &str,
+        environment: &str,
+        image: Image,
+        closure: &'a Closure,
+        tag: Option<TagSeen>,
+        requester: Option<Identity>,
+    ) -> Result<Self, TargetError> {
+        let service = policy.find_service(service)?;
+        let environment = policy.find_environment(environment)?;
+        if closure.root() != image.digest {
+            return Err(TargetError::Closure { closure: closure.root(), image });
+        }
+        let destination = environment
+            .repository(service.name())
+            .ok_or_else(|| TargetError::NoRepository { environment: environment.name().to_string() })?;
+        Ok(Self { policy, service, environment, image, destination, closure, tag, requester })
+    }
+
+    /// The rules.
+    pub fn policy(&self) -> &'a Policy {
+        self.policy
+    }
+
+    /// What is promoted.
+    pub fn service(&self) -> &'a Service {
+        self.service
+    }
+
+    /// Where it would enter.
+    pub fn environment(&self) -> &'a Environment {
+        self.environment
+    }
+
+    /// The image as it was named, pinned.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Its closure.
+    pub fn closure(&self) -> &'a Closure {
+        self.closure
+    }
+
+    /// The tag it was named by, if it was.
+    pub fn tag(&self) -> Option<&TagSeen> {
+        self.tag.as_ref()
+    }
+
+    /// Who asks, if known.
+    pub fn requester(&self) -> Option<&Identity> {
+        self.requester.as_ref()
+    }
+
+    /// Where it would lie: the same bytes in the environment's repository.
+    pub fn destination(&self) -> Image {
+        Image::new(self.destination.clone(), self.image.digest)
+    }
+}
+
+/// An attestation and where it lay.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The manifest it was attached to.
+    pub on: Digest,
+    /// How it was found.
+    pub source: Source,
+    /// What was proved.
+    pub attestation: Verified<Attestation>,
+}
+
+/// Something that looked like evidence and is none; for the explanation only.
+#[derive(Clone, Debug)]
+pub struct Discarded {
+    /// The manifest it was attached to.
+    pub on: Digest,
+    /// How it was found.
+    pub source: Source,
+    /// Why it does not count.
+    pub rejected: Rejected,
+}
+
+/// Where evidence lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A referrer (OCI distribution-spec v1.1).
+    Referrer,
+    /// A cosign `sha256-….sig` tag.
+    SignatureTag,
+    /// A cosign `sha256-….att` tag.
+    AttestationTag,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Referrer => "referrer",
+            Self::SignatureTag => "signature-tag",
+            Self::AttestationTag => "attestation-tag",
+        })
+    }
+}
+
+/// Everything collected about a target.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// Attestations on the closure whose signature was checked.
+    pub attestations: Vec<Found>,
+    /// What was found there and does not count.
+    pub discarded: Vec<Discarded>,
+    /// What else was noticed on the way; for the explanation only.
+    pub remarks: Vec<String>,
+    /// The service's records in the target environment and in those before it, in log order.
+    pub history: Vec<Record>,
+    /// Images that ran before and have the same layers under other manifests; for the explanation only (A7).
+    pub same_layers: Vec<Digest>,
+    /// The log these records were shown to be in.
+    pub ledger: TreeHead,
+    /// The gate's clock when collection ended.
+    pub now: Timestamp,
+}

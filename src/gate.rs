@@ -1,0 +1,496 @@
+//! The gate: a pure function from policy and evidence to [`Approved`] or [`Denied`].
+//!
+//! Guarantees: total (every unmet requirement is reported, not the first), deterministic, and monotone in positive
+//! evidence: removing evidence can only turn a yes into a no. An [`Approved`] cannot be built anywhere else.
+//! Never does: I/O, clock, environment; what it knows is in [`Target`] and [`Evidence`].
+//!
+//! Start at [`decide`]. The rules about attestations are in `gate::attested`, those about the past in `gate::history`.
+
+mod approvals;
+mod attested;
+mod history;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::closure::Platform;
+use crate::digest::Digest;
+use crate::evidence::{Evidence, Target};
+use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
+use crate::reference::{Image, Repository};
+use crate::verify::Identity;
+
+/// Why a requirement is not met. The text form is stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The image lies in a repository that is not the service's.
+    ForeignRepository,
+    /// A platform the policy requires is not in the image.
+    PlatformMissing,
+    /// The tag does not mean the digest that was expected.
+    TagMoved,
+    /// The requester may not promote into this environment.
+    NotAPromoter,
+    /// No signature by the signer the policy names.
+    NotSignedBy,
+    /// No SLSA provenance by the signer the policy names.
+    NoProvenance,
+    /// There is provenance, and it says something else.
+    ProvenanceMismatch,
+    /// No valid record that the image ran there.
+    NeverDeployed,
+    /// It was deployed there and the deployment failed.
+    DeploymentFailed,
+    /// Some platforms ran there, others did not.
+    PlatformUnproven,
+    /// It ran there, not long enough without a break.
+    SoakTooShort,
+    /// It is said to run there, and nobody observed it.
+    NotObserved,
+    /// Too few approvals.
+    ApprovalMissing,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForeignRepository => "foreign-repository",
+            Self::PlatformMissing => "platform-missing",
+            Self::TagMoved => "tag-moved",
+            Self::NotAPromoter => "not-a-promoter",
+            Self::NotSignedBy => "not-signed-by",
+            Self::NoProvenance => "no-provenance",
+            Self::ProvenanceMismatch => "provenance-mismatch",
+            Self::NeverDeployed => "never-deployed",
+            Self::DeploymentFailed => "deployment-failed",
+            Self::PlatformUnproven => "platform-unproven",
+            Self::SoakTooShort => "soak-too-short",
+            Self::NotObserved => "not-observed",
+            Self::ApprovalMissing => "approval-missing",
+        })
+    }
+}
+
+/// What the policy wants, in the order it is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Requirement {
+    /// The image lies in one of the service's own repositories.
+    Repository,
+    /// The required platforms are in it.
+    Platforms,
+    /// The tag means what was expected.
+    Tag,
+    /// The requester is a promoter of the environment.
+    Promoter,
+    /// A signature.
+    SignedBy,
+    /// SLSA provenance.
+    Provenance,
+    /// It ran in the environment before.
+    Deployed,
+    /// People or jobs approved.
+    Approvals,
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Repository => "repository",
+            Self::Platforms => "platforms",
+            Self::Tag => "tag",
+            Self::Promoter => "promoter",
+            Self::SignedBy => "signed-by",
+            Self::Provenance => "provenance",
+            Self::Deployed => "deployed",
+            Self::Approvals => "approvals",
+        })
+    }
+}
+
+/// How one requirement stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Met, by these.
+    Met(Vec<Resource>),
+    /// Not met.
+    Unmet(Code),
+    /// Not met, and the policy only warns until the date.
+    Warned(Code, Date),
+}
+
+/// One requirement, how it stands, and what would help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What the policy wants.
+    pub requirement: Requirement,
+    /// How it stands.
+    pub outcome: Outcome,
+    /// What was wanted, in words.
+    pub expected: String,
+    /// What there is, in words.
+    pub found: String,
+    /// What came closest and why it does not count.
+    pub nearest: Vec<String>,
+    /// What to do; lines that start with `samebits` are commands.
+    pub fix: Vec<String>,
+}
+
+impl Finding {
+    fn met(requirement: Requirement, expected: String, found: String, evidence: Vec<Resource>) -> Self {
+        let outcome = Outcome::Met(evidence);
+        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new() }
+    }
+
+    fn unmet(requirement: Requirement, code: Code, expected: String, found: String) -> Self {
+        let outcome = Outcome::Unmet(code);
+        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new() }
+    }
+
+    fn near(mut self, nearest: Vec<String>) -> Self {
+        self.nearest = nearest;
+        self
+    }
+
+    /// Of no use where the requirement is met.
+    fn fix(mut self, fix: Vec<String>) -> Self {
+        match self.outcome {
+            Outcome::Met(_) => {}
+            Outcome::Unmet(_) | Outcome::Warned(..) => self.fix = fix,
+        }
+        self
+    }
+
+    /// A no becomes a warning while the policy says `warn-until` a day that has not passed (UTC).
+    fn warn_until(mut self, until: Option<Date>, now: Timestamp) -> Self {
+        if let (Outcome::Unmet(code), Some(until)) = (&self.outcome, until)
+            && now.to_zoned(jiff::tz::TimeZone::UTC).date() <= until
+        {
+            self.outcome = Outcome::Warned(*code, until);
+        }
+        self
+    }
+
+    /// The reason code, where the requirement is not met.
+    pub fn code(&self) -> Option<Code> {
+        match self.outcome {
+            Outcome::Met(_) => None,
+            Outcome::Unmet(code) | Outcome::Warned(code, _) => Some(code),
+        }
+    }
+
+    fn refuses(&self) -> bool {
+        match self.outcome {
+            Outcome::Unmet(_) => true,
+            Outcome::Met(_) | Outcome::Warned(..) => false,
+        }
+    }
+}
+
+/// Everything that was asked and answered; the content of yes and no alike.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The image, as named and pinned.
+    pub image: Image,
+    /// Where the bytes would go.
+    pub destination: Image,
+    /// The service.
+    pub service: crate::policy::ServiceName,
+    /// The environment.
+    pub environment: crate::policy::EnvironmentName,
+    /// The environment whose repository the image lies in; none for the build's own.
+    pub from: Option<crate::policy::EnvironmentName>,
+    /// The platform manifests of the closure.
+    pub platforms: Vec<(Digest, Platform)>,
+    /// Who asked, if known.
+    pub requester: Option<Identity>,
+    /// Every requirement, in order.
+    pub findings: Vec<Finding>,
+    /// What a reader of this decision has to know beside it.
+    pub notes: Vec<String>,
+    /// The rules.
+    pub policy: PolicyVersion,
+    /// The log that was looked at.
+    pub ledger: TreeHead,
+    /// When.
+    pub decided_on: Timestamp,
+}
+
+impl Verdict {
+    /// The distinct codes of the requirements that refuse, in order.
+    pub fn codes(&self) -> Vec<Code> {
+        let mut codes = Vec::new();
+        for finding in self.findings.iter().filter(|finding| finding.refuses()) {
+            codes.extend(finding.code().filter(|code| !codes.contains(code)));
+        }
+        codes
+    }
+
+    /// What a record of this decision is about: the image where it would lie, and its platform manifests.
+    pub fn subjects(&self) -> Subjects {
+        let image = self.destination.clone();
+        let platforms = self.platforms.iter().filter(|(digest, _)| *digest != image.digest);
+        let platforms = platforms.map(|(digest, platform)| (*digest, Some(platform.clone()))).collect();
+        Subjects { image, platforms }
+    }
+
+    /// Everything the met requirements rely on, each once, sorted.
+    pub fn evidence(&self) -> Vec<Resource> {
+        let mut all: Vec<Resource> = Vec::new();
+        for finding in &self.findings {
+            if let Outcome::Met(evidence) = &finding.outcome {
+                all.extend(evidence.iter().cloned());
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The findings as a record keeps them.
+    pub fn rationale(&self) -> Vec<Rationale> {
+        self.findings
+            .iter()
+            .map(|finding| Rationale {
+                requirement: finding.requirement.to_string(),
+                code: finding.code().map(|code| code.to_string()),
+                expected: finding.expected.clone(),
+                found: finding.found.clone(),
+            })
+            .collect()
+    }
+}
+
+/// The gate said yes. Only [`decide`] makes one.
+#[must_use = "an approval that nothing follows is a decision nobody acted on"]
+#[derive(Clone, Debug)]
+pub struct Approved(Verdict);
+
+/// The gate said no. Only [`decide`] makes one.
+#[must_use = "a refusal has to be recorded and explained"]
+#[derive(Clone, Debug)]
+pub struct Denied(Verdict);
+
+/// Yes or no; both with everything that led there.
+#[must_use = "a decision has to be acted on"]
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Yes.
+    Approved(Approved),
+    /// No.
+    Denied(Denied),
+}
+
+impl Approved {
+    /// What led to the yes.
+    pub fn verdict(&self) -> &Verdict {
+        &self.0
+    }
+}
+
+impl Denied {
+    /// What led to the no.
+    pub fn verdict(&self) -> &Verdict {
+        &self.0
+    }
+}
+
+impl Decision {
+    /// What led to it.
+    pub fn verdict(&self) -> &Verdict {
+        match self {
+            Self::Approved(approved) => approved.verdict(),
+            Self::Denied(denied) => denied.verdict(),
+        }
+    }
+}
+
+/// May this image enter this environment? Every requirement of the policy is looked at, in order, whatever the
+/// others say.
+pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
+    let environment = target.environment();
+    let require = environment.require();
+    let mut findings = vec![
+        // 1. Identity of bytes.
+        own_repository(target),
+        platforms(target),
+        // 2. Who asks.
+        promoter(target),
+    ];
+    findings.extend(tag(target));
+    // 3. Evidence on the image.
+    findings.extend(attestations(target, evidence));
+    // 4. The past.
+    findings.extend(environment.after().iter().map(|after| history::deployed(target, evidence, after)));
+    // 5. People.
+    if let Some(rule) = require.approvals() {
+        findings.push(approvals::approved(target, evidence, rule));
+    }
+
+    let refused = findings.iter().any(Finding::refuses);
+    let verdict = Verdict {
+        image: target.image().clone(),
+        destination: target.destination(),
+        service: target.service().name().clone(),
+        environment: environment.name().clone(),
+        from: origin(target),
+        platforms: target
+            .closure()
+            .platforms()
+            .map(|(digest, platform)| (digest, platform.clone()))
+            .collect(),
+        requester: target.requester().cloned(),
+        findings,
+        notes: notes(target, evidence),
+        policy: PolicyVersion {
+            uri: target.policy().file().to_owned(),
+            digest: Sha256(target.policy().digest()),
+            keys: target.policy().key_digests().clone(),
+        },
+        ledger: evidence.ledger,
+        decided_on: evidence.now,
+    };
+    match refused {
+        true => Decision::Denied(Denied(verdict)),
+        false => Decision::Approved(Approved(verdict)),
+    }
+}
+
+/// The requirements that attestations on the image meet or do not meet: signatures and provenance, nothing else.
+pub fn attestations(target: &Target<'_>, evidence: &Evidence) -> Vec<Finding> {
+    let require = target.environment().require();
+    let signed = require.signed_by().iter().map(|signer| attested::signed_by(target, evidence, signer));
+    signed.chain(require.provenance().map(|rule| attested::provenance(target, evidence, rule))).collect()
+}
+
+/// The environment whose repository the image lies in.
+fn origin(target: &Target<'_>) -> Option<crate::policy::EnvironmentName> {
+    let holds = |environment: &&crate::policy::Environment| {
+        environment.repository(target.service().name()) == Some(&target.image().repository)
+    };
+    target.policy().environments().iter().find(holds).map(|environment| environment.name().clone())
+}
+
+/// The service's own repositories: where the build pushes, and its place in every environment.
+fn own_repositories(target: &Target<'_>) -> Vec<Repository> {
+    let service = target.service();
+    let environments = target.policy().environments().iter();
+    std::iter::once(service.repository().clone())
+        .chain(environments.filter_map(|environment| environment.repository(service.name()).cloned()))
+        .collect()
+}
+
+fn is_own(target: &Target<'_>, repository: &Repository) -> bool {
+    target.policy().service_of(repository).is_some_and(|owner| owner.name() == target.service().name())
+}
+
+fn own_repository(target: &Target<'_>) -> Finding {
+    let repository = &target.image().repository;
+    let expected = format!("an image in a repository of `{}`", target.service().name());
+    if is_own(target, repository) {
+        return Finding::met(Requirement::Repository, expected, repository.to_string(), Vec::new());
+    }
+    let found = match target.policy().service_of(repository) {
+        Some(owner) => format!("{repository}, which belongs to `{}`", owner.name()),
+        None => format!("{repository}, which the policy does not name"),
+    };
+    let list = own_repositories(target).iter().map(Repository::to_string).collect::<Vec<_>>().join(", ");
+    Finding::unmet(Requirement::Repository, Code::ForeignRepository, expected, found)
+        .near(vec![format!("`{}` has: {list}", target.service().name())])
+}
+
+/// The platform manifests that count: those the policy lists, all of them where it lists none. Where it lists a
+/// platform, every variant of it counts too: a `linux/arm/v7` that nobody listed is what a `linux/arm/v6` node with
+/// a newer processor would run.
+fn counted<'a>(target: &Target<'a>) -> Vec<(Digest, &'a Platform)> {
+    let listed = target.service().platforms();
+    let alike = |one: &Platform, other: &Platform| {
+        (one.os(), one.architecture()) == (other.os(), other.architecture())
+    };
+    let counts = |found: &Platform| listed.is_empty() || listed.iter().any(|wanted| alike(wanted, found));
+    target.closure().platforms().filter(|(_, platform)| counts(platform)).collect()
+}
+
+fn platforms(target: &Target<'_>) -> Finding {
+    let has: Vec<&Platform> = target.closure().platforms().map(|(_, platform)| platform).collect();
+    let missing = target.service().platforms().iter().filter(|wanted| !has.contains(wanted));
+    let missing: Vec<String> = missing.map(Platform::to_string).collect();
+    let list = |platforms: Vec<String>| match platforms.is_empty() {
+        true => "none".to_owned(),
+        false => platforms.join(", "),
+    };
+    let found = list(has.iter().map(ToString::to_string).collect());
+    let expected = match target.service().platforms() {
+        [] => "at least one platform".to_owned(),
+        platforms => list(platforms.iter().map(Platform::to_string).collect()),
+    };
+    if missing.is_empty() && !has.is_empty() {
+        return Finding::met(Requirement::Platforms, expected, found, Vec::new());
+    }
+    Finding::unmet(Requirement::Platforms, Code::PlatformMissing, expected, found).fix(vec![
+        "build the image for every platform the policy lists, or mend `platforms` in the policy".into(),
+    ])
+}
+
+fn tag(target: &Target<'_>) -> Option<Finding> {
+    let seen = target.tag()?;
+    let wanted = seen.expected?;
+    let expected = format!("tag `{}` means {wanted}", seen.tag);
+    Some(match seen.found == wanted {
+        true => Finding::met(Requirement::Tag, expected, "it does".to_owned(), Vec::new()),
+        false => {
+            let found = format!("it means {} now", seen.found);
+            Finding::unmet(Requirement::Tag, Code::TagMoved, expected, found)
+                .fix(vec![format!("name the bytes you mean: {}@{wanted}", target.image().repository)])
+        }
+    })
+}
+
+fn promoter(target: &Target<'_>) -> Finding {
+    let environment = target.environment();
+    let names =
+        environment.promoters().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+    let expected = format!("a promoter of `{}`: {names}", environment.name());
+    let Some(requester) = target.requester() else {
+        let found = "no key given; assumed for this check".to_owned();
+        return Finding::met(Requirement::Promoter, expected, found, Vec::new());
+    };
+    let who = target.policy().who(requester, target.service().name());
+    match who.iter().find(|name| environment.promoters().contains(name)) {
+        Some(name) => Finding::met(Requirement::Promoter, expected, format!("`{name}`"), Vec::new()),
+        None => {
+            Finding::unmet(Requirement::Promoter, Code::NotAPromoter, expected, describe(target, requester))
+                .fix(vec![format!("run this with the key of {names} (--key FILE or SAMEBITS_KEY)")])
+        }
+    }
+}
+
+/// An identity as a reader of the policy knows it.
+fn describe(target: &Target<'_>, identity: &Identity) -> String {
+    let who = target.policy().who(identity, target.service().name());
+    match who.first() {
+        Some(name) => format!("`{name}` ({identity})"),
+        None => format!("{identity}, which the policy does not name"),
+    }
+}
+
+fn notes(target: &Target<'_>, evidence: &Evidence) -> Vec<String> {
+    let environment = target.environment();
+    environment
+        .same_identity_accepted()
+        .map(|reason| {
+            format!(
+                "`{}` accepts that who deploys before it also promotes into it: {}",
+                environment.name(),
+                crate::digest::shorten(reason)
+            )
+        })
+        .into_iter()
+        .chain(evidence.remarks.iter().cloned())
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! Requirements met by attestations on the image: signatures and SLSA provenance.
+//!
+//! An attestation counts for the manifests it names as subjects. It covers the image if it names the root, or if
+//! together with others of its kind it names every platform manifest of it (`ATTACKS.md` A4).
+
+use std::collections::BTreeSet;
+
+use super::{Code, Finding, Requirement, describe, is_own};
+use crate::digest::Digest;
+use crate::evidence::{Evidence, Found, Target};
+use crate::policy::{ProvenanceRule, RefRule, SignerName};
+use crate::record::Resource;
+use crate::reference::{Reference, Repository};
+use crate::verify::provenance::{self, Provenance};
+use crate::verify::{Attestation, COSIGN_SIGN, SIMPLE_SIGNING};
+
+/// How many near misses are told.
+const NEAREST: usize = 10;
+
+/// A signature by `signer`: cosign simple signing, or cosign's `sign/v1` statement.
+pub(super) fn signed_by(target: &Target<'_>, evidence: &Evidence, signer: &SignerName) -> Finding {
+    let expected = format!("a signature by `{signer}`");
+    let mut tally = Tally::default();
+    for found in &evidence.attestations {
+        if [SIMPLE_SIGNING, COSIGN_SIGN].contains(&found.attestation.predicate_type()) {
+            tally.weigh(target, found, signer, "signature", |_, _| Ok(()));
+        }
+    }
+    tally.discarded(evidence);
+    let fix = vec![
+        format!("sign the image as `{signer}`, for instance: cosign sign --key KEY {}", target.image()),
+        "see what is on it:".to_owned(),
+        format!("samebits verify {}", target.image()),
+    ];
+    tally.finding(target, Requirement::SignedBy, Code::NotSignedBy, expected, "none").fix(fix)
+}
+
+/// SLSA provenance by the rule's signer, equal to the rule in builder, source and ref.
+pub(super) fn provenance(target: &Target<'_>, evidence: &Evidence, rule: &ProvenanceRule) -> Finding {
+    let source = rule.source().fill(target.service().name());
+    let expected = format!(
+        "SLSA provenance by `{}`: builder {}, source {source}, ref {}",
+        rule.signer(),
+        rule.builder(),
+        reference(rule.reference()),
+    );
+    let mut tally = Tally::default();
+    for found in &evidence.attestations {
+        if [provenance::V1, provenance::V0_2].contains(&found.attestation.predicate_type()) {
+            tally.weigh(target, found, rule.signer(), "provenance", |attestation, explain| {
+                mismatches(attestation, rule, &source, explain)
+            });
+        }
+    }
+    tally.discarded(evidence);
+    let code = if tally.contradicted { Code::ProvenanceMismatch } else { Code::NoProvenance };
+    let fix = match code {
+        Code::ProvenanceMismatch => vec![format!(
+            "promote an image built from {source} by the builder the policy names, or change the policy in review"
+        )],
+        _ => vec![format!(
+            "have the build attest SLSA provenance as `{}`, for instance: cosign attest --type slsaprovenance1 \
+             --predicate provenance.json --key KEY {}",
+            rule.signer(),
+            target.image()
+        )],
+    };
+    tally
+        .finding(target, Requirement::Provenance, code, expected, "none")
+        .fix(fix)
+        .warn_until(rule.warn_until(), evidence.now)
+}
+
+/// What the provenance says otherwise than the rule, one line each where that is wanted.
+fn mismatches(
+    attestation: &Attestation,
+    rule: &ProvenanceRule,
+    source: &str,
+    explain: bool,
+) -> Result<(), Vec<String>> {
+    let provenance = Provenance::read(attestation).map_err(|error| vec![error.to_string()])?;
+    let accepted = match rule.reference() {
+        RefRule::Any => true,
+        RefRule::Exactly(these) => provenance.reference.as_ref().is_some_and(|found| these.contains(found)),
+    };
+    if accepted && provenance.builder == rule.builder() && provenance.source == source {
+        return Ok(());
+    }
+    let mut wrong = Vec::new();
+    if !explain {
+        return Err(wrong);
+    }
+    if provenance.builder != rule.builder() {
+        wrong.push(format!("builder is {}", crate::digest::shorten(&provenance.builder)));
+    }
+    if provenance.source != source {
+        wrong.push(format!("source is {}", crate::digest::shorten(&provenance.source)));
+    }
+    if !accepted {
+        let found = provenance.reference.as_deref().map_or("absent".to_owned(), crate::digest::shorten);
+        wrong.push(format!("ref is {found}"));
+    }
+    Err(wrong)
+}
+
+fn reference(rule: &RefRule) -> String {
+    match rule {
+        RefRule::Any => "any".to_owned(),
+        RefRule::Exactly(these) => these.join(" or "),
+    }
+}
+
+/// What was weighed, what counted, and what came close.
+#[derive(Default)]
+struct Tally {
+    covered: BTreeSet<Digest>,
+    evidence: Vec<Resource>,
+    nearest: Vec<String>,
+    contradicted: bool,
+}
+
+impl Tally {
+    fn weigh(
+        &mut self,
+        target: &Target<'_>,
+        found: &Found,
+        signer: &SignerName,
+        what: &str,
+        content: impl FnOnce(&Attestation, bool) -> Result<(), Vec<String>>,
+    ) {
+        // One that covers the root is enough; what else there is changes nothing.
+        if self.covered.contains(&target.closure().root()) {
+            return;
+        }
+        let attestation = &found.attestation;
+        // 1. About this image at all? (in-toto v1: subjects are matched by digest)
+        if !attestation.subjects().iter().any(|subject| target.closure().contains(subject.digest)) {
+            self.near(|| {
+                let other = attestation.subjects().first();
+                let other = other.map_or_else(String::new, |subject| subject.digest.to_string());
+                format!("a {what} found on {} is about another image: {other}", found.on)
+            });
+            return;
+        }
+        // 2. By the identity the policy names?
+        let names = target.policy().who_signed(attestation, target.service().name());
+        if !names.contains(&signer) {
+            self.near(|| format!("there is a {what} by {}", describe(target, attestation.identity())));
+            return;
+        }
+        // 3. For this service?
+        let subjects = match bound_to_service(target, attestation, signer) {
+            Ok(subjects) => subjects,
+            Err(why) => {
+                self.near(|| format!("a {what} by `{signer}` {why}"));
+                return;
+            }
+        };
+        // 4. Saying what the policy wants?
+        if let Err(wrong) = content(attestation, self.nearest.len() < NEAREST) {
+            self.contradicted = true;
+            for line in wrong {
+                self.near(|| format!("{what} by `{signer}`: {line}"));
+            }
+            return;
+        }
+        self.covered.extend(subjects);
+        self.evidence.push(Resource::new(attestation.predicate_type(), attestation.evidence()));
+    }
+
+    /// A hundred attestations that do not count are explained by the first few.
+    fn near(&mut self, line: impl FnOnce() -> String) {
+        if self.nearest.len() < NEAREST {
+            self.nearest.push(line());
+        }
+    }
+
+    fn discarded(&mut self, evidence: &Evidence) {
+        for discarded in evidence.discarded.iter().take(5) {
+            self.nearest.push(format!(
+                "a {} on {} does not count: {}",
+                discarded.source, discarded.on, discarded.rejected
+            ));
+        }
+    }
+
+    fn finding(
+        self,
+        target: &Target<'_>,
+        requirement: Requirement,
+        code: Code,
+        expected: String,
+        nothing: &str,
+    ) -> Finding {
+        // Without the root every platform manifest has to be named, listed by the policy or not: an index that
+        // nobody signed may list anything beside what somebody did sign.
+        let platforms: Vec<_> = target.closure().platforms().collect();
+        let bare: Vec<String> = platforms
+            .iter()
+            .filter(|(digest, _)| !self.covered.contains(digest))
+            .map(|(digest, platform)| format!("{platform} ({digest})"))
+            .collect();
+        if self.covered.contains(&target.closure().root()) {
+            let found = format!("on {}", target.closure().root());
+            return Finding::met(requirement, expected, found, self.evidence);
+        }
+        if !platforms.is_empty() && bare.is_empty() {
+            let found = "on every platform manifest".to_owned();
+            return Finding::met(requirement, expected, found, self.evidence);
+        }
+        let found = match self.covered.is_empty() {
+            true => nothing.to_owned(),
+            false => format!("not for {}", bare.join(", ")),
+        };
+        Finding::unmet(requirement, code, expected, found).near(self.nearest)
+    }
+}
+
+/// Evidence of one service never counts for another: a subject that names a repository counts if that is one of the
+/// service's own; one that names none counts where another does, or where something else ties the signer to the
+/// service. Returns the subjects that count.
+fn bound_to_service(
+    target: &Target<'_>,
+    attestation: &Attestation,
+    signer: &SignerName,
+) -> Result<Vec<Digest>, String> {
+    let (mut named, mut nameless, mut foreign) = (Vec::new(), Vec::new(), None);
+    for subject in attestation.subjects().iter().filter(|subject| target.closure().contains(subject.digest)) {
+        match subject.name.as_deref().and_then(repository_named) {
+            Some(name) if is_own(target, &name) => named.push(subject.digest),
+            Some(name) => foreign = Some(name),
+            None => nameless.push(subject.digest),
+        }
+    }
+    let tied = || {
+        let policy = target.policy();
+        policy.services().count() == 1
+            || policy.signer(signer).is_some_and(|signer| signer.names_service())
+            // Provenance that has to be there, and from a source that is this service's alone.
+            || target.environment().require().provenance().is_some_and(|rule| {
+                rule.source().names_service() && rule.warn_until().is_none()
+            })
+    };
+    match (named.is_empty(), foreign) {
+        (true, Some(foreign)) => Err(format!("names {foreign}, which is not a repository of the service")),
+        _ if !named.is_empty() || tied() => {
+            named.extend(nameless);
+            Ok(named)
+        }
+        _ => Err("names no repository, and nothing else ties it to the service: require provenance with \
+                  {service} in its source too, or put {service} into the signer's identity"
+            .to_owned()),
+    }
+}
+
+/// A subject name that is a repository or a reference; purls, file names and the like are not. Docker Hub has two
+/// names for itself (cosign writes the longer one).
+fn repository_named(name: &str) -> Option<Repository> {
+    let name = match name.strip_prefix("index.docker.io/") {
+        Some(path) => format!("docker.io/{path}"),
+        None => name.to_owned(),
+    };
+    // No text is both.
+    let repository = name.parse::<Repository>().ok();
+    repository.or_else(|| Some(name.parse::<Reference>().ok()?.repository().clone()))
+}
