@@ -41,3 +41,5 @@ pub mod policy;
 pub mod record;
 pub mod evidence;
 pub mod gate;
+// The world.
+pub mod ledger;

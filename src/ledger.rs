@@ -1,0 +1,353 @@
+//! The ledger: an append-only log of records in one SQLite file.
+//!
+//! Guarantees: every record that is read ends in an inclusion check against a [`SignedCheckpoint`]
+//! ([`Included`]); an append is one transaction that starts from a verified checkpoint, swaps it only if it
+//! still has the expected size, and is on disk when [`Ledger::append`] returns. Never does: read the records
+//! (they are opaque bytes), decide, or promise that a query is complete: the index that queries use is an
+//! untrusted cache, so a record may be hidden from a query (never invented) until [`Ledger::verify`] names
+//! the difference. What a query returns is bound to its place in the log, not to the question: compare the
+//! record's own fields.
+//!
+//! An error of [`Ledger::append`] other than [`LedgerError::Conflict`] means "not known to be appended": open
+//! the ledger again and look for the record with [`Ledger::find_key`].
+//!
+//! The log is C2SP: RFC 6962 tree, signed checkpoints, entries of at most 65,535 bytes (tlog-tiles, "Log
+//! entries"). Start at [`Ledger::open`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::digest::{Digest, shorten};
+use crate::record::Kind;
+use crate::tlog::{
+    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, Vkey, check_consistency,
+    consistency_proof, empty_root, inclusion_proof, leaf_hash,
+};
+
+mod audit;
+mod error;
+mod place;
+pub mod protocol;
+pub mod review;
+mod sqlite;
+pub mod target;
+#[cfg(test)]
+mod tests;
+
+pub use audit::{Audit, Finding};
+pub use error::LedgerError;
+use sqlite::{Found, Store};
+
+/// The longest entry in bytes (C2SP tlog-tiles: a 16-bit length).
+pub const MAX_ENTRY: usize = 65_535;
+
+/// What queries find a record by; computed from the record, and again in [`Ledger::verify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// Its kind.
+    pub kind: Kind,
+    /// The service it is about.
+    pub service: String,
+    /// The environment it is about.
+    pub environment: String,
+    /// The image it is about.
+    pub digest: Option<Digest>,
+    /// The phase of a promotion, the status of a deployment, the decision of an approval.
+    pub phase: String,
+    /// What a repeated request is recognised by.
+    pub idempotency_key: Option<String>,
+}
+
+/// A record to append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The record: 1 to [`MAX_ENTRY`] bytes.
+    pub bytes: Vec<u8>,
+    /// What it is found by.
+    pub index: Index,
+}
+
+/// What an append made of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Appended {
+    /// The index of the first new entry; the others follow.
+    pub first: u64,
+    /// The new head.
+    pub checkpoint: SignedCheckpoint,
+}
+
+/// What [`Ledger::log`] is to return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this service only.
+    pub service: Option<String>,
+    /// Of this environment only.
+    pub environment: Option<String>,
+    /// Of this kind only.
+    pub kind: Option<Kind>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A ledger that was opened: its file has the right format and origin, its checkpoint the right signature.
+pub struct Ledger {
+    store: Store,
+    vkey: Vkey,
+    signer: Option<LogSigner>,
+    /// The checkpoint that was verified last: the same text is not verified again (40 us each).
+    verified: RefCell<Option<SignedCheckpoint>>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ledger({} at {})", self.vkey.origin(), self.store.path().display())
+    }
+}
+
+impl Ledger {
+    /// Makes an empty ledger (and its folder) at `url`, relative to `base`. Never overwrites.
+    ///
+    /// # Errors
+    /// [`LedgerError::Exists`] where there is anything but an empty file; see [`LedgerError`].
+    pub fn create(url: &str, base: &Path, signer: &LogSigner) -> Result<Self, LedgerError> {
+        let path = place::path(url, base)?;
+        let head = signer
+            .sign(0, empty_root())
+            .map_err(|source| LedgerError::Sign { path: path.clone(), source })?;
+        let store = Store::create(path, signer.vkey().origin(), head.text())?;
+        Ok(Self {
+            store,
+            vkey: signer.vkey().clone(),
+            signer: Some(signer.clone()),
+            verified: RefCell::default(),
+        })
+    }
+
+    /// Opens the ledger of `vkey` at `url`, relative to `base`; without `signer` for reading only.
+    ///
+    /// # Errors
+    /// [`LedgerError::Absent`], [`LedgerError::NotALedger`], [`LedgerError::Format`],
+    /// [`LedgerError::OriginMismatch`], [`LedgerError::Checkpoint`], [`LedgerError::WrongSigner`]; see
+    /// [`LedgerError`].
+    pub fn open(url: &str, base: &Path, vkey: &Vkey, signer: Option<LogSigner>) -> Result<Self, LedgerError> {
+        let path = place::path(url, base)?;
+        if let Some(found) = signer.as_ref().map(LogSigner::vkey).filter(|found| *found != vkey) {
+            return Err(LedgerError::WrongSigner {
+                path,
+                expected: Box::new(vkey.clone()),
+                found: Box::new(found.clone()),
+            });
+        }
+        let store = Store::open(path, signer.is_some())?;
+        let origin = store.origin()?;
+        if origin != vkey.origin().as_str() {
+            return Err(LedgerError::OriginMismatch {
+                path: store.path().to_owned(),
+                expected: vkey.origin().clone(),
+                found: shorten(&origin),
+            });
+        }
+        let ledger = Self { store, vkey: vkey.clone(), signer, verified: RefCell::default() };
+        let _verified = ledger.tip()?;
+        Ok(ledger)
+    }
+
+    /// The key that checkpoints are verified with.
+    pub fn vkey(&self) -> &Vkey {
+        &self.vkey
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// The newest checkpoint. An older copy of the whole file has an older one: see
+    /// [`Ledger::require_at_least`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Checkpoint`] unless it is signed by the ledger's key; see [`LedgerError`].
+    pub fn tip(&self) -> Result<SignedCheckpoint, LedgerError> {
+        let note = self.store.note()?;
+        let mut verified = self.verified.borrow_mut();
+        if let Some(same) = verified.as_ref().filter(|checkpoint| checkpoint.text() == note) {
+            return Ok(same.clone());
+        }
+        let path = || self.store.path().to_owned();
+        let tip = self.vkey.open(&note).map_err(|source| LedgerError::Checkpoint { path: path(), source })?;
+        Ok(verified.insert(tip).clone())
+    }
+
+    /// Appends `entries` in one transaction, if the log still has `expected_size` entries (compare and swap).
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`]: nothing was appended, decide again. Any other error: not known to be
+    /// appended.
+    pub fn append(&mut self, expected_size: u64, entries: &[Entry]) -> Result<Appended, LedgerError> {
+        let path = || self.store.path().to_owned();
+        let signer = self.signer.as_ref().ok_or_else(|| LedgerError::NoSigner { path: path() })?;
+        if entries.is_empty() {
+            return Err(LedgerError::Empty);
+        }
+        if let Some(entry) = entries.iter().find(|entry| !(1..=MAX_ENTRY).contains(&entry.bytes.len())) {
+            return Err(LedgerError::EntrySize { found: entry.bytes.len(), limit: MAX_ENTRY });
+        }
+        self.store.transact(|| {
+            // 1. The head is signed, and still the one that was decided upon.
+            let tip = self.tip()?;
+            if tip.size() != expected_size {
+                return Err(LedgerError::Conflict { expected: expected_size, found: tip.size() });
+            }
+            // 2. The stored right edge is the one that was signed: nothing is built on a forged one.
+            let mut frontier = Frontier::load(tip.size(), |node| self.node(node))?;
+            if frontier.root() != tip.root() {
+                let (expected, found) = (tip.root(), frontier.root());
+                return Err(LedgerError::RootMismatch { path: path(), expected, found });
+            }
+            // 3. Entries, their index rows, every subtree they complete.
+            for entry in entries {
+                self.store.put_entry(frontier.size(), &entry.bytes, &entry.index)?;
+                frontier.push(leaf_hash(&entry.bytes), |node, hash| self.store.put_node(node, hash))?;
+            }
+            // 4. The new head.
+            let checkpoint = signer
+                .sign(frontier.size(), frontier.root())
+                .map_err(|source| LedgerError::Sign { path: path(), source })?;
+            self.store.put_note(checkpoint.text())?;
+            Ok(Appended { first: tip.size(), checkpoint })
+        })
+    }
+
+    /// Record `index`, shown to be in the log of `at`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Request`] beyond `at`; [`LedgerError::is_tampering`] where the store contradicts it.
+    pub fn read(&self, at: &SignedCheckpoint, index: u64) -> Result<Included, LedgerError> {
+        self.own(at)?;
+        if index >= at.size() {
+            return Err(TlogError::OutOfRange { index, size: at.size() }.into());
+        }
+        self.prove(at, (index, self.store.entry(index)?), &mut HashMap::new())
+    }
+
+    /// The records of a service in an environment, oldest first.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub fn history(
+        &self,
+        at: &SignedCheckpoint,
+        service: &str,
+        environment: &str,
+    ) -> Result<Vec<Included>, LedgerError> {
+        self.own(at)?;
+        self.prove_all(at, self.store.of_target(service, environment, at.size())?)
+    }
+
+    /// The records whose index names `digest`, oldest first.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub fn by_digest(&self, at: &SignedCheckpoint, digest: &Digest) -> Result<Vec<Included>, LedgerError> {
+        self.own(at)?;
+        self.prove_all(at, self.store.of_digest(digest, at.size())?)
+    }
+
+    /// The first record with an idempotency key.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub fn find_key(&self, at: &SignedCheckpoint, key: &str) -> Result<Option<Included>, LedgerError> {
+        self.own(at)?;
+        let found = self.store.of_key(key, at.size())?;
+        found.map(|found| self.prove(at, found, &mut HashMap::new())).transpose()
+    }
+
+    /// The records of `range` that pass `filter`, newest first.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub fn log(
+        &self,
+        at: &SignedCheckpoint,
+        range: Range<u64>,
+        filter: &Filter,
+    ) -> Result<Vec<Included>, LedgerError> {
+        self.own(at)?;
+        self.prove_all(at, self.store.newest(range.start..range.end.min(at.size()), filter)?)
+    }
+
+    /// Refuses a ledger that is shorter than, or does not continue, a log that was seen before; else its tip.
+    ///
+    /// # Errors
+    /// [`LedgerError::Shorter`], [`LedgerError::Forked`]; see [`LedgerError`].
+    pub fn require_at_least(&self, size: u64, root: Digest) -> Result<SignedCheckpoint, LedgerError> {
+        let tip = self.tip()?;
+        let path = || self.store.path().to_owned();
+        if tip.size() < size {
+            return Err(LedgerError::Shorter { path: path(), expected: size, found: tip.size() });
+        }
+        let proof = consistency_proof(size, tip.size(), |node| self.node(node))?;
+        check_consistency(size, root, tip.size(), tip.root(), &proof)
+            .map_err(|source| LedgerError::Forked { path: path(), size, root, source: Box::new(source) })?;
+        Ok(tip)
+    }
+
+    /// Audits the whole ledger: every record rehashed, every stored hash and index row recomputed, all of it
+    /// compared with the signed checkpoint. `recompute` reads record `index` (checking its signature) and
+    /// returns the index row it ought to have, or why it is not a valid record.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]. What the audit finds is in the [`Audit`], not an error.
+    pub fn verify<E: fmt::Display>(
+        &self,
+        recompute: impl Fn(u64, &[u8]) -> Result<Index, E>,
+    ) -> Result<Audit, LedgerError> {
+        self.store.snapshot(|| audit::run(&self.store, self.tip()?, recompute))
+    }
+
+    /// A checkpoint of another log has nothing to do here.
+    fn own(&self, at: &SignedCheckpoint) -> Result<(), LedgerError> {
+        if at.origin() == self.vkey.origin() {
+            return Ok(());
+        }
+        let found = at.origin().to_string();
+        Err(TlogError::OriginMismatch { expected: self.vkey.origin().clone(), found }.into())
+    }
+
+    fn node(&self, node: Node) -> Result<Digest, LedgerError> {
+        let path = || self.store.path().to_owned();
+        self.store.node(node)?.ok_or_else(|| LedgerError::NodeMissing { path: path(), node })
+    }
+
+    fn prove_all(&self, at: &SignedCheckpoint, found: Vec<Found>) -> Result<Vec<Included>, LedgerError> {
+        // Proofs of one log share most of their hashes.
+        let mut seen = HashMap::new();
+        found.into_iter().map(|found| self.prove(at, found, &mut seen)).collect()
+    }
+
+    fn prove(
+        &self,
+        at: &SignedCheckpoint,
+        (index, bytes): Found,
+        seen: &mut HashMap<Node, Digest>,
+    ) -> Result<Included, LedgerError> {
+        let path = || self.store.path().to_owned();
+        let bytes = bytes.ok_or_else(|| LedgerError::RecordMissing { path: path(), index })?;
+        let proof = inclusion_proof(index, at.size(), |node| match seen.get(&node) {
+            Some(hash) => Ok(*hash),
+            None => self.node(node).inspect(|hash| {
+                seen.insert(node, *hash);
+            }),
+        })?;
+        at.include(index, bytes, &proof).map_err(|source| LedgerError::NotIncluded {
+            path: path(),
+            index,
+            source,
+        })
+    }
+}

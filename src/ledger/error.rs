@@ -1,0 +1,366 @@
+//! What can go wrong with a ledger. None of it is ever a yes.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::digest::Digest;
+use crate::tlog::{Node, Origin, TlogError, Vkey};
+
+/// Why a ledger did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The index lists an entry under a service or environment it is not about.
+    #[error("record {index} lies under `{service}` in `{environment}` and is about something else")]
+    Misfiled {
+        /// The record.
+        index: u64,
+        /// The service it is listed under.
+        service: String,
+        /// The environment it is listed under.
+        environment: String,
+    },
+    /// A record of a target does not follow the one before it: one is missing, or was never there.
+    #[error(
+        "record {index} follows record {expected:?} of its target, and the one found before it is {found:?}"
+    )]
+    Gap {
+        /// The record.
+        index: u64,
+        /// The one it says it follows.
+        expected: Option<u64>,
+        /// The one that was found before it.
+        found: Option<u64>,
+    },
+    /// Not the URL of a ledger.
+    #[error("`{found}` is not a ledger URL: expected `sqlite:PATH`")]
+    Url {
+        /// The text.
+        found: String,
+    },
+    /// A kind of ledger that this version does not have.
+    #[error("ledgers of the kind `{found}:` are not in this version: expected `sqlite:PATH`")]
+    Scheme {
+        /// The scheme.
+        found: String,
+    },
+    /// On a file system that machines share.
+    #[error("ledger {path} is on a network file system ({found}), whose locks SQLite cannot rely on")]
+    NetworkFileSystem {
+        /// The ledger.
+        path: PathBuf,
+        /// The file system's type.
+        found: String,
+    },
+    /// There is nothing.
+    #[error("there is no ledger at {path}")]
+    Absent {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// There is something already.
+    #[error("there is already something at {path}: a ledger is never overwritten")]
+    Exists {
+        /// Where the ledger was to be made.
+        path: PathBuf,
+    },
+    /// Something else is there.
+    #[error("{path} is not a samebits ledger")]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A ledger of another version of this program.
+    #[error("ledger {path} has format {found}: expected {expected}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format number.
+        found: i64,
+        /// Ours.
+        expected: i64,
+    },
+    /// Another ledger than the one the policy names.
+    #[error("ledger {path} is `{found}`: expected `{expected}`")]
+    OriginMismatch {
+        /// The file.
+        path: PathBuf,
+        /// The name in the key that was given.
+        expected: Origin,
+        /// The name in the file.
+        found: String,
+    },
+    /// The stored checkpoint is not believed.
+    #[error("the checkpoint of ledger {path} is not believed")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: TlogError,
+    },
+    /// The private key is not the one of the public key.
+    #[error("the key to sign ledger {path} with is {found}: expected {expected}")]
+    WrongSigner {
+        /// The file.
+        path: PathBuf,
+        /// The verifier key that was given.
+        expected: Box<Vkey>,
+        /// That of the private key.
+        found: Box<Vkey>,
+    },
+    /// Opened for reading only, then asked to append.
+    #[error("ledger {path} was opened without its private key and cannot be appended to")]
+    NoSigner {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The new checkpoint could not be signed.
+    #[error("the new checkpoint of ledger {path} could not be signed")]
+    Sign {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: TlogError,
+    },
+    /// Nothing to append.
+    #[error("an append needs at least one entry")]
+    Empty,
+    /// An entry without bytes, or beyond what C2SP tiles can hold.
+    #[error("the entry is {found} bytes long: expected 1 to {limit}")]
+    EntrySize {
+        /// Its length in bytes.
+        found: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Somebody else appended first: evaluate again, do not merely retry.
+    #[error("the ledger has {found} entries: expected {expected}; somebody appended in between")]
+    Conflict {
+        /// The size that the caller had read.
+        expected: u64,
+        /// The size now.
+        found: u64,
+    },
+    /// The stored tree does not have the signed root.
+    #[error("ledger {path} was tampered with: its stored hashes give root {found}, signed is {expected}")]
+    RootMismatch {
+        /// The file.
+        path: PathBuf,
+        /// The signed root.
+        expected: Digest,
+        /// The root computed from what is stored.
+        found: Digest,
+    },
+    /// A record that was signed is gone.
+    #[error("ledger {path} was tampered with: record {index} is missing")]
+    RecordMissing {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        index: u64,
+    },
+    /// A stored hash is gone, or is not one.
+    #[error("ledger {path} was tampered with: the hash at level {}, index {} is missing or damaged", node.level, node.index)]
+    NodeMissing {
+        /// The file.
+        path: PathBuf,
+        /// The hash.
+        node: Node,
+    },
+    /// A record stands where the signed log ends.
+    #[error("ledger {path} was tampered with: it holds a record {index} that no checkpoint covers")]
+    Stray {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        index: u64,
+    },
+    /// A record is not the one that was signed.
+    #[error("ledger {path} was tampered with: record {index} is not the signed one")]
+    NotIncluded {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        index: u64,
+        /// The failed proof.
+        source: TlogError,
+    },
+    /// A checkpoint of another log, or an index beyond it.
+    #[error("the ledger cannot be read at that place")]
+    Request {
+        /// Why not.
+        #[from]
+        source: TlogError,
+    },
+    /// The ledger is shorter than it was once seen.
+    #[error("ledger {path} was rolled back: it has {found} entries, but {expected} were seen before")]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+        /// The size seen before.
+        expected: u64,
+        /// The size now.
+        found: u64,
+    },
+    /// The ledger does not continue what was once seen.
+    #[error(
+        "ledger {path} was forked: it does not continue the log of {size} entries with root {root} seen before"
+    )]
+    Forked {
+        /// The file.
+        path: PathBuf,
+        /// The size seen before.
+        size: u64,
+        /// The root seen before.
+        root: Digest,
+        /// The failed proof.
+        source: Box<TlogError>,
+    },
+    /// SQLite could not switch to its write-ahead log here.
+    #[error("ledger {path} keeps a journal of the kind `{found}`: expected `wal`")]
+    NoWal {
+        /// The file.
+        path: PathBuf,
+        /// The journal mode in force.
+        found: String,
+    },
+    /// The folder of a new ledger could not be made.
+    #[error("the folder of ledger {path} cannot be made")]
+    Folder {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Locked by another process for longer than we wait.
+    #[error("ledger {path} is locked by another process")]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file or its folder cannot be written.
+    #[error("ledger {path} cannot be written")]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The disk, or the quota, is full.
+    #[error("the disk of ledger {path} is full")]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file, its folder or its `-wal` and `-shm` companions cannot be opened.
+    #[error("ledger {path} cannot be opened")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file is damaged below the level of records.
+    #[error("ledger {path} is corrupt")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// Any other failure of the store (disk error, no memory).
+    #[error("ledger {path} failed")]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+impl LedgerError {
+    /// What SQLite said about `path`, sorted.
+    pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path, source },
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, source },
+            Some(ErrorCode::DiskFull) => Self::Full { path, source },
+            Some(
+                ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::AuthorizationForStatementDenied,
+            ) => Self::Unreadable { path, source },
+            Some(ErrorCode::NotADatabase) => Self::NotALedger { path },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { path, source },
+            // Not our enum: SQLite may learn new codes, and a wrong column type has none.
+            _ => Self::Store { path, source },
+        }
+    }
+
+    /// Whether the stored bytes contradict what was signed.
+    pub fn is_tampering(&self) -> bool {
+        matches!(
+            self,
+            Self::Checkpoint { .. }
+                | Self::RootMismatch { .. }
+                | Self::RecordMissing { .. }
+                | Self::NodeMissing { .. }
+                | Self::Stray { .. }
+                | Self::NotIncluded { .. }
+                | Self::Misfiled { .. }
+                | Self::Gap { .. }
+                | Self::Shorter { .. }
+                | Self::Forked { .. }
+        )
+    }
+
+    /// What the reader of the error can do.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Url { .. } | Self::Scheme { .. } => {
+                "write `url = \"sqlite:.samebits/ledger.db\"` under `[ledger]`"
+            }
+            Self::NetworkFileSystem { .. } | Self::NoWal { .. } => {
+                "put the ledger on a disk of the machine that promotes"
+            }
+            Self::Absent { .. } => "`samebits init` makes a ledger; check `url` under `[ledger]`",
+            Self::Exists { .. } => "name another file, or use the ledger that is there",
+            Self::NotALedger { .. } => "check `url` under `[ledger]`",
+            Self::Format { .. } => "use the version of samebits that wrote it, or a newer one",
+            Self::OriginMismatch { .. } | Self::WrongSigner { .. } => {
+                "the policy, the keys and the ledger must be those of one `samebits init`"
+            }
+            Self::NoSigner { .. } => "give the ledger's private key",
+            Self::Sign { .. } | Self::Empty | Self::Request { .. } | Self::Store { .. } => return None,
+            Self::EntrySize { .. } => "shorten the record; large evidence belongs in the registry, by digest",
+            Self::Conflict { .. } => "run the command again: it will decide on what the ledger says now",
+            Self::Checkpoint { .. }
+            | Self::RootMismatch { .. }
+            | Self::RecordMissing { .. }
+            | Self::NodeMissing { .. }
+            | Self::Stray { .. }
+            | Self::NotIncluded { .. }
+            | Self::Misfiled { .. }
+            | Self::Gap { .. } => "keep the file; `samebits ledger verify` names what was changed",
+            Self::Shorter { .. } | Self::Forked { .. } => {
+                "keep the file and find the newer copy; nothing is promoted on a ledger that lost records"
+            }
+            Self::Busy { .. } => "run the command again when the other process has finished",
+            Self::ReadOnly { .. } | Self::Folder { .. } => {
+                "make the file and its folder writable for this user"
+            }
+            Self::Full { .. } => "free some space and run the command again: nothing was appended",
+            Self::Unreadable { .. } => {
+                "the file must be readable and its folder writable: SQLite keeps a `-wal` and a `-shm` file beside it"
+            }
+            Self::Corrupt { .. } => {
+                "keep the file and restore a copy that is not older than the last promotion"
+            }
+        })
+    }
+}

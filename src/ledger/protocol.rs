@@ -1,0 +1,457 @@
+//! Intent, commit, abort: how a decision becomes a promotion without ever having an effect before it is recorded.
+//!
+//! Guarantees: an [`Intent`] exists only if it lies in the log and held the lock of its target when it was written;
+//! a commit is written only while its intent is still the open one *at its place in the log*: the append carries
+//! the size of the log the state was read at, and loses if anything was added since. Clocks affect liveness only:
+//! they say when a rival may abort, never what is valid.
+//!
+//! Start at [`Intent::open`]. The steps are those of `DESIGN.md` section 6, "Protocol".
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::digest::Digest;
+use crate::gate::{Approved, Denied, Verdict};
+use crate::key::PrivateKey;
+use crate::ledger::target::{History, State, history};
+use crate::ledger::{Entry, Index, Ledger, LedgerError};
+use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
+use crate::record::{
+    Actor, Body, Direction, Draft, DraftError, Endpoint, LedgerView, Phase, Position, Promotion, Record,
+    Subjects, Superseded, TreeHead,
+};
+use crate::tlog::SignedCheckpoint;
+use crate::verify::{Identity, Trust};
+
+/// After this a rival may abort an open intent.
+pub const STALE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How often an append is tried again because somebody else appended first.
+const ATTEMPTS: u32 = 64;
+
+/// Why a step of the protocol did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// The ledger could not be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The record could not be written.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// The key that signs is not the one the decision was made for.
+    #[error("the decision was made for {decided}, and the key at hand is {found}")]
+    Requester {
+        /// The identity in the decision.
+        decided: String,
+        /// The identity of the key.
+        found: Identity,
+    },
+    /// Somebody else's promotion is under way.
+    #[error(transparent)]
+    Busy(Box<Busy>),
+    /// The environment given is not the one that was decided on.
+    #[error("the decision is about `{decided}`, and `{found}` was given")]
+    Environment {
+        /// The environment of the decision.
+        decided: EnvironmentName,
+        /// The environment given.
+        found: EnvironmentName,
+    },
+    /// Another promotion into the environment was committed after the decision had read the ledger.
+    #[error("record {index} promoted {image} there while this was being decided")]
+    Overtaken {
+        /// The commit.
+        index: u64,
+        /// What it promoted.
+        image: Digest,
+    },
+    /// Our intent was aborted while we acted.
+    #[error(
+        "record {index}, the intent of this promotion, was closed by somebody else while it was under way"
+    )]
+    Fenced {
+        /// The intent.
+        index: u64,
+    },
+    /// Appending lost against others too often.
+    #[error("the ledger was appended to by others {ATTEMPTS} times while this record was about to be")]
+    Contention,
+}
+
+/// Somebody else's promotion that is under way.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another promotion into `{environment}` is under way: record {index}, {image} by {by}, since {since:.0}; it may \
+     be taken over from {until:.0}"
+)]
+pub struct Busy {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The record that holds the lock.
+    pub index: u64,
+    /// What it promotes.
+    pub image: Digest,
+    /// Who.
+    pub by: Identity,
+    /// Since when, by their clock.
+    pub since: Timestamp,
+    /// When a rival may abort it, by ours.
+    pub until: Timestamp,
+}
+
+/// The ledger as one writer sees it: with the rules, the trust, and who signs.
+pub struct Writer<'a> {
+    /// The log.
+    pub ledger: &'a mut Ledger,
+    /// Who may do what.
+    pub policy: &'a Policy,
+    /// The keys whose records are read.
+    pub trust: &'a Trust,
+    /// Who signs.
+    pub key: &'a PrivateKey,
+}
+
+/// What a draft is made from: the target's records at one signed checkpoint.
+pub struct View<'a> {
+    /// The checkpoint.
+    pub at: &'a SignedCheckpoint,
+    /// The records.
+    pub history: &'a History,
+}
+
+impl View<'_> {
+    /// The log as seen here, for the record that is about to be written.
+    pub fn ledger(&self, idempotency_key: Digest) -> LedgerView {
+        LedgerView {
+            origin: self.at.origin().to_string(),
+            observed: TreeHead { size: self.at.size(), root: self.at.root() },
+            // The control lane has no entries in this version.
+            control: TreeHead::empty(),
+            idempotency_key,
+            prev: self.history.head,
+        }
+    }
+}
+
+/// What to do with what was read.
+pub enum Step<T> {
+    /// Append this; the answer is given once it is durable.
+    Append(Box<Draft>, T),
+    /// Nothing to append.
+    Done(T),
+}
+
+impl Writer<'_> {
+    /// Who signs.
+    pub fn identity(&self) -> Identity {
+        Identity::Key { id: self.key.public().id() }
+    }
+
+    /// Reads the target, lets `step` say what to append, appends it if nothing was added in between, else begins
+    /// again. Returns the place of the record, if one was appended.
+    ///
+    /// # Errors
+    /// Whatever `step` refuses with; [`ProtocolError::Contention`] when others were faster every time.
+    pub fn append<T, E: From<ProtocolError>>(
+        &mut self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        mut step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
+    ) -> Result<(Option<Position>, T), E> {
+        let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
+        for _ in 0..ATTEMPTS {
+            let at = self.ledger.tip().map_err(trouble)?;
+            let history = history(self.ledger, &at, self.trust, service, environment).map_err(trouble)?;
+            let (draft, answer) = match step(&View { at: &at, history: &history })? {
+                Step::Done(answer) => return Ok((None, answer)),
+                Step::Append(draft, answer) => (draft, answer),
+            };
+            let bytes = draft.sign(self.key).map_err(|error| E::from(ProtocolError::from(error)))?;
+            let entry = Entry { bytes, index: index_of(&draft.body, &draft.subjects) };
+            match self.ledger.append(at.size(), std::slice::from_ref(&entry)) {
+                Ok(appended) => {
+                    let leaf_hash = crate::tlog::leaf_hash(&entry.bytes);
+                    return Ok((Some(Position { index: appended.first, leaf_hash }), answer));
+                }
+                Err(LedgerError::Conflict { .. }) => {}
+                Err(error) => return Err(trouble(error)),
+            }
+        }
+        Err(ProtocolError::Contention.into())
+    }
+
+    /// Records that the gate said no. A requester the policy does not name leaves no record: nobody could read it.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] when the refusal cannot be appended.
+    pub fn refuse(&mut self, denied: &Denied, key: Digest) -> Result<Option<Position>, ProtocolError> {
+        let verdict = denied.verdict();
+        if self.policy.who(&self.identity(), &verdict.service).is_empty() {
+            return Ok(None);
+        }
+        let actor = Actor::from(&self.identity());
+        let (position, ()) = self.append(&verdict.service, &verdict.environment, |view| {
+            let body = promotion(verdict, &actor, Phase::Refused, view.ledger(key));
+            Ok::<_, ProtocolError>(Step::Append(Box::new(draft(verdict, body)), ()))
+        })?;
+        Ok(position)
+    }
+}
+
+/// The index row of a record, as the projection keeps it. `ledger verify` recomputes it.
+pub fn index_of(body: &Body, subjects: &Subjects) -> Index {
+    Index {
+        kind: body.kind(),
+        service: body.service().to_string(),
+        environment: body.environment().map(ToString::to_string).unwrap_or_default(),
+        digest: Some(subjects.image.digest),
+        phase: body.outcome(),
+        idempotency_key: Some(body.ledger().idempotency_key.to_string()),
+    }
+}
+
+fn draft(verdict: &Verdict, promotion: Promotion) -> Draft {
+    Draft { subjects: verdict.subjects(), body: Body::Promotion(Box::new(promotion)) }
+}
+
+fn promotion(verdict: &Verdict, actor: &Actor, phase: Phase, ledger: LedgerView) -> Promotion {
+    Promotion {
+        actor: actor.clone(),
+        service: verdict.service.clone(),
+        phase,
+        kind: Direction::Promote,
+        intent: None,
+        from: Endpoint { environment: verdict.from.clone(), uri: verdict.image.repository.clone() },
+        to: Endpoint {
+            environment: Some(verdict.environment.clone()),
+            uri: verdict.destination.repository.clone(),
+        },
+        supersedes: None,
+        policy: verdict.policy.clone(),
+        evidence: verdict.evidence(),
+        exceptions: Vec::new(),
+        rationale: verdict.rationale(),
+        rollback_to: None,
+        abort_reason: None,
+        decided_on: verdict.decided_on,
+        ledger,
+    }
+}
+
+/// The same request has the same key, whatever the attempt: `request` is the CI run without the attempt number,
+/// or empty at a terminal.
+pub fn idempotency_key(verdict: &Verdict, request: &str) -> Digest {
+    // A JSON object with sorted keys (serde_json's map is ordered), so that the text is canonical.
+    let request = json!({
+        "digest": verdict.image.digest,
+        "from": verdict.image.repository,
+        "policy": verdict.policy.digest,
+        "request": request,
+        "service": verdict.service,
+        "to": verdict.environment,
+    });
+    Digest::of(request.to_string().as_bytes())
+}
+
+/// An approved promotion whose intent is durable. Nothing has an effect before this exists.
+#[must_use = "an open intent holds the lock until it is committed or aborted"]
+#[derive(Debug)]
+pub struct Intent {
+    approved: Approved,
+    position: Position,
+    supersedes: Option<Superseded>,
+    key: Digest,
+    resumed: bool,
+}
+
+impl Intent {
+    /// Records the intent, or takes up the one an interrupted run of the same request left open.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Overtaken`] when another promotion was committed since the decision;
+    /// [`ProtocolError::Busy`] while a rival holds the lock and is not stale; [`ProtocolError::Requester`] when the
+    /// decision was made for another identity, or for none.
+    pub fn open(
+        writer: &mut Writer<'_>,
+        approved: Approved,
+        environment: &Environment,
+        key: Digest,
+        now: Timestamp,
+    ) -> Result<Self, ProtocolError> {
+        let identity = writer.identity();
+        let verdict = approved.verdict();
+        same(verdict, environment)?;
+        if verdict.requester.as_ref() != Some(&identity) {
+            let decided = verdict.requester.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+            return Err(ProtocolError::Requester { decided, found: identity });
+        }
+        let actor = Actor::from(&identity);
+        let policy = writer.policy;
+        loop {
+            let (appended, (found, superseded)) =
+                writer.append(&verdict.service, &verdict.environment, |view| {
+                    let state = State::replay(&view.history.records, policy, environment);
+                    let superseded = superseded(&state);
+                    let Some(holder) = state.holder() else {
+                        // A decision is about the environment as it was read; the loser decides again (D5, E9).
+                        let newest = state.commits.last();
+                        if let Some(newest) = newest.filter(|it| it.commit.index >= verdict.ledger.size) {
+                            let (index, image) = (newest.commit.index, newest.image.digest);
+                            return Err(ProtocolError::Overtaken { index, image });
+                        }
+                        let mut body = promotion(verdict, &actor, Phase::Intent, view.ledger(key));
+                        body.supersedes = superseded;
+                        return Ok(Step::Append(
+                            Box::new(draft(verdict, body)),
+                            (Found::Ours(None), superseded),
+                        ));
+                    };
+                    let ours = holder.record.body().ledger().idempotency_key == key
+                        && *holder.record.identity() == identity;
+                    if ours {
+                        return Ok(Step::Done((Found::Ours(Some(holder.position)), superseded)));
+                    }
+                    // A rival: abort it once it is stale, then look again.
+                    let body = abort(holder.record, environment.name(), &actor, view.ledger(key), now)?;
+                    Ok::<_, ProtocolError>(Step::Append(Box::new(body), (Found::Rival, superseded)))
+                })?;
+            match (found, appended) {
+                (Found::Ours(Some(position)), _) => {
+                    return Ok(Self { approved, position, supersedes: superseded, key, resumed: true });
+                }
+                (Found::Ours(None), Some(position)) => {
+                    return Ok(Self { approved, position, supersedes: superseded, key, resumed: false });
+                }
+                (Found::Ours(None), None) | (Found::Rival, _) => {}
+            }
+        }
+    }
+
+    /// What led to the yes.
+    pub fn verdict(&self) -> &Verdict {
+        self.approved.verdict()
+    }
+
+    /// Where it lies.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether an interrupted run had left it open.
+    pub fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Records the commit, valid only while this intent is the open one. If an interrupted or parallel run of the
+    /// same request has committed it already, that commit is the answer.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Fenced`] when a rival closed the intent.
+    pub(crate) fn commit(
+        &self,
+        writer: &mut Writer<'_>,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<Position, ProtocolError> {
+        let verdict = self.verdict();
+        same(verdict, environment)?;
+        let actor = Actor::from(&writer.identity());
+        let policy = writer.policy;
+        let (appended, before) = writer.append(&verdict.service, &verdict.environment, |view| {
+            let state = State::replay(&view.history.records, policy, environment);
+            if let Some(done) = state.commits.iter().find(|commit| commit.intent == self.position) {
+                return Ok(Step::Done(Some(done.commit)));
+            }
+            if state.holder().is_none_or(|holder| holder.position != self.position) {
+                return Err(ProtocolError::Fenced { index: self.position.index });
+            }
+            let mut body = promotion(verdict, &actor, Phase::Commit, view.ledger(self.key));
+            body.intent = Some(self.position);
+            body.supersedes = self.supersedes;
+            body.decided_on = now;
+            Ok(Step::Append(Box::new(draft(verdict, body)), None))
+        })?;
+        appended.or(before).ok_or(ProtocolError::Fenced { index: self.position.index })
+    }
+
+    /// Closes the intent without effect, because the second look said no.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] when the abort cannot be appended.
+    pub fn abort(
+        self,
+        writer: &mut Writer<'_>,
+        environment: &Environment,
+        denied: &Denied,
+    ) -> Result<Position, ProtocolError> {
+        let verdict = denied.verdict();
+        let actor = Actor::from(&writer.identity());
+        let policy = writer.policy;
+        let codes: Vec<String> = verdict.codes().iter().map(ToString::to_string).collect();
+        let (appended, ()) = writer.append(&verdict.service, &verdict.environment, |view| {
+            let state = State::replay(&view.history.records, policy, environment);
+            if !state.open.iter().any(|open| open.position == self.position) {
+                return Ok(Step::Done(()));
+            }
+            let mut body = promotion(verdict, &actor, Phase::Abort, view.ledger(self.key));
+            body.intent = Some(self.position);
+            body.abort_reason = Some(format!("the second look said no: {}", codes.join(", ")));
+            Ok::<_, ProtocolError>(Step::Append(Box::new(draft(verdict, body)), ()))
+        })?;
+        Ok(appended.unwrap_or(self.position))
+    }
+}
+
+/// Whose promoters count is said by the environment that was decided on, and by no other.
+fn same(verdict: &Verdict, environment: &Environment) -> Result<(), ProtocolError> {
+    if verdict.environment == *environment.name() {
+        return Ok(());
+    }
+    let (decided, found) = (verdict.environment.clone(), environment.name().clone());
+    Err(ProtocolError::Environment { decided, found })
+}
+
+enum Found {
+    Ours(Option<Position>),
+    Rival,
+}
+
+fn superseded(state: &State<'_>) -> Option<Superseded> {
+    state
+        .current
+        .as_ref()
+        .map(|current| Superseded { digest: current.image.digest, index: current.commit.index })
+}
+
+/// The abort of a rival's stale intent.
+fn abort(
+    rival: &Record,
+    environment: &EnvironmentName,
+    actor: &Actor,
+    ledger: LedgerView,
+    now: Timestamp,
+) -> Result<Draft, ProtocolError> {
+    let fenced = || ProtocolError::Fenced { index: rival.position().index };
+    let promotion = rival.promotion().ok_or_else(fenced)?;
+    let until = promotion.decided_on.saturating_add(STALE).unwrap_or(Timestamp::MAX);
+    // A clock that runs ahead must not hold the lock for as long as it does.
+    let from_the_future = promotion.decided_on.duration_since(now) > STALE;
+    if now < until && !from_the_future {
+        return Err(ProtocolError::Busy(Box::new(Busy {
+            environment: environment.clone(),
+            index: rival.position().index,
+            image: rival.subjects().image.digest,
+            by: rival.identity().clone(),
+            since: promotion.decided_on,
+            until,
+        })));
+    }
+    let mut body = promotion.clone();
+    body.actor = actor.clone();
+    body.phase = Phase::Abort;
+    body.intent = Some(rival.position());
+    body.abort_reason = Some(format!("left open since {:.0}", promotion.decided_on));
+    body.decided_on = now;
+    body.ledger = ledger;
+    Ok(Draft { subjects: rival.subjects().clone(), body: Body::Promotion(Box::new(body)) })
+}

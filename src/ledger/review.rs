@@ -1,0 +1,89 @@
+//! The audit of a ledger as a whole: not only that the bytes are the signed ones, but that they are records of ours,
+//! that none is missing from the chain of its target, and that every author saw this very log.
+//!
+//! Guarantees: a finding for every entry that is not a valid record, breaks the chain of `prev`, or says it observed
+//! a log that this one is not a continuation of. Never does: repair, or judge whether a record was allowed.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::protocol::index_of;
+use super::{Audit, Index, Ledger, LedgerError};
+use crate::digest::Digest;
+use crate::record::{Content, Position, RecordError};
+use crate::tlog::{Frontier, TlogError, leaf_hash};
+use crate::verify::{Reason, Trust};
+
+/// Why an entry is not a record that belongs where it lies.
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("{0}")]
+    Rejected(Reason),
+    #[error("it follows {} of its target, and the one before it is {}", place(*found), place(*expected))]
+    Chain { expected: Option<u64>, found: Option<u64> },
+    #[error(
+        "its author had seen a log of {size} records with another root: {observed}, here it is {found:?}"
+    )]
+    Observed { size: u64, observed: Digest, found: Option<Digest> },
+    #[error(transparent)]
+    Tree(#[from] TlogError),
+}
+
+fn place(index: Option<u64>) -> String {
+    index.map_or_else(|| "no record".to_owned(), |index| format!("record {index}"))
+}
+
+/// What has been read so far.
+struct Read {
+    frontier: Frontier,
+    roots: Vec<Digest>,
+    heads: BTreeMap<(String, String), Position>,
+    /// After a record that is not right, what later authors saw of it is no news.
+    broken: bool,
+}
+
+/// Audits `ledger`; the records' signatures are checked against `trust`.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger cannot be read at all; what is wrong with it is in the [`Audit`].
+pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
+    let origin = ledger.vkey().origin().to_string();
+    let frontier = Frontier::empty();
+    let roots = vec![frontier.root()];
+    let read = RefCell::new(Read { frontier, roots, heads: BTreeMap::new(), broken: false });
+    ledger.verify(|index, bytes| {
+        let mut read = read.borrow_mut();
+        let row = examine(&mut read, index, bytes, &origin, trust);
+        read.broken |= row.is_err();
+        row
+    })
+}
+
+fn examine(read: &mut Read, index: u64, bytes: &[u8], origin: &str, trust: &Trust) -> Result<Index, Wrong> {
+    let leaf_hash = leaf_hash(bytes);
+    read.frontier.push::<TlogError>(leaf_hash, |_, _| Ok(()))?;
+    read.roots.push(read.frontier.root());
+    // 1. A record of ours.
+    let content = Content::read(bytes, origin, index, trust).map_err(|error| match error {
+        // The reason behind a rejected signature is worth a reader's while.
+        RecordError::Rejected(rejected) => Wrong::Rejected(rejected.reason),
+        error => Wrong::Record(error),
+    })?;
+    let row = index_of(&content.body, &content.subjects);
+    // 2. It follows the one before it about the same target.
+    let view = content.body.ledger();
+    let head =
+        read.heads.insert((row.service.clone(), row.environment.clone()), Position { index, leaf_hash });
+    if view.prev != head && !read.broken {
+        let (expected, found) = (head.map(|head| head.index), view.prev.map(|prev| prev.index));
+        return Err(Wrong::Chain { expected, found });
+    }
+    // 3. Its author saw this very log.
+    let seen = usize::try_from(view.observed.size).ok().and_then(|size| read.roots.get(size)).copied();
+    if seen != Some(view.observed.root) && !read.broken {
+        return Err(Wrong::Observed { size: view.observed.size, observed: view.observed.root, found: seen });
+    }
+    Ok(row)
+}
