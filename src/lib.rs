@@ -43,3 +43,4 @@ pub mod evidence;
 pub mod gate;
 // The world.
 pub mod ledger;
+pub mod registry;

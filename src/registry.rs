@@ -1,0 +1,470 @@
+//! Images where they lie: registries (OCI distribution-spec v1.1) and OCI layouts on disk, behind one API.
+//!
+//! Guarantees: every byte that comes out has the digest it was asked for, recomputed here; absent, unsupported,
+//! unreachable and malformed are four different answers; a copy writes blobs before the manifests that list them
+//! and the image before what refers to it, is safe to repeat, and sets no tag of its own. Only
+//! [`Registries::set_tag`] and a push by tag move a tag.
+//! Never does: policy, verification of signatures, deleting.
+//!
+//! Start at [`Registries::resolve`]; then everything is by digest.
+
+mod backend;
+mod copy;
+pub(crate) mod error;
+pub(crate) mod http;
+pub(crate) mod layout;
+pub(crate) mod wire;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+
+use self::backend::Backend;
+use self::http::Remote;
+use self::layout::Layout;
+use self::wire::{Fetched, Listing, Which};
+use crate::closure::{
+    Builder, Closure, ClosureError, Descriptor, Document, Limits, OCI_EMPTY, OCI_MANIFEST, Wanted, What,
+};
+use crate::digest::Digest;
+use crate::reference::{Image, Location, Reference, Repository, Tag};
+
+pub use copy::{CopyError, CopyReport, Side};
+pub use error::RegistryError;
+pub use http::{HttpConfig, Proxies, Retry};
+pub use layout::problem::LayoutProblem;
+
+/// How many requests are in flight at once.
+const CONCURRENCY: usize = 8;
+/// How often one upload is begun again when the network broke in the middle; other requests repeat themselves.
+const TRIES: usize = 3;
+
+/// All registries and layouts; one pool of connections, cheap to clone.
+#[derive(Clone)]
+pub struct Registries {
+    http: Arc<HttpConfig>,
+    base: Arc<PathBuf>,
+    remotes: Arc<Mutex<BTreeMap<String, Arc<Remote>>>>,
+}
+
+/// What a reference means at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The bytes: hashed here.
+    pub image: Image,
+    /// The tag that was looked up, if any.
+    pub tag: Option<Tag>,
+    /// What the person said that the tag means; comparing is the caller's, and a difference is a "no".
+    pub expected: Option<Digest>,
+}
+
+/// A manifest or index, exactly as it lies there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The digest of `bytes`.
+    pub digest: Digest,
+    /// What the registry calls it: a claim, which [`Document::read`] checks.
+    pub media_type: String,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl From<Fetched> for Found {
+    fn from(fetched: Fetched) -> Self {
+        let Fetched { digest, media_type, bytes } = fetched;
+        Self { digest, media_type, bytes }
+    }
+}
+
+/// What refers to an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Referrers {
+    /// The registry cannot say: neither a referrers API nor a fallback tag. Not the same as none.
+    Unsupported,
+    /// All of them, possibly none, of every artifact type.
+    Listed(Vec<Descriptor>),
+}
+
+/// What cosign before version 3 attached under a tag made from the digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suffix {
+    /// `sha256-<hex>.sig`: signatures.
+    Sig,
+    /// `sha256-<hex>.att`: attestations.
+    Att,
+    /// `sha256-<hex>.sbom`: a bill of materials.
+    Sbom,
+}
+
+impl Suffix {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sig, Self::Att, Self::Sbom];
+
+    /// The tag for an image.
+    ///
+    /// # Errors
+    /// None in practice: the text is always within the grammar of tags.
+    fn tag(self, digest: Digest) -> Result<Tag, crate::reference::ReferenceError> {
+        let suffix = match self {
+            Self::Sig => "sig",
+            Self::Att => "att",
+            Self::Sbom => "sbom",
+        };
+        format!("sha256-{}.{suffix}", digest.hex()).parse()
+    }
+}
+
+impl Registries {
+    /// Registries with these HTTP settings; relative layout folders start at `base`, the policy file's folder.
+    pub fn new(http: HttpConfig, base: PathBuf) -> Self {
+        Self { http: Arc::new(http), base: Arc::new(base), remotes: Arc::default() }
+    }
+
+    fn backend(&self, repository: &Repository) -> Result<Backend, RegistryError> {
+        match repository.location() {
+            Location::Layout { folder } => {
+                Ok(Backend::layout(repository, Layout::new(self.base.join(folder))))
+            }
+            Location::Registry { host, path } => {
+                let mut remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
+                let remote = match remotes.get(host) {
+                    Some(remote) => Arc::clone(remote),
+                    None => {
+                        let remote = Arc::new(Remote::new(host, &self.http)?);
+                        remotes.insert(host.to_owned(), Arc::clone(&remote));
+                        remote
+                    }
+                };
+                Ok(Backend::remote(repository, remote, path))
+            }
+        }
+    }
+
+    /// Looks up what a reference means: the only time a tag is read for its meaning.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSuchImage`] when it is not there; anything else is trouble.
+    pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
+        let repository = reference.repository();
+        let (which, expected) = match reference {
+            Reference::Tagged(_, tag) => (Which::Tag(tag), None),
+            Reference::Pinned(image) => (Which::Digest(image.digest), None),
+            Reference::Expected(image, tag) => (Which::Tag(tag), Some(image.digest)),
+        };
+        let fetched = self.backend(repository)?.manifest(which).await?;
+        let fetched = fetched.ok_or_else(|| RegistryError::NoSuchImage { wanted: reference.to_string() })?;
+        let image = Image::new(repository.clone(), fetched.digest);
+        Ok(Resolved { image, tag: reference.tag().cloned(), expected })
+    }
+
+    /// Reads an image: its index and every manifest, strictly.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSuchImage`], [`RegistryError::Image`] when it is malformed, incomplete or too large.
+    pub async fn closure(&self, image: &Image) -> Result<Closure, RegistryError> {
+        let backend = &self.backend(&image.repository)?;
+        let wrong = |source| RegistryError::Image { image: image.to_string(), source: Box::new(source) };
+        let limits = Limits::default();
+        let mut builder = Builder::new(image.digest, limits);
+        loop {
+            let wants = builder.wants();
+            if wants.is_empty() {
+                return builder.finish().map_err(wrong);
+            }
+            let fetches = wants.into_iter().map(|wanted: Wanted| async move {
+                let (media_type, bytes) = match wanted.what {
+                    What::Manifest => match backend.manifest(Which::Digest(wanted.digest)).await? {
+                        Some(fetched) => (Some(fetched.media_type), Some(fetched.bytes)),
+                        None => (None, None),
+                    },
+                    What::Config => (None, backend.small_blob(wanted.digest, limits.manifest_bytes).await?),
+                };
+                Ok::<_, RegistryError>((wanted.digest, media_type, bytes))
+            });
+            let mut fetches = stream::iter(fetches).buffer_unordered(CONCURRENCY);
+            while let Some((digest, media_type, bytes)) = fetches.try_next().await? {
+                let Some(bytes) = bytes else {
+                    if digest == image.digest {
+                        return Err(RegistryError::NoSuchImage { wanted: image.to_string() });
+                    }
+                    return Err(wrong(ClosureError::Incomplete {
+                        root: image.digest,
+                        first: digest,
+                        count: 1,
+                    }));
+                };
+                builder.feed(digest, media_type.as_deref(), bytes).map_err(wrong)?;
+            }
+        }
+    }
+
+    /// What refers to an image (distribution-spec v1.1, "Listing Referrers").
+    ///
+    /// # Errors
+    /// Trouble only; "none" and "cannot say" are answers.
+    pub async fn referrers(&self, image: &Image) -> Result<Referrers, RegistryError> {
+        Ok(match self.backend(&image.repository)?.referrers(image.digest).await? {
+            Listing::Unsupported => Referrers::Unsupported,
+            Listing::Listed(descriptors) => Referrers::Listed(descriptors),
+        })
+    }
+
+    /// The manifest or index of an image, if it is there.
+    ///
+    /// # Errors
+    /// Trouble only.
+    pub async fn manifest(&self, image: &Image) -> Result<Option<Found>, RegistryError> {
+        let fetched = self.backend(&image.repository)?.manifest(Which::Digest(image.digest)).await?;
+        Ok(fetched.map(Found::from))
+    }
+
+    /// A blob of at most `limit` bytes, if it is there.
+    ///
+    /// # Errors
+    /// Trouble, wrong bytes, more bytes than `limit`.
+    pub async fn blob_bytes(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        limit: u64,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        self.backend(repository)?.small_blob(digest, limit).await
+    }
+
+    /// What a tag means, if it means anything; a layout that was never written has no tags.
+    ///
+    /// # Errors
+    /// Trouble only.
+    pub async fn tagged(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        let backend = self.backend(repository)?;
+        if !backend.exists().await? {
+            return Ok(None);
+        }
+        Ok(backend.manifest(Which::Tag(tag)).await?.map(|fetched| fetched.digest))
+    }
+
+    /// What older tools attached to an image under `sha256-<hex>.sig`, `.att` and `.sbom`.
+    ///
+    /// # Errors
+    /// Trouble only.
+    pub async fn legacy(&self, image: &Image) -> Result<Vec<(Suffix, Found)>, RegistryError> {
+        let backend = self.backend(&image.repository)?;
+        let found = legacy(&backend, image.digest).await?;
+        Ok(found.into_iter().map(|(suffix, _, fetched)| (suffix, fetched.into())).collect())
+    }
+
+    /// What of an image a repository does not have: manifests and blobs, each asked for (attack A12). Foreign
+    /// layers, which registries need not keep, are not asked for.
+    ///
+    /// # Errors
+    /// Trouble only.
+    pub async fn has_closure(
+        &self,
+        repository: &Repository,
+        closure: &Closure,
+    ) -> Result<Vec<Digest>, RegistryError> {
+        missing(&self.backend(repository)?, closure, true).await
+    }
+
+    /// Copies an image with everything that refers to it, by digest; sets no tag but those of cosign
+    /// (`sha256-<hex>.sig`), which are the name of what they hold. Safe to repeat; what is there is not sent.
+    ///
+    /// # Errors
+    /// [`CopyError`], which says on which side the trouble was. What was written stays, and is used next time.
+    pub async fn copy(
+        &self,
+        closure: &Closure,
+        from: &Repository,
+        to: &Repository,
+    ) -> Result<CopyReport, CopyError> {
+        let at = |side, repository: &Repository| {
+            let repository = repository.clone();
+            move |source| CopyError { side, repository, source: Box::new(source) }
+        };
+        let source = self.backend(from).map_err(at(Side::Source, from))?;
+        let destination = self.backend(to).map_err(at(Side::Destination, to))?;
+        copy::Copying::new(source, destination, closure).run().await
+    }
+
+    /// Makes a tag mean an image that the repository has: the same bytes again, under the tag; then read back.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSuchImage`], [`RegistryError::TagNotSet`], trouble.
+    pub async fn set_tag(&self, image: &Image, tag: &Tag) -> Result<(), RegistryError> {
+        let backend = self.backend(&image.repository)?;
+        let fetched = backend.manifest(Which::Digest(image.digest)).await?;
+        let fetched = fetched.ok_or_else(|| RegistryError::NoSuchImage { wanted: image.to_string() })?;
+        put(&backend, Which::Tag(tag), &fetched.media_type, fetched.bytes).await?;
+        match backend.manifest(Which::Tag(tag)).await?.map(|fetched| fetched.digest) {
+            Some(found) if found == image.digest => Ok(()),
+            found => Err(RegistryError::TagNotSet {
+                tagged: Reference::Tagged(image.repository.clone(), tag.clone()).to_string(),
+                wanted: image.digest,
+                found,
+            }),
+        }
+    }
+
+    /// Attaches bytes to an image as a referrer (image-spec v1.1, manifest.md, "Guidelines for Artifact Usage"):
+    /// one layer, an empty configuration, and `subject`. Returns the digest of the referrer. The same bytes and
+    /// annotations give the same referrer.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSuchImage`] when the image is not there; trouble.
+    pub async fn attach(
+        &self,
+        subject: &Image,
+        artifact_type: &str,
+        layer_media_type: &str,
+        bytes: &[u8],
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Digest, RegistryError> {
+        let backend = self.backend(&subject.repository)?;
+        let fetched = backend.manifest(Which::Digest(subject.digest)).await?;
+        let fetched = fetched.ok_or_else(|| RegistryError::NoSuchImage { wanted: subject.to_string() })?;
+        const EMPTY: &[u8] = b"{}";
+        let mut manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": artifact_type,
+            "config": { "mediaType": OCI_EMPTY, "digest": Digest::of(EMPTY), "size": EMPTY.len(), "data": "e30=" },
+            "layers": [{ "mediaType": layer_media_type, "digest": Digest::of(bytes), "size": bytes.len() }],
+            "subject": {
+                "mediaType": fetched.media_type, "digest": subject.digest, "size": fetched.bytes.len()
+            },
+        });
+        if !annotations.is_empty() {
+            manifest["annotations"] = json!(annotations);
+        }
+        for blob in [EMPTY, bytes] {
+            push(&backend, Bytes::copy_from_slice(blob)).await?;
+        }
+        let manifest = Bytes::from(manifest.to_string());
+        let digest = Digest::of(&manifest);
+        put(&backend, Which::Digest(digest), OCI_MANIFEST, manifest).await?;
+        Ok(digest)
+    }
+
+    /// Writes a small blob, unless it is there.
+    ///
+    /// # Errors
+    /// Trouble only.
+    pub async fn push_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
+        push(&self.backend(repository)?, bytes).await
+    }
+
+    /// Writes a manifest, under a tag where one is given, else by digest.
+    ///
+    /// # Errors
+    /// [`RegistryError::Image`] when it is not strictly what `media_type` says; trouble.
+    pub async fn push_manifest(
+        &self,
+        repository: &Repository,
+        media_type: &str,
+        bytes: Bytes,
+        tag: Option<&Tag>,
+    ) -> Result<Digest, RegistryError> {
+        let digest = Digest::of(&bytes);
+        put(&self.backend(repository)?, tag.map_or(Which::Digest(digest), Which::Tag), media_type, bytes)
+            .await?;
+        Ok(digest)
+    }
+}
+
+/// Reads a manifest strictly, naming it and its repository in errors.
+fn read(backend: &Backend, fetched: &Fetched) -> Result<Document, RegistryError> {
+    Document::read(&fetched.bytes, Some(&fetched.media_type), None).map_err(|source| RegistryError::Image {
+        image: Image::new(backend.repository.clone(), fetched.digest).to_string(),
+        source: Box::new(source),
+    })
+}
+
+async fn push(backend: &Backend, bytes: Bytes) -> Result<Digest, RegistryError> {
+    let digest = Digest::of(&bytes);
+    let blob = Descriptor {
+        media_type: String::new(),
+        digest,
+        size: bytes.len() as u64,
+        artifact_type: None,
+        annotations: BTreeMap::new(),
+        platform: None,
+        urls: Vec::new(),
+    };
+    if backend.has_blob(&blob).await? {
+        return Ok(digest);
+    }
+    for attempt in 1.. {
+        let bytes = bytes.clone();
+        let chunks = stream::once(async { Ok(bytes) }).boxed();
+        match backend.put_blob(digest, blob.size, chunks, None).await {
+            Err(error) if error.is_transient() && attempt < TRIES => {}
+            outcome => return outcome.map(|()| digest),
+        }
+    }
+    Ok(digest)
+}
+
+/// Writes a manifest; where it refers to something and the registry does not say that it noticed, the fallback tag
+/// too (distribution-spec v1.1, "Pushing Manifests with Subject").
+async fn put(
+    backend: &Backend,
+    which: Which<'_>,
+    media_type: &str,
+    bytes: Bytes,
+) -> Result<(), RegistryError> {
+    let digest = Digest::of(&bytes);
+    let document =
+        read(backend, &Fetched { digest, media_type: media_type.to_owned(), bytes: bytes.clone() })?;
+    let size = bytes.len() as u64;
+    let answer = backend.put_manifest(which, media_type, bytes).await?;
+    match document.subject {
+        Some(subject) if !answer.subject_acknowledged => {
+            let referrer = Descriptor {
+                media_type: document.media_type,
+                digest,
+                size,
+                artifact_type: document.artifact_type,
+                annotations: document.annotations,
+                platform: None,
+                urls: Vec::new(),
+            };
+            backend.attach_fallback(subject.digest, &referrer).await
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn legacy(backend: &Backend, digest: Digest) -> Result<Vec<(Suffix, Tag, Fetched)>, RegistryError> {
+    let lookups = Suffix::ALL.into_iter().filter_map(|suffix| Some((suffix, suffix.tag(digest).ok()?)));
+    let lookups = lookups.map(|(suffix, tag)| async move {
+        let fetched = backend.manifest(Which::Tag(&tag)).await?;
+        Ok::<_, RegistryError>(fetched.map(|fetched| (suffix, tag, fetched)))
+    });
+    let found: Vec<_> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+async fn missing(backend: &Backend, closure: &Closure, blobs: bool) -> Result<Vec<Digest>, RegistryError> {
+    let mut questions: Vec<(Digest, Option<Descriptor>)> =
+        closure.manifests().map(|manifest| (manifest.digest, None)).collect();
+    if blobs {
+        let blobs = closure.blobs().into_iter().filter(|blob| !blob.is_foreign());
+        questions.extend(blobs.map(|blob| (blob.digest, Some(blob.clone()))));
+    }
+    let questions = questions.into_iter().map(|(digest, blob)| async move {
+        let there = match blob {
+            None => backend.has_manifest(digest).await?,
+            Some(blob) => backend.has_blob(&blob).await?,
+        };
+        Ok::<_, RegistryError>((!there).then_some(digest))
+    });
+    let missing: Vec<_> = stream::iter(questions).buffered(CONCURRENCY).try_collect().await?;
+    Ok(missing.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests;

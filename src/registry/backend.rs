@@ -1,0 +1,147 @@
+//! One repository, wherever it is: the same primitives over a registry and over a layout.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::RegistryError;
+use super::http::Remote;
+use super::layout::Layout;
+use super::wire::{Chunks, Fetched, Listing, Mounted, PutManifest, Session, Which};
+use crate::closure::Descriptor;
+use crate::digest::Digest;
+use crate::reference::Repository;
+
+/// A repository that can be talked to.
+#[derive(Clone)]
+pub(super) struct Backend {
+    pub(super) repository: Repository,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Remote { remote: Arc<Remote>, path: String },
+    Layout(Layout),
+}
+
+impl Backend {
+    pub(super) fn remote(repository: &Repository, remote: Arc<Remote>, path: &str) -> Self {
+        Self { repository: repository.clone(), kind: Kind::Remote { remote, path: path.to_owned() } }
+    }
+
+    pub(super) fn layout(repository: &Repository, layout: Layout) -> Self {
+        Self { repository: repository.clone(), kind: Kind::Layout(layout) }
+    }
+
+    pub(super) fn is_layout(&self) -> bool {
+        matches!(self.kind, Kind::Layout(_))
+    }
+
+    /// Whether the repository may be asked at all: a layout that was never written has nothing in it.
+    pub(super) async fn exists(&self) -> Result<bool, RegistryError> {
+        match &self.kind {
+            Kind::Remote { .. } => Ok(true),
+            Kind::Layout(layout) => layout.exists().await,
+        }
+    }
+
+    pub(super) async fn manifest(&self, which: Which<'_>) -> Result<Option<Fetched>, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.manifest(path, which).await,
+            Kind::Layout(layout) => layout.manifest(which).await,
+        }
+    }
+
+    pub(super) async fn blob(&self, digest: Digest) -> Result<Chunks, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.blob(path, digest).await,
+            Kind::Layout(layout) => layout.blob(digest).await,
+        }
+    }
+
+    pub(super) async fn small_blob(
+        &self,
+        digest: Digest,
+        limit: u64,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.small_blob(path, digest, limit).await,
+            Kind::Layout(layout) => layout.small_blob(digest, limit).await,
+        }
+    }
+
+    /// Whether a blob is there. In a layout it must also have the length that its descriptor says: another tool
+    /// may have left half of it.
+    pub(super) async fn has_blob(&self, blob: &Descriptor) -> Result<bool, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.has_blob(path, blob.digest).await,
+            Kind::Layout(layout) => Ok(layout.blob_size(blob.digest).await? == Some(blob.size)),
+        }
+    }
+
+    /// Lets the registry of both copy a blob by itself.
+    pub(super) async fn mount_blob(&self, from: &Self, digest: Digest) -> Result<Mounted, RegistryError> {
+        match (&self.kind, &from.kind) {
+            (Kind::Remote { remote, path }, Kind::Remote { path: from_path, .. })
+                if self.repository.shares_registry_with(&from.repository) =>
+            {
+                remote.mount_blob(path, from_path, digest).await
+            }
+            (Kind::Remote { .. } | Kind::Layout(_), Kind::Remote { .. } | Kind::Layout(_)) => {
+                Ok(Mounted::No(None))
+            }
+        }
+    }
+
+    pub(super) async fn put_blob(
+        &self,
+        digest: Digest,
+        size: u64,
+        chunks: Chunks,
+        session: Option<Session>,
+    ) -> Result<(), RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.put_blob(path, digest, size, chunks, session).await,
+            Kind::Layout(layout) => layout.put_blob(digest, size, chunks).await,
+        }
+    }
+
+    pub(super) async fn has_manifest(&self, digest: Digest) -> Result<bool, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.has_manifest(path, digest).await,
+            Kind::Layout(layout) => layout.has_manifest(digest).await,
+        }
+    }
+
+    pub(super) async fn put_manifest(
+        &self,
+        which: Which<'_>,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<PutManifest, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.put_manifest(path, which, media_type, bytes).await,
+            Kind::Layout(layout) => layout.put_manifest(which, media_type, bytes).await,
+        }
+    }
+
+    pub(super) async fn referrers(&self, digest: Digest) -> Result<Listing, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.referrers(path, digest).await,
+            Kind::Layout(layout) => layout.referrers(digest).await,
+        }
+    }
+
+    pub(super) async fn attach_fallback(
+        &self,
+        subject: Digest,
+        referrer: &Descriptor,
+    ) -> Result<(), RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.attach_fallback(path, subject, referrer).await,
+            // `index.json` lists it already.
+            Kind::Layout(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! Copying an image by digest, with everything that refers to it.
+//!
+//! Guarantees: the order of writes is blobs, manifests, indexes, root, and only then what refers to them, so that
+//! whatever is at the destination is whole; each byte is hashed once, while it passes, and wrong bytes never
+//! complete. Never does: tags, other than those of cosign which name their content; deleting; bringing along
+//! what refers to the image and could itself be run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use futures_util::future::try_join;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::task::JoinSet;
+
+use super::backend::Backend;
+use super::wire::{Fetched, Listing, Mounted, Which};
+use super::{CONCURRENCY, RegistryError, TRIES, legacy, missing, put, read};
+use crate::closure::{Closure, ClosureError, Content, Descriptor, Document, Manifest, Role};
+use crate::digest::Digest;
+use crate::reference::{Image, Repository, Tag};
+
+/// How many steps of "refers to what refers to" are followed.
+const DEPTH: usize = 4;
+/// How many referrers of one image, and of its referrers, are copied.
+const REFERRERS: usize = 1000;
+/// How many bytes the manifests of all those referrers may have together.
+const REFERRER_BYTES: u64 = 16 << 20;
+
+/// Which of the two repositories the trouble was with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Where the image comes from.
+    Source,
+    /// Where it goes to.
+    Destination,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        })
+    }
+}
+
+/// Why a copy did not end, and on which side.
+#[derive(Debug, thiserror::Error)]
+#[error("{side} {repository}")]
+pub struct CopyError {
+    /// The side.
+    pub side: Side,
+    /// Its repository.
+    pub repository: Repository,
+    /// What happened there.
+    pub source: Box<RegistryError>,
+}
+
+impl CopyError {
+    /// What to do about it, for the `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        self.source.hint()
+    }
+
+    /// Whether the same copy may well succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        self.source.is_transient()
+    }
+}
+
+/// What a copy did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopyReport {
+    /// Manifests and indexes of the image.
+    pub manifests: usize,
+    /// Blobs sent, of the image and of its referrers.
+    pub blobs_copied: usize,
+    /// Blobs that the registry took from the source repository by itself.
+    pub blobs_mounted: usize,
+    /// Blobs that were there.
+    pub blobs_present: usize,
+    /// Foreign layers, which neither side has to keep.
+    pub blobs_foreign: usize,
+    /// Bytes of the blobs sent.
+    pub bytes_copied: u64,
+    /// Referrers at the destination, those under cosign's tags included.
+    pub referrers: usize,
+    /// The source has no referrers API and, for a manifest of the image or more, no fallback tag: of what refers to
+    /// those only cosign's tags were looked at.
+    pub referrers_unsupported: bool,
+    /// What the source lists as a referrer and does not have.
+    pub referrers_dangling: Vec<Digest>,
+    /// What refers to the image and can run, or be looked into by what runs images: no evidence, and not decided
+    /// upon, so it stays where it is.
+    pub referrers_runnable: Vec<Digest>,
+    /// Tags of cosign that hold other evidence at the destination, and were left as they are.
+    pub legacy_kept: Vec<Tag>,
+}
+
+/// One copy under way.
+pub(super) struct Copying {
+    source: Backend,
+    destination: Backend,
+    closure: Closure,
+    copied: AtomicUsize,
+    mounted: AtomicUsize,
+    present: AtomicUsize,
+    foreign: AtomicUsize,
+    bytes: AtomicU64,
+}
+
+/// A referrer found at the source, in the order in which referrers can be written.
+struct Referrer {
+    fetched: Fetched,
+    document: Document,
+    /// Cosign's tag, for what is found by tag only.
+    tag: Option<Tag>,
+}
+
+/// What the source says refers to one digest.
+struct Listed {
+    unsupported: bool,
+    /// Subject and referrer.
+    claims: Vec<(Digest, Digest)>,
+    tagged: Vec<Referrer>,
+}
+
+/// What became of an entry of a listing.
+enum Claim {
+    True(Box<Referrer>),
+    /// It refers to something else.
+    False,
+    /// It is not there.
+    Dangling,
+}
+
+#[derive(Default)]
+struct Plan {
+    referrers: Vec<Referrer>,
+    unsupported: bool,
+    dangling: Vec<Digest>,
+    runnable: Vec<Digest>,
+}
+
+impl Copying {
+    pub(super) fn new(source: Backend, destination: Backend, closure: &Closure) -> Arc<Self> {
+        Arc::new(Self {
+            source,
+            destination,
+            closure: closure.clone(),
+            copied: AtomicUsize::new(0),
+            mounted: AtomicUsize::new(0),
+            present: AtomicUsize::new(0),
+            foreign: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    fn at(&self, side: Side) -> impl Fn(RegistryError) -> CopyError + use<> {
+        let repository = match side {
+            Side::Source => self.source.repository.clone(),
+            Side::Destination => self.destination.repository.clone(),
+        };
+        move |source| CopyError { side, repository: repository.clone(), source: Box::new(source) }
+    }
+
+    pub(super) async fn run(self: Arc<Self>) -> Result<CopyReport, CopyError> {
+        // 1. Blobs of the image, while what refers to it is looked up.
+        let image_blobs: Vec<Descriptor> = self.closure.blobs().into_iter().cloned().collect();
+        let (plan, ()) = try_join(self.plan(), self.blobs(image_blobs)).await?;
+        // 2. Manifests, children before parents, the root last.
+        self.manifests().await?;
+        // 3. Read back. Blobs were acknowledged one by one; a layout is asked again, it costs nothing.
+        let lost = missing(&self.destination, &self.closure, self.destination.is_layout())
+            .await
+            .map_err(self.at(Side::Destination))?;
+        if let Some(first) = lost.first() {
+            return Err(self.at(Side::Destination)(self.incomplete(*first, lost.len())));
+        }
+        // 4. What refers to it: the image is there already, so nothing dangles.
+        let (referrers, legacy_kept) = self.referrers(plan.referrers).await?;
+        Ok(CopyReport {
+            manifests: self.closure.manifests().count(),
+            blobs_copied: self.copied.load(Ordering::Relaxed),
+            blobs_mounted: self.mounted.load(Ordering::Relaxed),
+            blobs_present: self.present.load(Ordering::Relaxed),
+            blobs_foreign: self.foreign.load(Ordering::Relaxed),
+            bytes_copied: self.bytes.load(Ordering::Relaxed),
+            referrers,
+            referrers_unsupported: plan.unsupported,
+            referrers_dangling: plan.dangling,
+            referrers_runnable: plan.runnable,
+            legacy_kept,
+        })
+    }
+
+    fn incomplete(&self, first: Digest, count: usize) -> RegistryError {
+        let root = self.closure.root();
+        RegistryError::Image {
+            image: Image::new(self.destination.repository.clone(), root).to_string(),
+            source: Box::new(ClosureError::Incomplete { root, first, count }),
+        }
+    }
+
+    /// Several blobs at a time, each in a task of its own: hashing is most of the work and uses every core.
+    async fn blobs(self: &Arc<Self>, blobs: Vec<Descriptor>) -> Result<(), CopyError> {
+        let mut tasks = JoinSet::new();
+        let mut queue = blobs.into_iter();
+        loop {
+            for blob in queue.by_ref().take(CONCURRENCY - tasks.len()) {
+                let copying = Arc::clone(self);
+                tasks.spawn(async move { copying.blob(&blob).await });
+            }
+            // Leaving early drops the set, which ends what is still under way.
+            match tasks.join_next().await {
+                None => return Ok(()),
+                Some(Ok(outcome)) => outcome?,
+                Some(Err(ended)) => match ended.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime is shutting down: nobody waits for an answer.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    /// One blob: mounted, or there, or sent.
+    async fn blob(&self, blob: &Descriptor) -> Result<(), CopyError> {
+        let count = |counter: &AtomicUsize| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        if blob.is_foreign() && !self.source.has_blob(blob).await.map_err(self.at(Side::Source))? {
+            count(&self.foreign);
+            return Ok(());
+        }
+        // 1. In the same registry a mount is both the question and the copy.
+        let mut session = None;
+        if self.destination.repository != self.source.repository
+            && self.destination.repository.shares_registry_with(&self.source.repository)
+        {
+            let mount = self.destination.mount_blob(&self.source, blob.digest).await;
+            match mount.map_err(self.at(Side::Destination))? {
+                Mounted::Yes => {
+                    count(&self.mounted);
+                    return Ok(());
+                }
+                Mounted::No(opened) => session = opened,
+            }
+        }
+        // 2. Is it there? Not asked when the registry has just opened an upload for it.
+        let asked = session.is_none();
+        if asked && self.destination.has_blob(blob).await.map_err(self.at(Side::Destination))? {
+            count(&self.present);
+            return Ok(());
+        }
+        // 3. Sent, hashed on the way; begun again when the network broke.
+        for attempt in 1.. {
+            let broken = Arc::new(AtomicBool::new(false));
+            let outcome = async {
+                let chunks = self.source.blob(blob.digest).await;
+                let chunks = chunks.map_err(self.at(Side::Source))?;
+                let noticed = Arc::clone(&broken);
+                let chunks = chunks.inspect_err(move |_| noticed.store(true, Ordering::Relaxed)).boxed();
+                self.destination.put_blob(blob.digest, blob.size, chunks, session.take()).await.map_err(
+                    |error| match error {
+                        RegistryError::UploadSource { source, .. } => self.at(Side::Source)(*source),
+                        error if broken.load(Ordering::Relaxed) => self.at(Side::Source)(error),
+                        error => self.at(Side::Destination)(error),
+                    },
+                )
+            };
+            match outcome.await {
+                Ok(()) => break,
+                Err(error) if error.is_transient() && attempt < TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+        count(&self.copied);
+        self.bytes.fetch_add(blob.size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The manifests of the image. Platform manifests do not depend on one another; indexes do.
+    async fn manifests(&self) -> Result<(), CopyError> {
+        let write = |manifest: Manifest| async move {
+            put(&self.destination, Which::Digest(manifest.digest), &manifest.media_type, manifest.bytes)
+                .await
+                .map_err(self.at(Side::Destination))
+        };
+        let is_index = |manifest: &&Manifest| manifest.role == Role::Index;
+        let leaves: Vec<Manifest> =
+            self.closure.manifests().filter(|manifest| !is_index(manifest)).cloned().collect();
+        let indexes: Vec<Manifest> = self.closure.manifests().filter(is_index).cloned().collect();
+        stream::iter(leaves.into_iter().map(write)).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+        for index in indexes {
+            write(index).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks up, at the source, everything that refers to any manifest of the image, and to that.
+    async fn plan(&self) -> Result<Plan, CopyError> {
+        let mut plan = Plan::default();
+        let mut seen: BTreeSet<Digest> = self.closure.manifests().map(|manifest| manifest.digest).collect();
+        let mut subjects: Vec<Digest> = seen.iter().copied().collect();
+        let mut bytes = 0;
+        for depth in 0.. {
+            // 1. What the source lists for each subject.
+            let lookups = subjects.into_iter().map(|subject| self.listed(subject));
+            let listings: Vec<Listed> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
+            plan.unsupported |= listings.iter().any(|listed| listed.unsupported);
+            let found: usize = listings.iter().map(|listed| listed.claims.len() + listed.tagged.len()).sum();
+            let (found, limit) = match depth < DEPTH {
+                true => (plan.referrers.len() + found, REFERRERS),
+                // Too deep: nothing may be there, since nothing is left behind in silence.
+                false => (plan.referrers.len() + found, plan.referrers.len()),
+            };
+            if found > limit {
+                return Err(self.too_many(found, limit));
+            }
+            // 2. The manifests themselves.
+            let (claims, tagged): (Vec<_>, Vec<_>) =
+                listings.into_iter().map(|listed| (listed.claims, listed.tagged)).unzip();
+            let reads = claims.into_iter().flatten().map(|(subject, digest)| self.referrer(subject, digest));
+            let mut reads = stream::iter(reads).buffered(CONCURRENCY);
+            let mut found: Vec<Referrer> = tagged.into_iter().flatten().collect();
+            while let Some((digest, read)) = reads.try_next().await? {
+                match read {
+                    Claim::True(referrer) => {
+                        bytes += referrer.fetched.bytes.len() as u64;
+                        found.push(*referrer);
+                    }
+                    Claim::False => {}
+                    Claim::Dangling => plan.dangling.push(digest),
+                }
+                if bytes > REFERRER_BYTES {
+                    let (root, limit) = (self.closure.root(), REFERRER_BYTES);
+                    return Err(self.wrong(ClosureError::TooLargeTogether { root, found: bytes, limit }));
+                }
+            }
+            // 3. They may be referred to themselves. One found by listing and by tag is written both ways.
+            subjects = Vec::new();
+            for referrer in found {
+                let new = seen.insert(referrer.fetched.digest);
+                if can_run(&referrer.document) {
+                    if new {
+                        plan.runnable.push(referrer.fetched.digest);
+                    }
+                    continue;
+                }
+                if new {
+                    subjects.push(referrer.fetched.digest);
+                }
+                if new || referrer.tag.is_some() {
+                    plan.referrers.push(referrer);
+                }
+            }
+            if subjects.is_empty() {
+                break;
+            }
+        }
+        Ok(plan)
+    }
+
+    fn wrong(&self, source: ClosureError) -> CopyError {
+        let image = Image::new(self.source.repository.clone(), self.closure.root()).to_string();
+        self.at(Side::Source)(RegistryError::Image { image, source: Box::new(source) })
+    }
+
+    fn too_many(&self, found: usize, limit: usize) -> CopyError {
+        self.wrong(ClosureError::TooMany { root: self.closure.root(), what: "referrers", found, limit })
+    }
+
+    /// What refers to one digest: by the referrers API, and by cosign's tags.
+    async fn listed(&self, subject: Digest) -> Result<Listed, CopyError> {
+        let at = self.at(Side::Source);
+        let (listing, tagged) =
+            try_join(self.source.referrers(subject), legacy(&self.source, subject)).await.map_err(&at)?;
+        let (unsupported, descriptors) = match listing {
+            Listing::Unsupported => (true, Vec::new()),
+            Listing::Listed(descriptors) => (false, descriptors),
+        };
+        let claims = descriptors.into_iter().map(|descriptor| (subject, descriptor.digest)).collect();
+        let mut found = Vec::new();
+        for (_, tag, fetched) in tagged {
+            let document = read(&self.source, &fetched).map_err(&at)?;
+            found.push(Referrer { fetched, document, tag: Some(tag) });
+        }
+        Ok(Listed { unsupported, claims, tagged: found })
+    }
+
+    /// One manifest that is listed as a referrer. The listing is a claim: only the manifest itself says what it
+    /// refers to.
+    async fn referrer(&self, subject: Digest, digest: Digest) -> Result<(Digest, Claim), CopyError> {
+        let at = self.at(Side::Source);
+        let Some(fetched) = self.source.manifest(Which::Digest(digest)).await.map_err(&at)? else {
+            return Ok((digest, Claim::Dangling));
+        };
+        let document = read(&self.source, &fetched).map_err(&at)?;
+        match document.subject.as_ref().is_some_and(|claimed| claimed.digest == subject) {
+            true => Ok((digest, Claim::True(Box::new(Referrer { fetched, document, tag: None })))),
+            false => Ok((digest, Claim::False)),
+        }
+    }
+
+    /// Writes what refers to the image; a subject is there before what refers to it.
+    async fn referrers(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<(usize, Vec<Tag>), CopyError> {
+        let (mut written, mut kept) = (0, Vec::new());
+        for referrer in referrers {
+            self.content(&referrer.document).await?;
+            let at = self.at(Side::Destination);
+            let Fetched { digest, media_type, bytes } = referrer.fetched;
+            let which = match &referrer.tag {
+                None => Which::Digest(digest),
+                Some(tag) => {
+                    let there = self.destination.manifest(Which::Tag(tag)).await.map_err(&at)?;
+                    match there {
+                        Some(there) if !is_superset(&referrer.document, &there) => {
+                            if there.digest == digest {
+                                written += 1;
+                            } else {
+                                kept.push(tag.clone());
+                            }
+                            continue;
+                        }
+                        Some(_) | None => Which::Tag(tag),
+                    }
+                }
+            };
+            put(&self.destination, which, &media_type, bytes).await.map_err(&at)?;
+            written += 1;
+        }
+        Ok((written, kept))
+    }
+
+    /// The blobs of a referrer, which is never an index.
+    async fn content(self: &Arc<Self>, document: &Document) -> Result<(), CopyError> {
+        let mut seen = BTreeSet::new();
+        let blobs = document.blobs().into_iter().filter(|blob| seen.insert(blob.digest));
+        self.blobs(blobs.collect()).await
+    }
+}
+
+/// Whether a runtime would run it, or look into it. Whoever may write beside the source may attach what he likes, and
+/// must not get it past the gate as an attachment of something else: neither by digest nor under one of cosign's tags.
+/// cosign's own images have the configuration of an image and layers of other kinds.
+fn can_run(document: &Document) -> bool {
+    match &document.content {
+        Content::Index(_) => true,
+        Content::Manifest { config, layers } => {
+            // Docker takes these for image configurations too (moby, `distribution/registry.go`, `ImageTypes`).
+            let odd = ["application/octet-stream", "application/json", "text/html", "text/plain"];
+            let image = config.is_image_config() || odd.contains(&config.media_type.as_str());
+            image && layers.iter().any(Descriptor::is_image_layer)
+        }
+    }
+}
+
+/// Whether ours holds everything that is there, and more: only then may it take the tag.
+fn is_superset(ours: &Document, there: &Fetched) -> bool {
+    let Ok(theirs) = Document::read(&there.bytes, Some(&there.media_type), None) else { return false };
+    // A signature of cosign's stands in the annotations of its layer.
+    fn layers(document: &Document) -> BTreeSet<(Digest, &BTreeMap<String, String>)> {
+        match &document.content {
+            Content::Manifest { layers, .. } => {
+                layers.iter().map(|layer| (layer.digest, &layer.annotations)).collect()
+            }
+            Content::Index(children) => {
+                children.iter().map(|child| (child.digest, &child.annotations)).collect()
+            }
+        }
+    }
+    let (ours, theirs) = (layers(ours), layers(&theirs));
+    ours != theirs && ours.is_superset(&theirs)
+}

@@ -1,0 +1,768 @@
+//! What can go wrong between us and the bytes.
+//!
+//! Guarantees: every error names the registry and repository, what was asked and what came back; foreign text is
+//! neutralised; no secret is ever in a message. "Not there" is not an error of this module unless the caller
+//! needed the thing to be there. Start at [`RegistryError`] and [`RegistryError::hint`].
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::layout::problem::LayoutProblem;
+use crate::closure::ClosureError;
+use crate::digest::{Digest, shorten};
+
+/// What was asked of whom: the first half of nearly every message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Host as it was typed, with its port.
+    pub registry: String,
+    /// Path of the repository.
+    pub repository: String,
+    /// What was wanted.
+    pub request: Request,
+}
+
+/// The requests this module makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Read a manifest by tag or digest.
+    ReadManifest(String),
+    /// Ask whether a manifest is there.
+    FindManifest(Digest),
+    /// Write a manifest under a tag or digest.
+    WriteManifest(String),
+    /// Read a blob.
+    ReadBlob(Digest),
+    /// Ask whether a blob is there.
+    FindBlob(Digest),
+    /// Mount a blob from another repository of the same registry.
+    MountBlob {
+        /// The blob.
+        digest: Digest,
+        /// The repository it is in.
+        from: String,
+    },
+    /// Upload a blob.
+    WriteBlob(Digest),
+    /// List what refers to a digest.
+    ListReferrers(Digest),
+    /// Add a referrer to the fallback tag of a digest.
+    AttachReferrer(Digest),
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReadManifest(reference) => write!(f, "reading manifest `{reference}`"),
+            Self::FindManifest(digest) => write!(f, "looking for manifest {digest}"),
+            Self::WriteManifest(reference) => write!(f, "writing manifest `{reference}`"),
+            Self::ReadBlob(digest) => write!(f, "reading blob {digest}"),
+            Self::FindBlob(digest) => write!(f, "looking for blob {digest}"),
+            Self::MountBlob { digest, from } => write!(f, "mounting blob {digest} from {from}"),
+            Self::WriteBlob(digest) => write!(f, "uploading blob {digest}"),
+            Self::ListReferrers(digest) => write!(f, "listing the referrers of {digest}"),
+            Self::AttachReferrer(digest) => write!(f, "adding to the referrers tag of {digest}"),
+        }
+    }
+}
+
+impl Request {
+    /// The action a token must allow on the repository.
+    fn action(&self) -> &'static str {
+        match self {
+            Self::ReadManifest(_)
+            | Self::FindManifest(_)
+            | Self::ReadBlob(_)
+            | Self::FindBlob(_)
+            | Self::ListReferrers(_) => "pull",
+            Self::WriteManifest(_)
+            | Self::MountBlob { .. }
+            | Self::WriteBlob(_)
+            | Self::AttachReferrer(_) => "push",
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}: {}", self.registry, self.repository, self.request)
+    }
+}
+
+/// The first error of a distribution-spec v1.1 error body, shortened and neutralised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Complaint {
+    /// The code, such as `MANIFEST_UNKNOWN`.
+    pub code: Option<String>,
+    /// What the registry says for people.
+    pub message: Option<String>,
+}
+
+impl Complaint {
+    /// Reads an error body; anything that is not one gives an empty complaint.
+    pub(crate) fn read(body: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            errors: Vec<Entry>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Entry {
+            code: Option<String>,
+            message: Option<String>,
+        }
+        let Ok(body) = serde_json::from_slice::<Body>(body) else { return Self::default() };
+        let Some(first) = body.errors.into_iter().next() else { return Self::default() };
+        let text = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|text| shorten(&text));
+        Self { code: text(first.code), message: text(first.message) }
+    }
+
+    /// Whether the code is one that registries use for "there is no such thing" beside a 404. A 404 without one
+    /// of these comes from something that is not a registry, and says nothing about the bytes.
+    pub(crate) fn says_absent(&self) -> bool {
+        // NOT_FOUND: Harbor. The others: distribution-spec v1.1, "Error Codes".
+        matches!(
+            self.code.as_deref(),
+            Some(
+                "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_BLOB_UNKNOWN" | "NOT_FOUND"
+            )
+        )
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => write!(f, " {code} ({message})"),
+            (Some(text), None) | (None, Some(text)) => write!(f, " {text}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Why another address was not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// Not a URL, or neither http nor https.
+    #[error("it is not an http or https URL")]
+    NotAUrl,
+    /// From TLS to none.
+    #[error("it leaves TLS")]
+    Downgrade,
+    /// Plain HTTP where only https is accepted.
+    #[error("it is plain http")]
+    PlainHttp,
+    /// A host that has no business with this registry.
+    #[error("it is on another host")]
+    OtherHost,
+    /// Loopback, link-local or private, while the registry itself is not.
+    #[error("it is a loopback, link-local or private address, and the registry is not")]
+    NotPublic,
+    /// User name or password inside the URL.
+    #[error("it carries a user name or password")]
+    UserInfo,
+    /// A further hop after the last one allowed.
+    #[error("it is one redirect too many")]
+    TooMany,
+    /// A redirect of a request that changes something.
+    #[error("only reads are redirected")]
+    Write,
+    /// There was no `Location` at all.
+    #[error("there is no address")]
+    Missing,
+}
+
+/// Why a login could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginProblem {
+    /// The entry is neither base64 of `user:password` nor a token, or contradicts itself.
+    #[error("its entry cannot be decoded")]
+    Entry,
+    /// A helper name that would run something other than `docker-credential-NAME`.
+    #[error("`{0}` is not a credential helper name")]
+    HelperName(String),
+    /// The helper is not installed or could not be talked to.
+    #[error("`docker-credential-{0}` could not be run")]
+    HelperAbsent(String),
+    /// The helper ended with an error; its output is kept out, it may hold secrets.
+    #[error("`docker-credential-{0}` failed")]
+    HelperFailed(String),
+    /// The helper answered something else than a login.
+    #[error("`docker-credential-{0}` answered something that is not a login")]
+    HelperAnswer(String),
+}
+
+/// Everything that can go wrong with registries and layouts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    // Configuration.
+    /// A CA file cannot be read.
+    #[error("CA file `{}` cannot be read", file.display())]
+    CaFile {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A CA file holds no certificate, or a broken one.
+    #[error("CA file `{}` holds no usable certificate: expected PEM `CERTIFICATE` blocks", file.display())]
+    CaMalformed {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client could not be set up")]
+    Client {
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// Not a host.
+    #[error("`{host}` is not a registry host")]
+    Host {
+        /// What was given.
+        host: String,
+    },
+    /// A login file cannot be read.
+    #[error("login file `{}` cannot be read", file.display())]
+    LoginFile {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A login file is not what docker or podman write.
+    #[error("login file `{}` is malformed", file.display())]
+    LoginMalformed {
+        /// The file.
+        file: PathBuf,
+        /// Where.
+        source: serde_json::Error,
+    },
+    /// A login for the registry is there but unusable.
+    #[error("login for {registry} in `{}`: {problem}", file.display())]
+    Login {
+        /// The key of the login.
+        registry: String,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: LoginProblem,
+    },
+
+    // The wire.
+    /// No answer: name resolution, connection or the middle of a response failed.
+    #[error("{asked}: no answer after {tries} tries")]
+    Unreachable {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// How often it was tried.
+        tries: u32,
+        /// The last failure.
+        source: reqwest::Error,
+    },
+    /// TLS could not be agreed or the certificate is not trusted.
+    #[error("{asked}: TLS failed")]
+    Tls {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// Bytes stopped moving.
+    #[error("{asked}: nothing moved for {seconds} s")]
+    Stalled {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
+    /// An answer with a status that is neither success nor a clear absence.
+    #[error("{asked}: {status}{complaint}")]
+    Status {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry said.
+        complaint: Complaint,
+        /// How often it was tried.
+        tries: u32,
+        /// Whether a login was presented.
+        logged_in: bool,
+    },
+    /// The blob that was needed is not there.
+    #[error("{asked}: the blob is not there")]
+    BlobMissing {
+        /// What was asked.
+        asked: Box<Asked>,
+    },
+    /// The registry says that the repository itself is not there.
+    #[error("{asked}: there is no such repository")]
+    RepositoryUnknown {
+        /// What was asked.
+        asked: Box<Asked>,
+    },
+    /// A header that the answer needs is absent or unreadable.
+    #[error("{asked}: the answer has no usable `{header}` header")]
+    Header {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The header.
+        header: &'static str,
+    },
+
+    // Bytes.
+    /// Other bytes than asked for.
+    #[error("{asked}: the bytes are {found}, not {wanted}")]
+    DigestMismatch {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The digest asked for.
+        wanted: Digest,
+        /// The digest of the bytes received.
+        found: Digest,
+    },
+    /// `Docker-Content-Digest` names other bytes than those received or sent.
+    #[error("{asked}: the registry calls the bytes `{claimed}`, they are {found}")]
+    DigestHeader {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// What the header says.
+        claimed: String,
+        /// The digest of the bytes.
+        found: Digest,
+    },
+    /// Fewer or more bytes than announced.
+    #[error("{asked}: {found} bytes, expected {wanted}")]
+    Size {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// Bytes expected.
+        wanted: u64,
+        /// Bytes found (where more came, the count at which reading stopped).
+        found: u64,
+    },
+    /// More bytes than we are ready to hold.
+    #[error("{asked}: the answer is longer than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A content type that cannot be what was asked for.
+    #[error("{asked}: the answer is `{found}`, expected {wanted}")]
+    MediaType {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The content type found.
+        found: String,
+        /// The content type expected.
+        wanted: &'static str,
+    },
+    /// JSON that is not what the specification says.
+    #[error("{asked}: the answer is malformed, expected {wanted}")]
+    Malformed {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// What it should have been.
+        wanted: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// More referrers, or more pages of them, than we are ready to follow.
+    #[error("{asked}: more than {limit} referrers or pages")]
+    TooManyReferrers {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The limit.
+        limit: usize,
+    },
+    /// The fallback tag was overwritten by somebody else again and again.
+    #[error("{asked}: the referrers tag lost our entry {tries} times to another writer")]
+    FallbackLost {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// How often it was written.
+        tries: u32,
+    },
+    /// The bytes to upload could not be read: the trouble is at the source, not here.
+    #[error("{asked}: the bytes to upload could not be read")]
+    UploadSource {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// What happened at the source.
+        source: Box<RegistryError>,
+    },
+
+    // Other addresses.
+    /// A redirect, upload location or next page that is not followed.
+    #[error("{asked}: the address `{to}` is not followed: {reason}")]
+    NotFollowed {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The address, without its query.
+        to: String,
+        /// Why not.
+        reason: Distrust,
+    },
+    /// `WWW-Authenticate` cannot be read.
+    #[error("{asked}: the registry's `WWW-Authenticate` is malformed: `{header}`")]
+    Challenge {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The header.
+        header: String,
+    },
+    /// The token server that the registry names is not trusted with a login.
+    #[error("{asked}: the token server `{realm}` is not trusted: {reason}")]
+    Realm {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The token server.
+        realm: String,
+        /// Why not.
+        reason: Distrust,
+    },
+    /// The token server answered no.
+    #[error("{asked}: the token server `{realm}` answered {status}{complaint}")]
+    Token {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The token server.
+        realm: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        complaint: Complaint,
+        /// Whether a login was presented.
+        logged_in: bool,
+    },
+    /// The token server's answer holds no token.
+    #[error("{asked}: the token server `{realm}` answered without a usable token")]
+    TokenMalformed {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The token server.
+        realm: String,
+    },
+
+    // Layouts.
+    /// A file of an OCI image layout cannot be read or written.
+    #[error("layout file `{}`", file.display())]
+    LayoutFile {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of an OCI image layout is not what image-spec v1.1 says.
+    #[error("layout file `{}` is malformed", file.display())]
+    LayoutMalformed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: Box<LayoutProblem>,
+    },
+    /// There is no layout to read from.
+    #[error("there is no OCI layout at `{}`", folder.display())]
+    LayoutAbsent {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Something is there already, and it is not a layout.
+    #[error("`{}` is not empty and not an OCI layout: nothing is written into it", folder.display())]
+    LayoutOccupied {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The layout points to a blob that it does not have.
+    #[error("layout file `{}` is missing", file.display())]
+    LayoutBlobMissing {
+        /// The file that should be there.
+        file: PathBuf,
+    },
+    /// A blob of the layout has other bytes than its name says.
+    #[error("layout file `{}` has the bytes {found}, not those of its name", file.display())]
+    LayoutDigest {
+        /// The file.
+        file: PathBuf,
+        /// The digest of its bytes.
+        found: Digest,
+    },
+    /// A blob of the layout has another length than its descriptor says.
+    #[error("layout file `{}` has {found} bytes: expected {wanted}", file.display())]
+    LayoutSize {
+        /// The file.
+        file: PathBuf,
+        /// Bytes expected.
+        wanted: u64,
+        /// Bytes found.
+        found: u64,
+    },
+
+    /// A file of a layout is longer than we are ready to hold.
+    #[error("layout file `{}` is longer than {limit} bytes", file.display())]
+    LayoutTooLarge {
+        /// The file.
+        file: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
+    // Images.
+    /// The image that was named is not there: an answer, not an outage.
+    #[error("there is no image `{wanted}`")]
+    NoSuchImage {
+        /// What was looked for.
+        wanted: String,
+    },
+    /// The image, or something that refers to it, is malformed, ambiguous or too large.
+    #[error("{image} cannot be read")]
+    Image {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: Box<ClosureError>,
+    },
+    /// The manifest was written, and then was not what the tag means.
+    #[error("{tagged} means {} after it was set to {wanted}", found.map_or("nothing".to_owned(), |found| found.to_string()))]
+    TagNotSet {
+        /// The repository and the tag.
+        tagged: String,
+        /// What it was set to.
+        wanted: Digest,
+        /// What it means.
+        found: Option<Digest>,
+    },
+    /// The folder is not an OCI image layout of a version we know.
+    #[error("`{}` is not an OCI image layout: `oci-layout` says `{found}`, expected `1.0.0`", folder.display())]
+    NotALayout {
+        /// The folder.
+        folder: PathBuf,
+        /// What `oci-layout` says.
+        found: String,
+    },
+}
+
+impl RegistryError {
+    /// What was asked, where the error belongs to one request.
+    pub fn asked(&self) -> Option<&Asked> {
+        match self {
+            Self::Unreachable { asked, .. }
+            | Self::Tls { asked, .. }
+            | Self::Stalled { asked, .. }
+            | Self::Status { asked, .. }
+            | Self::BlobMissing { asked }
+            | Self::RepositoryUnknown { asked }
+            | Self::Header { asked, .. }
+            | Self::DigestMismatch { asked, .. }
+            | Self::DigestHeader { asked, .. }
+            | Self::Size { asked, .. }
+            | Self::TooLarge { asked, .. }
+            | Self::MediaType { asked, .. }
+            | Self::Malformed { asked, .. }
+            | Self::TooManyReferrers { asked, .. }
+            | Self::FallbackLost { asked, .. }
+            | Self::UploadSource { asked, .. }
+            | Self::NotFollowed { asked, .. }
+            | Self::Challenge { asked, .. }
+            | Self::Realm { asked, .. }
+            | Self::Token { asked, .. }
+            | Self::TokenMalformed { asked, .. } => Some(asked),
+            Self::CaFile { .. }
+            | Self::CaMalformed { .. }
+            | Self::Client { .. }
+            | Self::Host { .. }
+            | Self::LoginFile { .. }
+            | Self::LoginMalformed { .. }
+            | Self::Login { .. }
+            | Self::LayoutFile { .. }
+            | Self::LayoutMalformed { .. }
+            | Self::LayoutAbsent { .. }
+            | Self::LayoutOccupied { .. }
+            | Self::LayoutBlobMissing { .. }
+            | Self::LayoutDigest { .. }
+            | Self::LayoutSize { .. }
+            | Self::LayoutTooLarge { .. }
+            | Self::NoSuchImage { .. }
+            | Self::Image { .. }
+            | Self::TagNotSet { .. }
+            | Self::NotALayout { .. } => None,
+        }
+    }
+
+    /// Whether the same request may well succeed a little later. An upload that streams is not repeated in here
+    /// (its bytes are gone): the caller restarts that blob when this says so.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Stalled { .. } | Self::FallbackLost { .. } => true,
+            Self::Status { status, .. } | Self::Token { status, .. } => {
+                matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::UploadSource { source, .. } => source.is_transient(),
+            Self::CaFile { .. }
+            | Self::CaMalformed { .. }
+            | Self::Client { .. }
+            | Self::Host { .. }
+            | Self::LoginFile { .. }
+            | Self::LoginMalformed { .. }
+            | Self::Login { .. }
+            | Self::Tls { .. }
+            | Self::BlobMissing { .. }
+            | Self::RepositoryUnknown { .. }
+            | Self::Header { .. }
+            | Self::DigestMismatch { .. }
+            | Self::DigestHeader { .. }
+            | Self::Size { .. }
+            | Self::TooLarge { .. }
+            | Self::MediaType { .. }
+            | Self::Malformed { .. }
+            | Self::TooManyReferrers { .. }
+            | Self::NotFollowed { .. }
+            | Self::Challenge { .. }
+            | Self::Realm { .. }
+            | Self::TokenMalformed { .. }
+            | Self::LayoutFile { .. }
+            | Self::LayoutMalformed { .. }
+            | Self::LayoutAbsent { .. }
+            | Self::LayoutOccupied { .. }
+            | Self::LayoutBlobMissing { .. }
+            | Self::LayoutDigest { .. }
+            | Self::LayoutSize { .. }
+            | Self::LayoutTooLarge { .. }
+            | Self::NoSuchImage { .. }
+            | Self::Image { .. }
+            | Self::TagNotSet { .. }
+            | Self::NotALayout { .. } => false,
+        }
+    }
+
+    /// What to do about it, for the `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::CaFile { .. } | Self::CaMalformed { .. } => {
+                Some("check the CA file setting; nothing is trusted in its stead".to_owned())
+            }
+            Self::Client { .. } => {
+                Some("the system's CA certificates may be missing: install `ca-certificates`".to_owned())
+            }
+            Self::Host { .. } => None,
+            Self::LoginFile { file, .. } | Self::LoginMalformed { file, .. } => {
+                Some(format!("repair `{}` or log in again", file.display()))
+            }
+            Self::Login { registry, .. } => Some(format!("log in again with `docker login {registry}`")),
+            Self::Unreachable { asked, .. } => {
+                Some(format!("check the name, the network and any proxy on the way to {}", asked.registry))
+            }
+            Self::Tls { asked, .. } => Some(format!(
+                "name the CA of {} in the settings, or, if it speaks plain http, name the host in the policy",
+                asked.registry
+            )),
+            Self::Stalled { .. } | Self::FallbackLost { .. } => Some("safe to run again".to_owned()),
+            Self::Status { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
+            Self::Token { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
+            Self::BlobMissing { .. } => {
+                Some("the registry has lost part of the image: push it again from the build".to_owned())
+            }
+            Self::RepositoryUnknown { asked } => Some(format!(
+                "check the name `{}`; some registries say this to a login without access",
+                asked.repository
+            )),
+            Self::DigestMismatch { asked, .. } | Self::DigestHeader { asked, .. } => Some(format!(
+                "do not use these bytes: {} or something on the way to it has changed them",
+                asked.registry
+            )),
+            Self::Realm { reason: Distrust::OtherHost, .. } => {
+                Some("if this token server is yours, name its host as a token host in the settings".to_owned())
+            }
+            Self::NotFollowed { reason: Distrust::Downgrade, .. } => Some(
+                "the registry builds http addresses behind a TLS proxy: set `X-Forwarded-Proto` or its public URL"
+                    .to_owned(),
+            ),
+            Self::UploadSource { source, .. } => source.hint(),
+            Self::Header { .. }
+            | Self::Size { .. }
+            | Self::TooLarge { .. }
+            | Self::MediaType { .. }
+            | Self::Malformed { .. }
+            | Self::TooManyReferrers { .. }
+            | Self::NotFollowed { .. }
+            | Self::Challenge { .. }
+            | Self::Realm { .. }
+            | Self::TokenMalformed { .. } => None,
+            Self::LayoutFile { .. } | Self::LayoutMalformed { .. } | Self::LayoutTooLarge { .. } => None,
+            Self::LayoutAbsent { .. } => {
+                Some("check the path; typed, a relative one starts here; in the policy, at the policy file".to_owned())
+            }
+            Self::LayoutOccupied { .. } => Some("name an empty folder, or one that does not exist".to_owned()),
+            Self::LayoutBlobMissing { .. } | Self::LayoutSize { .. } => {
+                Some("the layout is incomplete: write the image into it again".to_owned())
+            }
+            Self::LayoutDigest { .. } => {
+                Some("do not use these bytes: something has changed them on disk".to_owned())
+            }
+            Self::NoSuchImage { .. } => Some("check the name; nothing is guessed or searched for".to_owned()),
+            Self::Image { .. } => Some("build and push the image again with a current tool".to_owned()),
+            Self::TagNotSet { .. } => {
+                Some("somebody else sets this tag, or the registry caches it: run again".to_owned())
+            }
+            Self::NotALayout { .. } => Some("an OCI layout is a folder with `oci-layout` in it".to_owned()),
+        }
+    }
+}
+
+fn status_hint(asked: &Asked, status: u16, logged_in: bool) -> Option<String> {
+    let Asked { registry, repository, request } = asked;
+    match status {
+        401 if logged_in => {
+            Some(format!("the login is refused: log in again with `docker login {registry}`"))
+        }
+        401 => Some(format!("log in with `docker login {registry}`")),
+        403 => Some(format!("the token needs {} on {repository}", request.action())),
+        404 => Some(format!("is {registry} a registry? the answer does not look like one")),
+        408 | 429 | 500 | 502 | 503 | 504 => Some(format!("{registry} is busy or down: safe to run again")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(request: Request) -> Box<Asked> {
+        Box::new(Asked { registry: "registry.example".into(), repository: "prod/app".into(), request })
+    }
+
+    #[test]
+    fn a_refusal_names_both_ends_and_says_what_to_do() {
+        let error = RegistryError::Status {
+            asked: asked(Request::WriteManifest("1.4.2".into())),
+            status: 403,
+            complaint: Complaint::read(br#"{"errors":[{"code":"DENIED","message":"no\u001b[31m"}]}"#),
+            tries: 1,
+            logged_in: true,
+        };
+        assert_eq!(
+            error.to_string(),
+            "registry.example/prod/app: writing manifest `1.4.2`: 403 DENIED (no\\u{1b}[31m)"
+        );
+        assert_eq!(error.hint().as_deref(), Some("the token needs push on prod/app"));
+        assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn only_an_oci_code_says_absent() {
+        let says = |body: &[u8]| Complaint::read(body).says_absent();
+        assert!(says(br#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#));
+        for not in [&b"<html>404</html>"[..], b"404 page not found", b"{}", b"", br#"{"errors":[]}"#] {
+            assert!(!says(not), "{}", String::from_utf8_lossy(not));
+        }
+        assert!(!says(br#"{"errors":[{"code":"DENIED"}]}"#));
+    }
+
+    #[test]
+    fn the_error_stays_small() {
+        assert!(std::mem::size_of::<RegistryError>() <= 128);
+    }
+}

@@ -1,0 +1,122 @@
+//! When to ask again, and how long to wait first.
+//!
+//! Guarantees: a bounded number of tries within a bounded time; a refusal (400, 401, 403, 404, …) is final; what a
+//! registry asks for in `Retry-After` is respected up to a cap. Never does: I/O, reads no clock (attack F5).
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::digest::Digest;
+
+/// How patient we are with one request.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Tries in all, the first included; at least 1.
+    pub tries: u32,
+    /// Wait after the first failure; doubles with every further one.
+    pub first_wait: Duration,
+    /// The longest wait of our own choosing.
+    pub longest_wait: Duration,
+    /// The longest wait a registry can ask for.
+    pub longest_asked_wait: Duration,
+    /// Tries and waits of one request together: no new try begins after this.
+    pub budget: Duration,
+    /// Spreads the waits of several processes; any number, best different in each.
+    pub seed: u64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            first_wait: Duration::from_millis(200),
+            longest_wait: Duration::from_secs(10),
+            longest_asked_wait: Duration::from_secs(60),
+            budget: Duration::from_secs(180),
+            seed: 0,
+        }
+    }
+}
+
+impl Retry {
+    /// How long to wait before the next try, or `None` to give up. `failed` tries were made and `spent` has passed
+    /// since the first began; `salt` tells the requests of one process apart.
+    pub(crate) fn wait(
+        &self,
+        failed: u32,
+        spent: Duration,
+        asked: Option<Duration>,
+        salt: &str,
+    ) -> Option<Duration> {
+        if failed >= self.tries {
+            return None;
+        }
+        let doublings = failed.saturating_sub(1).min(30);
+        let ours = self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait);
+        // Between half and all of it.
+        let noise = Digest::of(format!("{} {failed} {salt}", self.seed).as_bytes()).as_bytes()[0];
+        let ours = ours.mul_f64(0.5 + f64::from(noise) / 510.0);
+        let wait = ours.max(asked.unwrap_or_default().min(self.longest_asked_wait));
+        (spent + wait <= self.budget).then_some(wait)
+    }
+}
+
+/// Whether a status speaks of the moment rather than of the request.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// `Retry-After` in seconds; the date form needs a clock and counts as absent.
+pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f5_waits_grow_and_end() {
+        let retry = Retry::default();
+        let waits: Vec<f64> = (1..9)
+            .map_while(|failed| retry.wait(failed, Duration::ZERO, None, "x"))
+            .map(|wait| wait.as_secs_f64())
+            .collect();
+        assert_eq!(waits.len(), 4, "five tries are four waits");
+        for (wait, most) in waits.iter().zip([0.2, 0.4, 0.8, 1.6]) {
+            assert!((most / 2.0..=most).contains(wait), "{wait} of {most}");
+        }
+        assert_ne!(retry.wait(1, Duration::ZERO, None, "x"), retry.wait(1, Duration::ZERO, None, "y"));
+    }
+
+    #[test]
+    fn f5_the_registry_may_ask_for_more_but_not_for_everything() {
+        let retry = Retry::default();
+        let ask = |seconds| retry.wait(1, Duration::ZERO, Some(Duration::from_secs(seconds)), "");
+        assert_eq!(ask(7), Some(Duration::from_secs(7)));
+        assert_eq!(ask(86_400), Some(Duration::from_secs(60)));
+        assert_eq!(retry.wait(1, Duration::from_secs(170), Some(Duration::from_secs(60)), ""), None);
+    }
+
+    #[test]
+    fn f5_a_refusal_is_final() {
+        for (status, passing) in
+            [(429, true), (503, true), (408, true), (400, false), (401, false), (403, false)]
+        {
+            assert_eq!(is_passing(StatusCode::from_u16(status).unwrap()), passing, "{status}");
+        }
+        assert!(!is_passing(StatusCode::NOT_FOUND) && !is_passing(StatusCode::NOT_IMPLEMENTED));
+    }
+
+    #[test]
+    fn a_date_is_no_number_of_seconds() {
+        let headers = |value: &str| HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+        assert_eq!(asked_wait(&headers("3")), Some(Duration::from_secs(3)));
+        for absent in ["Wed, 21 Oct 2015 07:28:00 GMT", "-1", "", "99999999999999999999999"] {
+            assert_eq!(asked_wait(&headers(absent)), None, "{absent}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Programs of other people that tests talk to. A missing one is said and skipped, or is a failure where
+//! `SAMEBITS_REQUIRE_PEERS` is set, as in CI.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// Whether `program` can be run; if not, the test that asks has nothing to do.
+pub(crate) fn is_installed(program: &str) -> bool {
+    match Command::new(program).arg("--version").output() {
+        Ok(_) => true,
+        Err(error) => {
+            #[allow(clippy::disallowed_methods, reason = "how CI says that nothing may be skipped")]
+            let required = std::env::var_os("SAMEBITS_REQUIRE_PEERS").is_some();
+            assert!(!required, "no {program} ({error}), and SAMEBITS_REQUIRE_PEERS is set");
+            let test = std::thread::current().name().unwrap_or_default().to_owned();
+            // Not by a macro: the test runner shows what those print of failed tests only.
+            let line = format!("skipped: {test}: no {program} ({error})\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            false
+        }
+    }
+}
+
+/// Runs skopeo in `folder` and returns what it printed; `Err` is what it complained about.
+pub(crate) fn skopeo(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
+    // An empty home: no login, registry or policy of whoever runs the tests.
+    let output = Command::new("skopeo")
+        .arg("--insecure-policy")
+        .args(arguments)
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("REGISTRY_AUTH_FILE", folder.join("auth.json"))
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(format!("skopeo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
