@@ -44,3 +44,5 @@ pub mod gate;
 // The world.
 pub mod ledger;
 pub mod registry;
+pub mod collect;
+pub mod promote;

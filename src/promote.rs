@@ -1,0 +1,547 @@
+//! The walk, whole: resolve, collect, decide, record the intent, copy, record the commit, publish, set the tag.
+//!
+//! Guarantees: every step takes what the step before it returned, so that none can be skipped or reordered;
+//! nothing has an effect before its intent is durable; the tag moves last and is derived from the ledger.
+//! `check` is `promote` stopped after the first decision: same code, same verdict.
+//!
+//! Start at [`Walk::check`] and [`Walk::promote`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::closure::Closure;
+use crate::collect::{Attached, BUNDLE, CollectError, attached, collect, recall};
+use crate::digest::Digest;
+use crate::evidence::{Evidence, Found, TagSeen, Target, TargetError};
+use crate::gate::{Approved, Decision, Denied, Verdict, decide};
+use crate::key::PrivateKey;
+use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
+use crate::ledger::target::{Current, State, history};
+use crate::ledger::{Ledger, LedgerError};
+use crate::policy::{Environment, Policy, ServiceName};
+use crate::record::{Kind, Position, SUMMARY, Summary};
+use crate::reference::{Image, Reference, Repository, Tag};
+use crate::registry::{CopyError, CopyReport, Registries, RegistryError};
+use crate::verify::{Identity, Trust};
+
+/// How often the tag is set again because the ledger moved on while it was being set.
+const TAG_ATTEMPTS: u32 = 8;
+
+/// How often a decision is made again because another promotion was committed meanwhile.
+const OVERTAKEN: u32 = 8;
+
+/// Why the walk ended without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// The image could not be resolved or read.
+    #[error("the image could not be read")]
+    Registry(#[source] Box<RegistryError>),
+    /// The repository belongs to no service, or to several, and none was named.
+    #[error(
+        "{repository} belongs to no service of the policy: expected one of its repositories, or `--service`"
+    )]
+    NoService {
+        /// The repository.
+        repository: Repository,
+    },
+    /// The question cannot be asked.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The evidence could not be read.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+    /// A step of the protocol did not happen.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// The ledger.
+    #[error("the ledger could not be read")]
+    Ledger(#[from] LedgerError),
+    /// The bytes did not arrive; the intent stays open for the next run of the same command.
+    #[error(
+        "the copy to {destination} did not complete; intent {intent} stays open, run the same command again"
+    )]
+    Copy {
+        /// Where they were going.
+        destination: Image,
+        /// The intent.
+        intent: u64,
+        /// Why.
+        source: Box<CopyError>,
+    },
+    /// The promotion is recorded, and its record or tag is not yet at the destination.
+    #[error(
+        "the promotion is recorded ({commit}), but {image} is not published yet: run the same command again"
+    )]
+    Publish {
+        /// The image.
+        image: Image,
+        /// The commit.
+        commit: u64,
+        /// Why.
+        source: Box<RegistryError>,
+    },
+    /// The tag was overtaken every time it was set.
+    #[error(
+        "the tag `{tag}` was overtaken {TAG_ATTEMPTS} times while it was being set: run the same command again"
+    )]
+    TagContention {
+        /// The tag.
+        tag: Tag,
+    },
+}
+
+impl From<RegistryError> for WalkError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The image, as typed.
+    pub reference: Reference,
+    /// The environment it is to enter.
+    pub environment: String,
+    /// The service, where the repository does not say it.
+    pub service: Option<String>,
+    /// The CI run without the attempt number; empty at a terminal.
+    pub run: String,
+}
+
+/// Where a promotion is, for whoever watches; never part of the answer.
+#[derive(Clone, Debug)]
+pub enum Stage<'a> {
+    /// The reference is resolved.
+    Resolve(&'a Reference),
+    /// Evidence on the image is collected.
+    Collect(&'a Image),
+    /// The intent is recorded; true where it is that of an interrupted run.
+    Intent(Position, bool),
+    /// The bytes are copied to this place.
+    Copy(&'a Image),
+    /// The commit is recorded.
+    Commit(Position),
+    /// The record is put beside the image, and the tag set.
+    Publish(&'a Image),
+}
+
+/// Everything the walk works with.
+pub struct Walk<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// The keys the rules name.
+    pub trust: &'a Trust,
+    /// The registries.
+    pub registries: &'a Registries,
+    /// The log.
+    pub ledger: &'a mut Ledger,
+    /// The clock.
+    pub clock: &'a dyn Fn() -> Timestamp,
+}
+
+/// What the resolution of a reference brought.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The image, pinned.
+    pub image: Image,
+    /// Its closure.
+    pub closure: Closure,
+    /// The tag it was named by.
+    pub tag: Option<TagSeen>,
+}
+
+impl Resolved {
+    /// The image, its closure, and what its tag meant.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when it is not there or cannot be read.
+    pub async fn resolve(registries: &Registries, reference: &Reference) -> Result<Self, RegistryError> {
+        let found = registries.resolve(reference).await?;
+        let closure = registries.closure(&found.image).await?;
+        let tag = reference.tag().map(|tag| TagSeen {
+            tag: tag.clone(),
+            found: found.image.digest,
+            expected: match reference {
+                Reference::Expected(image, _) => Some(image.digest),
+                Reference::Tagged(..) | Reference::Pinned(_) => None,
+            },
+        });
+        Ok(Self { image: found.image, closure, tag })
+    }
+}
+
+/// The answer to a promotion.
+#[must_use = "the answer says whether anything may run"]
+#[derive(Debug)]
+pub enum Answer {
+    /// Yes, and the bytes are there.
+    Promoted(Box<Promotion>),
+    /// No.
+    Denied {
+        /// Why.
+        denied: Box<Denied>,
+        /// The record of the refusal, if one was written.
+        record: Option<Position>,
+    },
+}
+
+/// Bytes that were copied under an intent. Only the copy makes one.
+#[must_use = "copied bytes are not promoted before the commit is recorded"]
+#[derive(Debug)]
+pub struct Copied {
+    intent: Intent,
+    report: CopyReport,
+}
+
+impl Copied {
+    /// What was copied.
+    pub fn report(&self) -> &CopyReport {
+        &self.report
+    }
+}
+
+/// A promotion whose commit is in the log. Only the commit makes one.
+#[must_use = "a promotion has to be published"]
+#[derive(Debug)]
+pub struct Promotion {
+    verdict: Verdict,
+    commit: Position,
+    report: Option<CopyReport>,
+    tag_moved: Option<(Tag, Digest)>,
+}
+
+impl Promotion {
+    /// What led to it.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The pinned reference to deploy.
+    pub fn destination(&self) -> &Image {
+        &self.verdict.destination
+    }
+
+    /// Its commit.
+    pub fn commit(&self) -> Position {
+        self.commit
+    }
+
+    /// What was copied; `None` when everything had been there before.
+    pub fn report(&self) -> Option<&CopyReport> {
+        self.report.as_ref()
+    }
+
+    /// The tag that was typed and what it means now, where that is no longer what was promoted (A1).
+    pub fn tag_moved(&self) -> Option<&(Tag, Digest)> {
+        self.tag_moved.as_ref()
+    }
+}
+
+impl Walk<'_> {
+    /// Decides, changes nothing.
+    ///
+    /// # Errors
+    /// [`WalkError`] when it could not tell.
+    pub async fn check(
+        &mut self,
+        request: &Request,
+        requester: Option<Identity>,
+    ) -> Result<Decision, WalkError> {
+        let resolved = Resolved::resolve(self.registries, &request.reference).await?;
+        let target = self.target(request, &resolved, requester)?;
+        let evidence = collect(&target, self.registries, self.ledger, self.trust, (self.clock)()).await?;
+        Ok(decide(&target, &evidence))
+    }
+
+    /// Decides, and on yes does everything that follows.
+    ///
+    /// # Errors
+    /// [`WalkError`] when it could not tell, or could not finish; running the same request again goes on from there.
+    pub async fn promote(&mut self, request: &Request, key: &PrivateKey) -> Result<Answer, WalkError> {
+        self.promote_watched(request, key, &|_| ()).await
+    }
+
+    /// [`Walk::promote`], telling `watch` what is about to be done or is recorded.
+    ///
+    /// # Errors
+    /// Those of [`Walk::promote`].
+    pub async fn promote_watched(
+        &mut self,
+        request: &Request,
+        key: &PrivateKey,
+        watch: &dyn Fn(Stage<'_>),
+    ) -> Result<Answer, WalkError> {
+        // 1. Resolve, once.
+        watch(Stage::Resolve(&request.reference));
+        let resolved = Resolved::resolve(self.registries, &request.reference).await?;
+        let requester = Identity::Key { id: key.public().id() };
+        let target = self.target(request, &resolved, Some(requester))?;
+        let mut overtaken = 0;
+        let mut promotion = loop {
+            // 2. Collect.
+            watch(Stage::Collect(&resolved.image));
+            let evidence = collect(&target, self.registries, self.ledger, self.trust, (self.clock)()).await?;
+            // 3. Decide.
+            let approved = match decide(&target, &evidence) {
+                Decision::Approved(approved) => approved,
+                Decision::Denied(denied) => return self.refuse(denied, request, key),
+            };
+            if let Some(commit) = self.already(&target, &evidence).await? {
+                let verdict = approved.verdict().clone();
+                break Promotion { verdict, commit, report: None, tag_moved: None };
+            }
+            match self.act(&target, evidence, approved, &resolved.closure, request, key, watch).await {
+                Ok(Ok(promotion)) => break promotion,
+                Ok(Err(answer)) => return Ok(answer),
+                // Something else was promoted there while we decided: decide again on what the ledger says now.
+                Err(WalkError::Protocol(ProtocolError::Overtaken { .. })) if overtaken < OVERTAKEN => {
+                    overtaken += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        // 8. Publish, the tag last.
+        watch(Stage::Publish(promotion.destination()));
+        self.publish(&target, &promotion, key).await?;
+        // 9. Has the tag that was typed moved meanwhile?
+        promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
+        Ok(Answer::Promoted(Box::new(promotion)))
+    }
+
+    fn target<'t>(
+        &self,
+        request: &Request,
+        resolved: &'t Resolved,
+        requester: Option<Identity>,
+    ) -> Result<Target<'t>, WalkError>
+    where
+        Self: 't,
+    {
+        let service = service(self.policy, request.service.as_deref(), &resolved.image.repository)?;
+        Ok(Target::new(
+            self.policy,
+            service.as_str(),
+            &request.environment,
+            resolved.image.clone(),
+            &resolved.closure,
+            resolved.tag.clone(),
+            requester,
+        )?)
+    }
+
+    fn refuse(&mut self, denied: Denied, request: &Request, key: &PrivateKey) -> Result<Answer, WalkError> {
+        let idempotency = idempotency_key(denied.verdict(), &request.run);
+        let record = self.writer(key).refuse(&denied, idempotency)?;
+        Ok(Answer::Denied { denied: Box::new(denied), record })
+    }
+
+    fn writer<'w>(&'w mut self, key: &'w PrivateKey) -> Writer<'w> {
+        Writer { ledger: self.ledger, policy: self.policy, trust: self.trust, key }
+    }
+
+    /// The commit of an earlier promotion of the same bytes, if it still stands and nothing is missing.
+    async fn already(&self, target: &Target<'_>, evidence: &Evidence) -> Result<Option<Position>, WalkError> {
+        let environment = target.environment();
+        let here = |record: &&crate::record::Record| record.body().environment() == Some(environment.name());
+        let records: Vec<_> = evidence.history.iter().filter(here).cloned().collect();
+        let state = State::replay(&records, self.policy, environment);
+        let busy = state.holder().is_some();
+        let Some(Current { image, commit, .. }) = state.current else { return Ok(None) };
+        if image != target.destination() || busy {
+            return Ok(None);
+        }
+        let destination = target.destination();
+        let missing = self.registries.has_closure(&destination.repository, target.closure()).await?;
+        Ok(missing.is_empty().then_some(commit))
+    }
+
+    /// Intent, second look, copy, commit.
+    #[allow(clippy::too_many_arguments, reason = "the middle of one story; what each step returned, once")]
+    async fn act(
+        &mut self,
+        target: &Target<'_>,
+        mut evidence: Evidence,
+        approved: Approved,
+        closure: &Closure,
+        request: &Request,
+        key: &PrivateKey,
+        watch: &dyn Fn(Stage<'_>),
+    ) -> Result<Result<Promotion, Answer>, WalkError> {
+        let environment = target.environment();
+        let idempotency = idempotency_key(approved.verdict(), &request.run);
+        // 4. The intent; nothing has an effect before it is durable.
+        let now = (self.clock)();
+        let intent = Intent::open(&mut self.writer(key), approved, environment, idempotency, now)?;
+        watch(Stage::Intent(intent.position(), intent.resumed()));
+        // 5. Ledger and control are read again up to it; a no turns the intent into an abort.
+        recall(&mut evidence, target, self.ledger, self.trust, (self.clock)())?;
+        if let Decision::Denied(denied) = decide(target, &evidence) {
+            let record = intent.abort(&mut self.writer(key), environment, &denied)?;
+            return Ok(Err(Answer::Denied { denied: Box::new(denied), record: Some(record) }));
+        }
+        // 6. Copy by digest.
+        watch(Stage::Copy(&intent.verdict().destination));
+        let copied = self.copy(intent, closure).await?;
+        // 7. Commit.
+        let promotion = self.commit(copied, environment, key)?;
+        watch(Stage::Commit(promotion.commit));
+        Ok(Ok(promotion))
+    }
+
+    async fn copy(&self, intent: Intent, closure: &Closure) -> Result<Copied, WalkError> {
+        let verdict = intent.verdict();
+        let (from, to) = (&verdict.image.repository, &verdict.destination.repository);
+        match self.registries.copy(closure, from, to).await {
+            Ok(report) => Ok(Copied { intent, report }),
+            Err(source) => Err(WalkError::Copy {
+                destination: verdict.destination.clone(),
+                intent: intent.position().index,
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    fn commit(
+        &mut self,
+        copied: Copied,
+        environment: &Environment,
+        key: &PrivateKey,
+    ) -> Result<Promotion, WalkError> {
+        let Copied { intent, report } = copied;
+        let now = (self.clock)();
+        let commit = intent.commit(&mut self.writer(key), environment, now)?;
+        Ok(Promotion { verdict: intent.verdict().clone(), commit, report: Some(report), tag_moved: None })
+    }
+
+    /// The summary for other tools and the record beside the image, then the tag: derived from the ledger, set and
+    /// read again until both agree.
+    async fn publish(
+        &mut self,
+        target: &Target<'_>,
+        promotion: &Promotion,
+        key: &PrivateKey,
+    ) -> Result<(), WalkError> {
+        let image = promotion.destination();
+        let commit = promotion.commit.index;
+        let trouble = |source| WalkError::Publish { image: image.clone(), commit, source: Box::new(source) };
+        let at = self.ledger.tip()?;
+        let entry = self.ledger.read(&at, commit)?;
+        let record = self.attach(image, Kind::Promotion.predicate_type(), entry.bytes());
+        let _referrer = record.await.map_err(trouble)?;
+        self.summarise(target, promotion, key).await?;
+        let Some(tag) = target.environment().tag() else { return Ok(()) };
+        let repository = &image.repository;
+        for _ in 0..TAG_ATTEMPTS {
+            let current = self.current(target, promotion)?;
+            if self.registries.tagged(repository, tag).await.map_err(trouble)? != Some(current) {
+                let current = Image::new(repository.clone(), current);
+                match self.registries.set_tag(&current, tag).await {
+                    Ok(()) => {}
+                    // Another promotion sets it too, perhaps to a later commit: the ledger says.
+                    Err(RegistryError::TagNotSet { found: Some(_), .. }) => continue,
+                    Err(error) => return Err(trouble(error)),
+                }
+            }
+            if self.current(target, promotion)? == current {
+                return Ok(());
+            }
+        }
+        Err(WalkError::TagContention { tag: tag.clone() })
+    }
+
+    /// A SLSA VSA on the image and on each platform manifest, unless an earlier run has published it.
+    async fn summarise(
+        &self,
+        target: &Target<'_>,
+        promotion: &Promotion,
+        key: &PrivateKey,
+    ) -> Result<(), WalkError> {
+        let (image, verdict) = (promotion.destination(), promotion.verdict());
+        let trouble = |source| WalkError::Publish {
+            image: image.clone(),
+            commit: promotion.commit.index,
+            source: Box::new(source),
+        };
+        let summary = Summary {
+            subjects: verdict.subjects(),
+            environment: &verdict.environment,
+            policy: &verdict.policy,
+            evidence: &verdict.evidence(),
+            verified_on: verdict.decided_on,
+        };
+        let identity = Identity::Key { id: key.public().id() };
+        let Attached { attestations, .. } =
+            attached(image, target.closure(), self.registries, self.trust).await?;
+        let mut bundle = None;
+        for digest in summary.subjects.digests() {
+            let here =
+                |found: &&Found| found.on == digest && summary.is_published_as(&found.attestation, &identity);
+            if attestations.iter().any(|found| here(&found)) {
+                continue;
+            }
+            let bytes = match &bundle {
+                Some(bytes) => bytes,
+                None => bundle.insert(summary.sign(key).map_err(ProtocolError::from)?),
+            };
+            let on = Image::new(image.repository.clone(), digest);
+            let _referrer = self.attach(&on, SUMMARY, bytes).await.map_err(trouble)?;
+        }
+        Ok(())
+    }
+
+    /// As cosign attaches a bundle, so that its readers find it.
+    async fn attach(
+        &self,
+        image: &Image,
+        predicate_type: &str,
+        bundle: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        let annotations = BTreeMap::from([
+            ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
+            ("dev.sigstore.bundle.predicateType".to_owned(), predicate_type.to_owned()),
+        ]);
+        self.registries.attach(image, BUNDLE[0], BUNDLE[0], bundle, &annotations).await
+    }
+
+    /// What the ledger says is promoted there: this promotion, or one that came after it. A ledger that knows nothing
+    /// of it any more is not the one it was recorded in.
+    fn current(&self, target: &Target<'_>, promotion: &Promotion) -> Result<Digest, WalkError> {
+        let at = self.ledger.tip()?;
+        let environment = target.environment();
+        let history = history(self.ledger, &at, self.trust, target.service().name(), environment.name())?;
+        let state = State::replay(&history.records, self.policy, environment);
+        let known = state.commits.iter().any(|commit| commit.commit == promotion.commit);
+        match state.current {
+            Some(current) if known => Ok(current.image.digest),
+            Some(_) | None => {
+                let (path, index) = (self.ledger.path().to_owned(), promotion.commit.index);
+                Err(LedgerError::RecordMissing { path, index }.into())
+            }
+        }
+    }
+
+    async fn moved(&self, reference: &Reference, image: &Image) -> Result<Option<(Tag, Digest)>, WalkError> {
+        let Some(tag) = reference.tag() else { return Ok(None) };
+        let now = self.registries.tagged(&image.repository, tag).await?;
+        Ok(now.filter(|now| *now != image.digest).map(|now| (tag.clone(), now)))
+    }
+}
+
+/// The service a repository belongs to, or the one that was named.
+///
+/// # Errors
+/// [`WalkError::NoService`] when the repository is nobody's and no service was named.
+pub fn service(
+    policy: &Policy,
+    named: Option<&str>,
+    repository: &Repository,
+) -> Result<ServiceName, WalkError> {
+    if let Some(named) = named {
+        return Ok(policy.find_service(named).map_err(TargetError::from)?.name().clone());
+    }
+    let service = policy.service_of(repository);
+    let service = service.ok_or_else(|| WalkError::NoService { repository: repository.clone() })?;
+    Ok(service.name().clone())
+}

@@ -1,0 +1,23 @@
+//! The gate from outside: rows against `decide` named after `ATTACKS.md`, properties, histories that drive the real
+//! walk, and the protocol under rivals and crashes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[allow(dead_code, reason = "shared with benches")]
+#[path = "support/world.rs"]
+mod world;
+
+#[path = "gate/approvals.rs"]
+mod approvals;
+#[path = "gate/attested.rs"]
+mod attested;
+#[path = "gate/deployed.rs"]
+mod deployed;
+#[path = "gate/identity.rs"]
+mod identity;
+#[path = "gate/properties.rs"]
+mod properties;
+#[path = "gate/protocol.rs"]
+mod protocol;
+#[path = "gate/histories.rs"]
+mod histories;
