@@ -1,0 +1,404 @@
+//! The command line: what can be typed, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use samebits::closure::Platform;
+use samebits::digest::Digest;
+use samebits::reference::{Image, Reference};
+
+/// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
+#[derive(Debug, Parser)]
+#[command(
+    name = "samebits",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_long_help = "\
+EXIT CODES
+  0  yes
+  1  no: a decision, with its reasons
+  2  the command line or the policy file is wrong
+  3  could not decide (network, ledger, malformed evidence); safe to run again
+
+EXAMPLES
+  samebits init --service shop
+  samebits promote registry.example/shop:1.4.2 --to staging --key release.key
+  samebits deployed registry.example/staging/shop:staging --in staging \\
+      --key staging.key
+  samebits check registry.example/staging/shop:staging --to production
+  samebits status"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The password of an encrypted key.
+pub(crate) const KEY_PASSWORD: &str = "SAMEBITS_KEY_PASSWORD";
+/// The same, for those who have it set for cosign already.
+pub(crate) const COSIGN_PASSWORD: &str = "COSIGN_PASSWORD";
+
+/// Flags that every verb takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub(crate) struct Common {
+    /// The policy file; by default `samebits.toml` here or in the nearest folder above.
+    #[arg(long, global = true, value_name = "FILE", value_parser = present)]
+    pub(crate) policy: Option<PathBuf>,
+    /// The ledger to use instead of the policy's: the same log in another place; its origin and key are the policy's.
+    #[arg(long, global = true, value_name = "URL", value_parser = present_text)]
+    pub(crate) ledger: Option<String>,
+    /// The private key that signs what this command records (PEM: PKCS#8, or cosign's encrypted kind).
+    #[arg(long, global = true, value_name = "FILE", env = "SAMEBITS_KEY", hide_env_values = true, value_parser = present)]
+    pub(crate) key: Option<PathBuf>,
+    /// The file with the password of an encrypted key; without it, SAMEBITS_KEY_PASSWORD or COSIGN_PASSWORD.
+    #[arg(long, global = true, value_name = "FILE", value_parser = present)]
+    pub(crate) key_password_file: Option<PathBuf>,
+    /// The private key that signs the ledger's checkpoints, where the policy does not say it.
+    #[arg(long, global = true, value_name = "FILE", env = "SAMEBITS_LEDGER_KEY", value_parser = present, hide = true)]
+    pub(crate) ledger_key: Option<PathBuf>,
+    /// `text` (the default) or `json` on stdout; `FORMAT=FILE` writes to a file as well. May be repeated.
+    #[arg(short, long, global = true, value_name = "FORMAT[=FILE]", value_parser = output)]
+    pub(crate) output: Vec<Output>,
+    /// Colour on the terminal.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// Say only the result and errors: no warnings, no progress, no next steps.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say on stderr what is read and done, with the warnings about the policy file.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// One `--output`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// How a result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a policy file, one key for each role, and an empty ledger.
+    #[command(after_long_help = "\
+Every role gets a key of its own from the first minute: who builds, who deploys
+to staging, who deploys to production and who promotes are four identities. The
+private keys are written to keys/*.key, which .gitignore keeps out of the
+repository; move each to the job that needs it, and to no other.
+
+EXAMPLE
+  samebits init --service shop --registry registry.example")]
+    Init(Init),
+    /// Say whether an image may enter an environment, with every reason; change nothing.
+    #[command(after_long_help = "\
+The verdict and the exit code are those `promote` would give: 0 yes, 1 no,
+3 could not decide. Nothing is recorded or copied. Without a key, whoever asks
+is taken for a promoter.
+
+EXAMPLES
+  samebits check registry.example/staging/shop:staging --to production
+  samebits check registry.example/shop:1.4.2 --to staging -o json")]
+    Check(Ask),
+    /// Decide, record, copy by digest, set the tag; print the pinned reference only on yes.
+    #[command(after_long_help = "\
+Stdout has one line, the pinned reference, and only on yes; the explanation goes
+to stderr. Nothing is copied before the intent is in the ledger, and the tag
+moves last. A refusal is recorded too. If the command is interrupted, the same
+command goes on where it stopped.
+
+EXAMPLE
+  export SAMEBITS_KEY=keys/release.key
+  image=$(samebits promote registry.example/shop:1.4.2 --to staging)
+  kubectl set image deployment/shop shop=\"$image\"")]
+    Promote(Ask),
+    /// Record that an image runs in an environment, signed by that environment's own key.
+    #[command(after_long_help = "\
+Only a signer the policy lists as a deployer of the environment can say what
+runs there; it is not the promoter.
+
+EXAMPLES
+  export SAMEBITS_KEY=keys/staging.key
+  samebits deployed registry.example/staging/shop@sha256:… --in staging
+  samebits deployed registry.example/staging/shop@sha256:… --in staging \\
+      --failed")]
+    Deployed(Deployed),
+    /// Record that an image no longer runs in an environment.
+    #[command(after_long_help = "\
+Time in an environment counts until this is recorded.
+
+EXAMPLE
+  export SAMEBITS_KEY=keys/staging.key
+  samebits removed registry.example/staging/shop@sha256:… --in staging")]
+    Removed(Removed),
+    /// Approve that an image enters an environment.
+    #[command(after_long_help = "\
+An approval is for these bytes, this environment and the policy file as it is
+now, and it runs out.
+
+EXAMPLES
+  export SAMEBITS_KEY=keys/ana.key
+  samebits approve registry.example/staging/shop@sha256:… --to production
+  samebits approve registry.example/staging/shop@sha256:… --to production \\
+      --reject")]
+    Approve(Approve),
+    /// Show the signatures and attestations on an image and whether they are what the policy wants.
+    #[command(after_long_help = "\
+The history of the image is not looked at; `check` does that too.
+
+EXAMPLES
+  samebits verify registry.example/shop:1.4.2
+  samebits verify registry.example/staging/shop:staging --to production")]
+    Verify(Verify),
+    /// Show what is promoted and what runs, service by environment.
+    #[command(after_long_help = "\
+EXAMPLES
+  samebits status
+  samebits status --service shop -o json")]
+    Status(Status),
+    /// Show what was recorded, newest first.
+    #[command(after_long_help = "\
+EXAMPLES
+  samebits log
+  samebits log --service shop --in production --limit 20")]
+    Log(Log),
+    /// Show one digest's life: every record about it or about an image that contains it.
+    #[command(after_long_help = "\
+Exit code 1: no record is about it.
+
+EXAMPLE
+  samebits show sha256:…")]
+    Show(Show),
+    /// Audit the log itself.
+    #[command(
+        subcommand,
+        after_long_help = "\
+EXAMPLE
+  samebits ledger verify"
+    )]
+    Ledger(LedgerCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The service to write the policy for.
+    #[arg(long, default_value = "app", value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: String,
+    /// Where its images lie: a registry host (and path), or `oci:FOLDER` for OCI layouts on disk.
+    #[arg(long, default_value = "oci:registry", value_name = "HOST|oci:FOLDER", value_parser = present_text)]
+    pub(crate) registry: String,
+    /// The log's name: like a URL without a scheme, never to change.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) origin: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// The image: `registry/path:tag`, `registry/path@sha256:…`, or both; `oci:FOLDER…` for a layout on disk.
+    pub(crate) image: Reference,
+    /// The environment it is to enter.
+    #[arg(long, value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) to: String,
+    /// The service, where the repository does not say it.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deployed {
+    /// The image that runs, in the environment's repository; a digest is safest.
+    pub(crate) image: Reference,
+    /// The environment it runs in.
+    #[arg(long = "in", value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) environment: String,
+    /// The deployment did not come up.
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// One of several deployments of the service there (region, cluster).
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = present_text)]
+    pub(crate) name: String,
+    /// When the deployment began (RFC 3339); now, if not given.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) started: Option<jiff::Timestamp>,
+    /// The digest the runtime itself reports: say this only from a collector that looked. The record is then
+    /// `observed`, not `asserted`.
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
+    pub(crate) observed: Option<Digest>,
+    /// The platform the runtime reports; the record then speaks of that platform only.
+    #[arg(long, value_name = "OS/ARCH", requires = "observed")]
+    pub(crate) platform: Option<Platform>,
+    /// How many replicas run it.
+    #[arg(long, value_name = "COUNT", requires = "observed")]
+    pub(crate) replicas: Option<u32>,
+    /// A page about this deployment.
+    #[arg(long, value_name = "URL", value_parser = present_text)]
+    pub(crate) url: Option<String>,
+    /// The service, where the repository does not say it.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Removed {
+    /// The image that no longer runs, in the environment's repository.
+    pub(crate) image: Image,
+    /// The environment it ran in.
+    #[arg(long = "in", value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) environment: String,
+    /// One of several deployments of the service there (region, cluster).
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = present_text)]
+    pub(crate) name: String,
+    /// The service, where the repository does not say it.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// The image to approve.
+    pub(crate) image: Reference,
+    /// The environment it may enter.
+    #[arg(long, value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) to: String,
+    /// For how many hours the approval is good.
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub(crate) valid_for: u32,
+    /// Say no, or take an earlier yes back.
+    #[arg(long)]
+    pub(crate) reject: bool,
+    /// A word for the record.
+    #[arg(long, value_name = "TEXT", value_parser = present_text)]
+    pub(crate) comment: Option<String>,
+    /// The service, where the repository does not say it.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The image.
+    pub(crate) image: Reference,
+    /// The environment whose signatures and provenance are wanted; the entry environment, if not given.
+    #[arg(long, value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) to: Option<String>,
+    /// The service, where the repository does not say it.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Only this service.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Only this service.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+    /// Only this environment.
+    #[arg(long = "in", value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) environment: Option<String>,
+    /// At most so many records.
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The digest, of an index or of a platform manifest.
+    #[arg(value_parser = digest)]
+    pub(crate) digest: Digest,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Recompute everything: every record, every signature, every hash; name the first record that is not right.
+    #[command(after_long_help = "\
+Exit code 1: the log is not intact. A copy is audited with --ledger.
+
+EXAMPLES
+  samebits ledger verify
+  samebits ledger verify --ledger sqlite:copy.db")]
+    Verify,
+}
+
+const EMPTY: &str = "it is empty: expected a value (an unset variable?)";
+
+/// An argument that is there and empty is most often an unset shell variable.
+fn present_text(text: &str) -> Result<String, &'static str> {
+    match text.trim().is_empty() {
+        true => Err(EMPTY),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn present(text: &str) -> Result<PathBuf, &'static str> {
+    present_text(text).map(PathBuf::from)
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    present_text(text)?;
+    text.parse().map_err(|error: samebits::digest::DigestError| error.to_string())
+}
+
+fn output(text: &str) -> Result<Output, String> {
+    present_text(text)?;
+    let (format, file) = match text.split_once('=') {
+        Some((_, "")) => return Err("the file after `=` is empty (an unset variable?)".to_owned()),
+        Some((format, file)) => (format, Some(PathBuf::from(file))),
+        None => (text, None),
+    };
+    let format = match format {
+        "text" => Format::Text,
+        "json" => Format::Json,
+        other => return Err(format!("`{}` is no format: expected text or json", other.escape_default())),
+    };
+    Ok(Output { format, file })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+
+    /// A longer line would be broken, and an example could not be copied.
+    #[test]
+    fn every_verb_has_an_example_that_fits_80_columns() {
+        let mut commands = vec![super::Cli::command()];
+        while let Some(command) = commands.pop() {
+            let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            assert!(text.contains("EXAMPLE"), "{} has no example", command.get_name());
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `check` and `promote`: the same question, with and without what follows.
+
+use samebits::gate::Decision;
+use samebits::promote::{Answer, Request, Stage, Walk};
+use samebits::registry::CopyReport;
+use samebits::verify::Identity;
+
+use crate::Outcome;
+use crate::args::Ask;
+use crate::commands::block_on;
+use crate::output::{self, Copy, TagMoved, YesOrNo};
+use crate::session::{self, Session};
+use crate::trouble::{Trouble, undecided, usage};
+
+fn request(session: &Session<'_>, ask: &Ask) -> Result<Request, Trouble> {
+    // A name that is wrong is said before anything is read or asked for.
+    session.policy.find_environment(&ask.to).map_err(usage)?;
+    if let Some(service) = &ask.service {
+        session.policy.find_service(service).map_err(usage)?;
+    }
+    Ok(Request {
+        reference: session.reference(&ask.image)?,
+        environment: ask.to.clone(),
+        service: ask.service.clone(),
+        run: session::run(),
+    })
+}
+
+pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble> {
+    let request = request(session, ask)?;
+    let requester = session.key_if_given()?.map(|key| Identity::Key { id: key.public().id() });
+    let registries = session.registries()?;
+    let mut ledger = session.ledger()?;
+    let mut walk = Walk {
+        policy: &session.policy,
+        trust: &session.trust,
+        registries: &registries,
+        ledger: &mut ledger,
+        clock: &session::now,
+    };
+    let decision = block_on(walk.check(&request, requester))??;
+    let (outcome, word) = match &decision {
+        Decision::Approved(_) => (Outcome::Yes, YesOrNo::Approved),
+        Decision::Denied(_) => (Outcome::No, YesOrNo::Denied),
+    };
+    let report = output::Decision::new(decision.verdict(), word);
+    session.outputs.emit(&report).map_err(undecided)?;
+    Ok(outcome)
+}
+
+pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble> {
+    let request = request(session, ask)?;
+    let key = session.key()?;
+    let registries = session.registries()?;
+    let mut ledger = session.ledger_to_append()?;
+    let mut walk = Walk {
+        policy: &session.policy,
+        trust: &session.trust,
+        registries: &registries,
+        ledger: &mut ledger,
+        clock: &session::now,
+    };
+    let answer = block_on(walk.promote_watched(&request, &key, &|stage| say(session, &stage)))??;
+    let (outcome, report) = match answer {
+        Answer::Denied { denied, record } => {
+            let mut report = output::Decision::new(denied.verdict(), YesOrNo::Denied);
+            if record.is_none() {
+                report.notes.push("not recorded: the policy does not name the key that asked".to_owned());
+            }
+            report.record = record;
+            (Outcome::No, report)
+        }
+        Answer::Promoted(promotion) => {
+            let mut report = output::Decision::new(promotion.verdict(), YesOrNo::Approved);
+            report.promoted = Some(promotion.destination().clone());
+            report.record = Some(promotion.commit());
+            report.copy = promotion.report().map(Copy::from);
+            report.tag_moved =
+                promotion.tag_moved().map(|(tag, now)| TagMoved { tag: tag.clone(), now: *now });
+            match promotion.report() {
+                Some(copy) => report.notes.extend(remarks(copy)),
+                None => {
+                    report.notes.push("these bytes were promoted before; nothing had to be copied".to_owned())
+                }
+            }
+            (Outcome::Yes, report)
+        }
+    };
+    // Text on stdout is the pinned reference, and only on yes, so that a lost exit code cannot deploy a no (E14).
+    let line = report.promoted.as_ref().map(ToString::to_string);
+    let quiet = session.common.quiet && outcome == Outcome::Yes;
+    session.outputs.emit_line(&report, line.as_deref(), quiet).map_err(undecided)?;
+    Ok(outcome)
+}
+
+fn say(session: &Session<'_>, stage: &Stage<'_>) {
+    match stage {
+        Stage::Resolve(reference) => session.progress(format_args!("resolving {reference}")),
+        Stage::Collect(image) => session.progress(format_args!("collecting evidence on {image}")),
+        Stage::Intent(at, false) => session.progress(format_args!("recorded the intent as {}", at.index)),
+        Stage::Intent(at, true) => {
+            session.progress(format_args!("going on with the intent in record {}", at.index));
+        }
+        Stage::Copy(image) => session.progress(format_args!("copying to {image}")),
+        Stage::Commit(at) => session.progress(format_args!("recorded the promotion as {}", at.index)),
+        Stage::Publish(image) => session.progress(format_args!("publishing at {}", image.repository)),
+    }
+}
+
+/// What a copy could not bring along, and why.
+fn remarks(copy: &CopyReport) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if copy.referrers_unsupported {
+        remarks.push(
+            "the source registry has no referrers API: only what fallback tags and cosign's tags list was copied"
+                .to_owned(),
+        );
+    }
+    for digest in &copy.referrers_dangling {
+        remarks.push(format!("the source lists {digest} as a referrer, and does not have it"));
+    }
+    for digest in &copy.referrers_runnable {
+        remarks.push(format!(
+            "{digest} is attached to the image at the source and can itself be run: it was left behind"
+        ));
+    }
+    for tag in &copy.legacy_kept {
+        remarks
+            .push(format!("the tag `{tag}` holds other evidence at the destination, and was left as it is"));
+    }
+    remarks
+}

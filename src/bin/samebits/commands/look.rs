@@ -1,0 +1,188 @@
+//! `status`, `log`, `show`: what the ledger says, each record shown to be in it and its signature checked.
+
+use samebits::digest::Digest;
+use samebits::ledger::target::{State, history};
+use samebits::ledger::{Filter, Ledger};
+use samebits::policy::{Environment, Service};
+use samebits::record::{Record, RecordError, Status as Ran, TreeHead};
+use samebits::tlog::{Included, SignedCheckpoint};
+
+use crate::Outcome;
+use crate::args::{Log, Show, Status};
+use crate::output::{Agreement, LogEntry, LogPage, StatusCell, StatusTable};
+use crate::session::Session;
+use crate::trouble::{Trouble, undecided, usage};
+
+fn head(at: &SignedCheckpoint) -> TreeHead {
+    TreeHead { size: at.size(), root: at.root() }
+}
+
+pub(crate) fn status(session: &Session<'_>, args: &Status) -> Result<Outcome, Trouble> {
+    let services: Vec<&Service> = match &args.service {
+        Some(name) => vec![session.policy.find_service(name).map_err(usage)?],
+        None => session.policy.services().collect(),
+    };
+    let ledger = session.ledger()?;
+    let at = ledger.tip().map_err(undecided)?;
+    let mut cells = Vec::new();
+    for service in &services {
+        for environment in session.policy.environments() {
+            cells.push(cell(session, &ledger, &at, service, environment)?);
+        }
+    }
+    let origin = at.origin().to_string();
+    let next = match cells.iter().all(|cell| cell.agreement == Agreement::Empty) {
+        true => first_step(session, &services),
+        false => None,
+    };
+    let report = StatusTable { schema: StatusTable::SCHEMA, origin, ledger: head(&at), cells, next };
+    session.outputs.emit(&report).map_err(undecided)?;
+    Ok(Outcome::Yes)
+}
+
+/// Into the entry environment, from where the build pushes.
+fn first_step(session: &Session<'_>, services: &[&Service]) -> Option<String> {
+    let service = services.first()?;
+    let entry = session.policy.environments().iter().find(|environment| environment.entry())?;
+    Some(format!("samebits promote {}:TAG --to {} --key FILE", service.repository(), entry.name()))
+}
+
+fn cell(
+    session: &Session<'_>,
+    ledger: &Ledger,
+    at: &SignedCheckpoint,
+    service: &Service,
+    environment: &Environment,
+) -> Result<StatusCell, Trouble> {
+    let name = service.name();
+    let history = history(ledger, at, &session.trust, name, environment.name()).map_err(undecided)?;
+    let state = State::replay(&history.records, &session.policy, environment);
+    let running = running(session, &history.records, service, environment);
+    let promoted = &state.current;
+    let agreement = match (promoted.as_ref().map(|current| current.image.digest), running) {
+        (Some(promoted), Some(record)) if record.subjects().image.digest == promoted => Agreement::Same,
+        (Some(_), Some(_)) => Agreement::Differs,
+        (Some(_), None) => Agreement::NotDeployed,
+        (None, Some(_)) => Agreement::NeverPromoted,
+        (None, None) => Agreement::Empty,
+    };
+    Ok(StatusCell {
+        service: name.clone(),
+        environment: environment.name().clone(),
+        repository: environment.repository(name).cloned(),
+        promoted: promoted.as_ref().map(|current| current.image.digest),
+        promoted_by: promoted.as_ref().map(|current| current.commit.index),
+        running: running.map(|record| record.subjects().image.digest),
+        running_by: running.map(|record| record.position().index),
+        open_intent: state.holder().map(|open| open.position.index),
+        agreement,
+    })
+}
+
+/// The newest successful deployment by who may say so, unless it was removed since.
+fn running<'a>(
+    session: &Session<'_>,
+    records: &'a [Record],
+    service: &Service,
+    environment: &Environment,
+) -> Option<&'a Record> {
+    let mut running: Option<&Record> = None;
+    for record in records {
+        let Some(said) = record.deployment() else { continue };
+        let who = session.policy.who(record.identity(), service.name());
+        if !who.iter().any(|name| environment.deployers().contains(name)) {
+            continue;
+        }
+        match said.status {
+            Ran::Succeeded => running = Some(record),
+            Ran::Failed => {}
+            Ran::Removed => {
+                let gone = record.subjects().image.digest;
+                running = running.filter(|record| record.subjects().image.digest != gone);
+            }
+        }
+    }
+    running
+}
+
+pub(crate) fn log(session: &Session<'_>, args: &Log) -> Result<Outcome, Trouble> {
+    if let Some(service) = &args.service {
+        session.policy.find_service(service).map_err(usage)?;
+    }
+    if let Some(environment) = &args.environment {
+        session.policy.find_environment(environment).map_err(usage)?;
+    }
+    let ledger = session.ledger()?;
+    let at = ledger.tip().map_err(undecided)?;
+    let filter = Filter {
+        service: args.service.clone(),
+        environment: args.environment.clone(),
+        kind: None,
+        limit: args.limit as usize,
+    };
+    let entries = ledger.log(&at, 0..at.size(), &filter).map_err(undecided)?;
+    let records = entries.iter().map(|entry| line(session, entry)).collect();
+    let origin = at.origin().to_string();
+    let report = LogPage { schema: LogPage::SCHEMA, origin, ledger: head(&at), digest: None, records };
+    session.outputs.emit(&report).map_err(undecided)?;
+    Ok(Outcome::Yes)
+}
+
+pub(crate) fn show(session: &Session<'_>, args: &Show) -> Result<Outcome, Trouble> {
+    let ledger = session.ledger()?;
+    let at = ledger.tip().map_err(undecided)?;
+    let everything = Filter { service: None, environment: None, kind: None, limit: usize::MAX };
+    // The index knows the image that was named; a platform manifest is found by reading what contains it.
+    let mut entries = ledger.log(&at, 0..at.size(), &everything).map_err(undecided)?;
+    entries.reverse();
+    let about = |entry: &Included, digest: Digest| {
+        Record::read(entry, &session.trust).is_ok_and(|record| record.subjects().contain(digest))
+    };
+    let records: Vec<LogEntry> =
+        entries.iter().filter(|entry| about(entry, args.digest)).map(|entry| line(session, entry)).collect();
+    let found = !records.is_empty();
+    let origin = at.origin().to_string();
+    let report =
+        LogPage { schema: LogPage::SCHEMA, origin, ledger: head(&at), digest: Some(args.digest), records };
+    session.outputs.emit(&report).map_err(undecided)?;
+    Ok(if found { Outcome::Yes } else { Outcome::No })
+}
+
+fn line(session: &Session<'_>, entry: &Included) -> LogEntry {
+    let mut line = LogEntry {
+        index: entry.index(),
+        kind: None,
+        outcome: None,
+        service: None,
+        environment: None,
+        image: None,
+        signer: None,
+        names: Vec::new(),
+        claimed_time: None,
+        codes: Vec::new(),
+        invalid: None,
+    };
+    match Record::read(entry, &session.trust) {
+        Err(error) => {
+            line.invalid = Some(match &error {
+                RecordError::Rejected(rejected) => format!("{error}: {rejected}"),
+                _ => error.to_string(),
+            });
+        }
+        Ok(record) => {
+            let body = record.body();
+            line.kind = Some(body.kind());
+            line.outcome = Some(body.outcome());
+            line.service = Some(body.service().clone());
+            line.environment = body.environment().cloned();
+            line.image = Some(record.subjects().image.clone());
+            line.names = session.policy.who(record.identity(), body.service()).into_iter().cloned().collect();
+            line.signer = Some(record.identity().clone());
+            line.claimed_time = Some(body.claimed_time());
+            if let Some(promotion) = record.promotion() {
+                line.codes = promotion.rationale.iter().filter_map(|line| line.code.clone()).collect();
+            }
+        }
+    }
+    line
+}

@@ -1,0 +1,61 @@
+//! The binary: parse, run, print, and map the outcome to an exit code.
+
+mod args;
+mod commands;
+mod output;
+mod report;
+mod session;
+mod trouble;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Color};
+use crate::report::Outputs;
+use crate::trouble::usage;
+
+/// What a verb ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Exit 0.
+    Yes,
+    /// Exit 1.
+    No,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results; everything else is a usage error (exit 2).
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            match error.use_stderr() {
+                true => trouble::print_usage(&error),
+                false => drop(error.print()),
+            }
+            return ExitCode::from(code);
+        }
+    };
+    match cli.common.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let (outputs, answer) = match Outputs::open(&cli.common.output) {
+        Ok(outputs) => {
+            let answer = commands::run(&cli, &outputs);
+            (outputs, answer)
+        }
+        Err(error) => (Outputs::text(), Err(usage(error))),
+    };
+    let code = match answer {
+        Ok(Outcome::Yes) => 0,
+        Ok(Outcome::No) => 1,
+        Err(trouble) => {
+            trouble.print(&outputs);
+            trouble.exit_code()
+        }
+    };
+    ExitCode::from(code)
+}

@@ -1,0 +1,484 @@
+//! The JSON that verbs print: stable, versioned by `schema`, the same content on yes and no.
+//!
+//! `schema/*.schema.json` is generated from these types; the test below keeps it current.
+
+use jiff::Timestamp;
+use samebits::closure::Platform;
+use samebits::digest::Digest;
+use samebits::gate::{Code, Finding, Outcome, Requirement, Verdict};
+use samebits::policy::{EnvironmentName, ServiceName, SignerName};
+use samebits::record::{Kind, PolicyVersion, Position, Resource, TreeHead};
+use samebits::reference::{Image, Repository, Tag};
+use samebits::registry::CopyReport;
+use samebits::verify::Identity;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The answer of `check` and `promote`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Decision {
+    /// `https://samebits.dev/schema/decision.schema.json`
+    pub(crate) schema: &'static str,
+    /// Yes or no.
+    pub(crate) decision: YesOrNo,
+    /// The image that was asked about, pinned.
+    pub(crate) image: Image,
+    /// The pinned reference to deploy; only on yes, and only from `promote`.
+    pub(crate) promoted: Option<Image>,
+    /// The service.
+    pub(crate) service: ServiceName,
+    /// The environment to enter.
+    pub(crate) to: EnvironmentName,
+    /// The environment whose repository the image lies in; none for the build's own.
+    pub(crate) from: Option<EnvironmentName>,
+    /// The platform manifests of the image.
+    pub(crate) platforms: Vec<PlatformManifest>,
+    /// Who asked, if known.
+    pub(crate) requester: Option<Identity>,
+    /// The codes of the requirements that refuse.
+    pub(crate) codes: Vec<Code>,
+    /// Every requirement, in the order it was looked at.
+    pub(crate) requirements: Vec<RequirementStands>,
+    /// What a reader has to know beside it.
+    pub(crate) notes: Vec<String>,
+    /// The rules.
+    pub(crate) policy: PolicyVersion,
+    /// The log that was looked at.
+    pub(crate) ledger: TreeHead,
+    /// When.
+    pub(crate) decided_on: Timestamp,
+    /// Where it was recorded.
+    pub(crate) record: Option<Position>,
+    /// What was copied.
+    pub(crate) copy: Option<Copy>,
+    /// The tag that was typed, where it means something else by now.
+    pub(crate) tag_moved: Option<TagMoved>,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum YesOrNo {
+    /// It may enter.
+    Approved,
+    /// It may not.
+    Denied,
+}
+
+/// A platform manifest.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PlatformManifest {
+    /// `os/architecture[/variant]`.
+    pub(crate) platform: Platform,
+    /// Its digest.
+    pub(crate) digest: Digest,
+}
+
+/// One requirement and how it stands.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RequirementStands {
+    /// The requirement.
+    pub(crate) requirement: Requirement,
+    /// How it stands.
+    pub(crate) status: Status,
+    /// The reason code, where it is not met.
+    pub(crate) code: Option<Code>,
+    /// The last day on which it only warns.
+    pub(crate) warn_until: Option<String>,
+    /// What was wanted.
+    pub(crate) expected: String,
+    /// What there is.
+    pub(crate) found: String,
+    /// What came closest, and why it does not count.
+    pub(crate) nearest: Vec<String>,
+    /// What would help.
+    pub(crate) fix: Vec<String>,
+    /// What it relies on, where it is met.
+    pub(crate) evidence: Vec<Resource>,
+}
+
+/// How a requirement stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Status {
+    /// Met.
+    Met,
+    /// Not met: the answer is no.
+    Unmet,
+    /// Not met; the policy only warns for now.
+    Warned,
+}
+
+/// What a copy did.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Copy {
+    /// Manifests written.
+    pub(crate) manifests: usize,
+    /// Blobs whose bytes were sent.
+    pub(crate) blobs_copied: usize,
+    /// Blobs mounted inside one registry.
+    pub(crate) blobs_mounted: usize,
+    /// Blobs that were there already.
+    pub(crate) blobs_present: usize,
+    /// Blob bytes sent.
+    pub(crate) bytes_copied: u64,
+    /// Referrers copied (signatures, attestations).
+    pub(crate) referrers: usize,
+}
+
+/// A tag that moved while we worked.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TagMoved {
+    /// The tag.
+    pub(crate) tag: Tag,
+    /// What it means now.
+    pub(crate) now: Digest,
+}
+
+impl Decision {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/decision.schema.json";
+
+    pub(crate) fn new(verdict: &Verdict, decision: YesOrNo) -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            decision,
+            image: verdict.image.clone(),
+            promoted: None,
+            service: verdict.service.clone(),
+            to: verdict.environment.clone(),
+            from: verdict.from.clone(),
+            platforms: verdict
+                .platforms
+                .iter()
+                .map(|(digest, platform)| PlatformManifest { platform: platform.clone(), digest: *digest })
+                .collect(),
+            requester: verdict.requester.clone(),
+            codes: verdict.codes(),
+            requirements: verdict.findings.iter().map(RequirementStands::from).collect(),
+            notes: verdict.notes.clone(),
+            policy: verdict.policy.clone(),
+            ledger: verdict.ledger,
+            decided_on: verdict.decided_on,
+            record: None,
+            copy: None,
+            tag_moved: None,
+        }
+    }
+}
+
+impl From<&Finding> for RequirementStands {
+    fn from(finding: &Finding) -> Self {
+        let (status, warn_until, evidence) = match &finding.outcome {
+            Outcome::Met(evidence) => (Status::Met, None, evidence.clone()),
+            Outcome::Unmet(_) => (Status::Unmet, None, Vec::new()),
+            Outcome::Warned(_, until) => (Status::Warned, Some(until.to_string()), Vec::new()),
+        };
+        Self {
+            requirement: finding.requirement.clone(),
+            status,
+            code: finding.code(),
+            warn_until,
+            expected: finding.expected.clone(),
+            found: finding.found.clone(),
+            nearest: finding.nearest.clone(),
+            fix: finding.fix.clone(),
+            evidence,
+        }
+    }
+}
+
+impl From<&CopyReport> for Copy {
+    fn from(report: &CopyReport) -> Self {
+        Self {
+            manifests: report.manifests,
+            blobs_copied: report.blobs_copied,
+            blobs_mounted: report.blobs_mounted,
+            blobs_present: report.blobs_present,
+            bytes_copied: report.bytes_copied,
+            referrers: report.referrers,
+        }
+    }
+}
+
+/// The answer of `deployed`, `removed` and `approve`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Recorded {
+    /// `https://samebits.dev/schema/recorded.schema.json`
+    pub(crate) schema: &'static str,
+    /// What kind of record.
+    pub(crate) kind: Kind,
+    /// Status or verdict, in one word.
+    pub(crate) outcome: String,
+    /// What it is about.
+    pub(crate) image: Image,
+    /// The service.
+    pub(crate) service: ServiceName,
+    /// The environment.
+    pub(crate) environment: EnvironmentName,
+    /// Who signed.
+    pub(crate) signer: Identity,
+    /// Where it lies in the log.
+    pub(crate) record: Position,
+    /// What a reader has to know beside it.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Recorded {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/recorded.schema.json";
+}
+
+/// The answer of `verify`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Verification {
+    /// `https://samebits.dev/schema/verification.schema.json`
+    pub(crate) schema: &'static str,
+    /// Whether signatures and provenance are what the policy wants.
+    pub(crate) decision: YesOrNo,
+    /// The image, pinned.
+    pub(crate) image: Image,
+    /// The environment whose requirements were looked at.
+    pub(crate) to: EnvironmentName,
+    /// Everything found, accepted or not.
+    pub(crate) evidence: Vec<EvidenceItem>,
+    /// The requirements.
+    pub(crate) requirements: Vec<RequirementStands>,
+}
+
+impl Verification {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/verification.schema.json";
+}
+
+/// One piece of evidence.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EvidenceItem {
+    /// The manifest it lies on.
+    pub(crate) on: Digest,
+    /// `referrer`, `signature-tag` or `attestation-tag`.
+    pub(crate) source: String,
+    /// The digest of its bytes.
+    pub(crate) digest: Digest,
+    /// Whether a key of the policy made the signature.
+    pub(crate) accepted: bool,
+    /// The predicate type, where it could be read.
+    pub(crate) predicate_type: Option<String>,
+    /// Who signed, where it was accepted.
+    pub(crate) signer: Option<Identity>,
+    /// What the policy calls them.
+    pub(crate) names: Vec<SignerName>,
+    /// Why it was not accepted.
+    pub(crate) rejected: Option<String>,
+}
+
+/// One record of the log.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogEntry {
+    /// Its index.
+    pub(crate) index: u64,
+    /// Its kind; none where it is not a valid record.
+    pub(crate) kind: Option<Kind>,
+    /// Status, phase or verdict, in one word.
+    pub(crate) outcome: Option<String>,
+    /// The service.
+    pub(crate) service: Option<ServiceName>,
+    /// The environment.
+    pub(crate) environment: Option<EnvironmentName>,
+    /// What it is about.
+    pub(crate) image: Option<Image>,
+    /// Who signed.
+    pub(crate) signer: Option<Identity>,
+    /// What the policy calls them.
+    pub(crate) names: Vec<SignerName>,
+    /// The time the author claims.
+    pub(crate) claimed_time: Option<Timestamp>,
+    /// The reason codes of a refusal.
+    pub(crate) codes: Vec<String>,
+    /// Why it is not a valid record.
+    pub(crate) invalid: Option<String>,
+}
+
+/// The answer of `log` and `show`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogPage {
+    /// `https://samebits.dev/schema/log.schema.json`
+    pub(crate) schema: &'static str,
+    /// The log's name.
+    pub(crate) origin: String,
+    /// The log that was read.
+    pub(crate) ledger: TreeHead,
+    /// The digest that was asked for.
+    pub(crate) digest: Option<Digest>,
+    /// The records; newest first in `log`, oldest first in `show`.
+    pub(crate) records: Vec<LogEntry>,
+}
+
+impl LogPage {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/log.schema.json";
+}
+
+/// The answer of `status`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusTable {
+    /// `https://samebits.dev/schema/status.schema.json`
+    pub(crate) schema: &'static str,
+    /// The log's name.
+    pub(crate) origin: String,
+    /// The log that was read.
+    pub(crate) ledger: TreeHead,
+    /// One row a service and environment, in the policy's order.
+    pub(crate) cells: Vec<StatusCell>,
+    /// The first command, where nothing is recorded yet.
+    pub(crate) next: Option<String>,
+}
+
+impl StatusTable {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/status.schema.json";
+}
+
+/// One service in one environment.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusCell {
+    /// The service.
+    pub(crate) service: ServiceName,
+    /// The environment.
+    pub(crate) environment: EnvironmentName,
+    /// Its repository there.
+    pub(crate) repository: Option<Repository>,
+    /// What is promoted.
+    pub(crate) promoted: Option<Digest>,
+    /// The index of the commit.
+    pub(crate) promoted_by: Option<u64>,
+    /// What runs, by the newest deployment record.
+    pub(crate) running: Option<Digest>,
+    /// The index of that record.
+    pub(crate) running_by: Option<u64>,
+    /// An intent that is open.
+    pub(crate) open_intent: Option<u64>,
+    /// `same`, `differs`, `not-deployed`, `never-promoted` or `empty`.
+    pub(crate) agreement: Agreement,
+}
+
+/// Whether what runs is what was promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Agreement {
+    /// What runs is what was promoted.
+    Same,
+    /// Something else runs.
+    Differs,
+    /// Promoted, and nothing is known to run.
+    NotDeployed,
+    /// It runs, and was never promoted.
+    NeverPromoted,
+    /// Nothing is known.
+    Empty,
+}
+
+/// The answer of `ledger verify`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LedgerAudit {
+    /// `https://samebits.dev/schema/ledger-audit.schema.json`
+    pub(crate) schema: &'static str,
+    /// Whether everything is right.
+    pub(crate) intact: bool,
+    /// The log's name.
+    pub(crate) origin: String,
+    /// The signed checkpoint.
+    pub(crate) ledger: Option<TreeHead>,
+    /// How many records were recomputed.
+    pub(crate) records: u64,
+    /// What is not right, the first record first.
+    pub(crate) findings: Vec<String>,
+}
+
+impl LedgerAudit {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/ledger-audit.schema.json";
+}
+
+/// The answer of `init`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Initialised {
+    /// `https://samebits.dev/schema/initialised.schema.json`
+    pub(crate) schema: &'static str,
+    /// What was written, in order.
+    pub(crate) files: Vec<String>,
+    /// The log's name.
+    pub(crate) origin: String,
+}
+
+impl Initialised {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/initialised.schema.json";
+}
+
+/// What is printed when there is no answer (exit 2 and 3).
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Trouble {
+    /// `https://samebits.dev/schema/trouble.schema.json`
+    pub(crate) schema: &'static str,
+    /// `usage` (exit 2) or `undecided` (exit 3).
+    pub(crate) kind: TroubleKind,
+    /// The error and its causes, outermost first.
+    pub(crate) causes: Vec<String>,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+impl Trouble {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/trouble.schema.json";
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TroubleKind {
+    /// The command line or the policy is wrong.
+    Usage,
+    /// Could not decide; safe to run again.
+    Undecided,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::schema_for;
+
+    /// Rewritten with `SAMEBITS_BLESS=1 cargo test`.
+    #[test]
+    fn the_schemas_are_current() {
+        let schemas = [
+            (Decision::SCHEMA, schema_for!(Decision)),
+            (Recorded::SCHEMA, schema_for!(Recorded)),
+            (Verification::SCHEMA, schema_for!(Verification)),
+            (LogPage::SCHEMA, schema_for!(LogPage)),
+            (StatusTable::SCHEMA, schema_for!(StatusTable)),
+            (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
+            (Initialised::SCHEMA, schema_for!(Initialised)),
+            (Trouble::SCHEMA, schema_for!(Trouble)),
+        ];
+        for (id, mut schema) in schemas {
+            schema.insert("$id".to_owned(), id.into());
+            let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+            let name = id.rsplit('/').next().unwrap();
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
+            #[allow(clippy::disallowed_methods, reason = "a test may be told to rewrite its golden files")]
+            if std::env::var_os("SAMEBITS_BLESS").is_some() {
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(&file, &text).unwrap();
+            }
+            let kept = std::fs::read_to_string(&file).unwrap_or_default();
+            assert_eq!(kept, text, "{} is stale: SAMEBITS_BLESS=1 cargo test", file.display());
+        }
+    }
+}

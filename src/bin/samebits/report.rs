@@ -1,0 +1,516 @@
+//! What people read: every foreign text is neutralised here, once, on its way out.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::args::{Format, Output};
+use crate::output::{
+    Agreement, Copy, Decision, EvidenceItem, Initialised, LedgerAudit, LogEntry, LogPage, Recorded,
+    RequirementStands, Status, StatusTable, Verification, YesOrNo,
+};
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const WARN: Style = AnsiColor::Yellow.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+
+/// Whether a terminal or a reader would not see `character` as it is: control, bidirectional, zero-width.
+fn is_hidden(character: char) -> bool {
+    let unseen = matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+    character.is_control() || unseen
+}
+
+/// Foreign text on one line: hidden characters are escaped, and no runner's commands survive, neither GitHub's
+/// (`::set-output`, `##[error]`) nor Azure's (`##vso[…]`) (D8).
+pub(crate) fn clean(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) {
+            let _ = write!(clean, "{}", character.escape_unicode());
+            continue;
+        }
+        if character == '#' && clean.ends_with('#') {
+            clean.push(' ');
+        }
+        clean.push(character);
+    }
+    match clean.trim_start().starts_with("::") {
+        true => clean.replacen("::", ": :", 1),
+        false => clean,
+    }
+}
+
+/// A result that can be written in every format.
+pub(crate) trait Report: Serialize {
+    /// The text form, with styles that `anstream` strips where they are not wanted.
+    fn text(&self) -> String;
+}
+
+/// JSON that a reader of the log takes for nothing else: what [`clean`] would change is escaped.
+fn json(report: &impl Serialize) -> Result<String, serde_json::Error> {
+    let plain = serde_json::to_string_pretty(report)?;
+    let mut json = String::with_capacity(plain.len());
+    for character in plain.chars() {
+        // Outside strings there is none of these but the line breaks, and inside there is no bare one.
+        let hash = character == '#' && json.ends_with('#');
+        if hash || (character != '\n' && is_hidden(character)) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(json, "\\u{unit:04x}");
+            }
+        } else {
+            json.push(character);
+        }
+    }
+    json.push('\n');
+    Ok(json)
+}
+
+/// Where the result goes: stdout, and every file that was named.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    stdout: Format,
+    files: Vec<(Format, PathBuf)>,
+}
+
+impl Outputs {
+    /// Text on stdout, and nothing else.
+    pub(crate) fn text() -> Self {
+        Self { stdout: Format::Text, files: Vec::new() }
+    }
+
+    /// Checks every `--output` before anything is done: the files are emptied, so that none is left with an answer
+    /// to an earlier question.
+    pub(crate) fn open(asked: &[Output]) -> anyhow::Result<Self> {
+        let mut stdout = None;
+        let mut files = Vec::new();
+        for Output { format, file } in asked {
+            match file {
+                None if stdout.is_some_and(|other| other != *format) => {
+                    anyhow::bail!(
+                        "stdout takes one format: expected the other with a file, as in `--output json=FILE`"
+                    );
+                }
+                None => stdout = Some(*format),
+                Some(file) => {
+                    std::fs::write(file, "").with_context(|| cannot_write(file))?;
+                    files.push((*format, file.clone()));
+                }
+            }
+        }
+        Ok(Self { stdout: stdout.unwrap_or(Format::Text), files })
+    }
+
+    /// Writes a result everywhere.
+    pub(crate) fn emit(&self, report: &impl Report) -> anyhow::Result<()> {
+        self.to_files(report)?;
+        match self.stdout {
+            Format::Text => to_stdout(&report.text()),
+            Format::Json => to_stdout(&json(report)?),
+        }
+    }
+
+    /// As [`Outputs::emit`], but text on stdout is only `line`, and the rest is said on stderr unless `quiet`. The
+    /// line is written last, so that whoever reads it knows that everything else was written.
+    pub(crate) fn emit_line(
+        &self,
+        report: &impl Report,
+        line: Option<&str>,
+        quiet: bool,
+    ) -> anyhow::Result<()> {
+        if self.stdout == Format::Json {
+            return self.emit(report);
+        }
+        self.to_files(report)?;
+        if !quiet {
+            let _ = anstream::stderr().write_all(report.text().as_bytes());
+        }
+        match line {
+            Some(line) => to_stdout(&format!("{line}\n")),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes why there is no result, wherever a program may read it; people were told on stderr.
+    pub(crate) fn trouble(&self, trouble: &impl Report) -> anyhow::Result<()> {
+        if self.stdout == Format::Json {
+            to_stdout(&json(trouble)?)?;
+        }
+        self.to_files(trouble)
+    }
+
+    fn to_files(&self, report: &impl Report) -> anyhow::Result<()> {
+        for (format, file) in &self.files {
+            let text = match format {
+                Format::Text => anstream::adapter::strip_str(&report.text()).to_string(),
+                Format::Json => json(report)?,
+            };
+            std::fs::write(file, text).with_context(|| cannot_write(file))?;
+        }
+        Ok(())
+    }
+}
+
+fn cannot_write(file: &Path) -> String {
+    format!("the output file {} cannot be written", file.display())
+}
+
+/// A reader that has gone away has read enough (`samebits log | head`).
+fn to_stdout(text: &str) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("the result cannot be written to stdout"),
+    }
+}
+
+impl Report for Decision {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let (word, style) = match self.decision {
+            YesOrNo::Approved => ("yes", GOOD),
+            YesOrNo::Denied => ("no", BAD),
+        };
+        let _ = writeln!(
+            text,
+            "{style}{word}{style:#}  {BOLD}{}{BOLD:#}  {}  →  {}\n",
+            self.service,
+            clean(&self.image.to_string()),
+            self.to
+        );
+        requirements(&mut text, &self.requirements);
+        for note in &self.notes {
+            let _ = writeln!(text, "  {WARN}!{WARN:#} {}", clean(note));
+        }
+        if let Some(moved) = &self.tag_moved {
+            let _ = writeln!(
+                text,
+                "  {WARN}!{WARN:#} tag-moved: `{}` means {} by now; what was decided is {}",
+                moved.tag, moved.now, self.image.digest
+            );
+        }
+        if self.record.is_some() || self.copy.is_some() {
+            text.push('\n');
+        }
+        if let Some(record) = &self.record {
+            let _ = writeln!(text, "  {DIM}recorded as {} (samebits log){DIM:#}", record.index);
+        }
+        if let Some(copy) = &self.copy {
+            let _ = writeln!(text, "  {DIM}copied {}{DIM:#}", copied(copy));
+        }
+        text
+    }
+}
+
+fn requirements(text: &mut String, requirements: &[RequirementStands]) {
+    for stands in requirements {
+        let (glyph, style) = match stands.status {
+            Status::Met => ("✓", GOOD),
+            Status::Unmet => ("✗", BAD),
+            Status::Warned => ("!", WARN),
+        };
+        let name = stands.requirement.to_string();
+        match stands.code {
+            None => {
+                let _ = writeln!(text, "  {style}{glyph}{style:#} {name:<11} {}", clean(&stands.expected));
+                let _ = writeln!(text, "    {DIM}found       {}{DIM:#}", clean(&stands.found));
+            }
+            Some(code) => {
+                let until = stands.warn_until.as_deref().map(|day| format!(" (refuses after {day})"));
+                let until = until.unwrap_or_default();
+                let _ = writeln!(text, "  {style}{glyph}{style:#} {name:<11} {style}{code}{style:#}{until}");
+                let _ = writeln!(text, "    wanted      {}", clean(&stands.expected));
+                let _ = writeln!(text, "    found       {}", clean(&stands.found));
+                for nearest in &stands.nearest {
+                    let _ = writeln!(text, "    nearest     {}", clean(nearest));
+                }
+                fixes(text, &stands.fix);
+            }
+        }
+    }
+}
+
+/// A command stands alone on its line, ready to be copied.
+fn fixes(text: &mut String, steps: &[String]) {
+    let mut label = "to fix";
+    for step in steps {
+        let step = clean(step);
+        if step.starts_with("samebits ") {
+            if !label.is_empty() {
+                let _ = writeln!(text, "    {label}");
+            }
+            let _ = writeln!(text, "      {BOLD}{step}{BOLD:#}");
+        } else {
+            let _ = writeln!(text, "    {label:<11} {step}");
+        }
+        label = "";
+    }
+}
+
+/// What a copy did, on one line.
+fn copied(copy: &Copy) -> String {
+    let mut blobs = vec![format!("{} sent ({})", copy.blobs_copied, size(copy.bytes_copied))];
+    if copy.blobs_mounted > 0 {
+        blobs.push(format!("{} mounted", copy.blobs_mounted));
+    }
+    blobs.push(format!("{} there before", copy.blobs_present));
+    let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (manifests, referrers) = (many(copy.manifests, "manifest"), many(copy.referrers, "referrer"));
+    format!("{manifests}, {referrers}; blobs: {}", blobs.join(", "))
+}
+
+/// Bytes as people say them, in powers of 1024.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, unit)| bytes >= *unit) {
+        // One decimal, rounded down: enough for a look.
+        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} B"),
+    }
+}
+
+impl Report for Recorded {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "recorded {BOLD}{}{BOLD:#}: {} {} of {} in {}\n  {}\n  signed by {}\n",
+            self.record.index,
+            self.kind,
+            self.outcome,
+            self.service,
+            self.environment,
+            clean(&self.image.to_string()),
+            clean(&self.signer.to_string()),
+        );
+        for note in &self.notes {
+            let _ = writeln!(text, "  {WARN}!{WARN:#} {}", clean(note));
+        }
+        text
+    }
+}
+
+impl Report for Verification {
+    fn text(&self) -> String {
+        let (word, style) = match self.decision {
+            YesOrNo::Approved => ("yes", GOOD),
+            YesOrNo::Denied => ("no", BAD),
+        };
+        let mut text = format!("{style}{word}{style:#}  {}\n\n", clean(&self.image.to_string()));
+        for item in &self.evidence {
+            evidence(&mut text, item);
+        }
+        if self.evidence.is_empty() {
+            let _ = writeln!(text, "  nothing is attached to it: no referrers, no cosign tags");
+        }
+        let _ = writeln!(text, "\n  what `{}` requires:", self.to);
+        requirements(&mut text, &self.requirements);
+        text
+    }
+}
+
+fn evidence(text: &mut String, item: &EvidenceItem) {
+    let (glyph, style) = if item.accepted { ("✓", GOOD) } else { ("✗", BAD) };
+    let what = item.predicate_type.as_deref().unwrap_or("unreadable");
+    let _ = writeln!(text, "  {style}{glyph}{style:#} {}", clean(what));
+    let _ = writeln!(text, "    on          {} ({})", item.on, item.source);
+    match (&item.signer, &item.rejected) {
+        (Some(signer), _) => {
+            let names: Vec<String> = item.names.iter().map(|name| format!("`{name}`")).collect();
+            let names =
+                if names.is_empty() { "nobody the policy names".to_owned() } else { names.join(", ") };
+            let _ = writeln!(text, "    signed by   {names} {DIM}{}{DIM:#}", clean(&signer.to_string()));
+        }
+        (None, Some(why)) => {
+            let _ = writeln!(text, "    rejected    {}", clean(why));
+        }
+        (None, None) => {}
+    }
+}
+
+impl Report for LogPage {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for record in &self.records {
+            log_line(&mut text, record);
+        }
+        if self.records.is_empty() {
+            let _ = match &self.digest {
+                Some(digest) => {
+                    writeln!(text, "no record is about {digest}; samebits log shows all there are")
+                }
+                None => {
+                    writeln!(text, "the ledger has no such record yet; samebits promote writes the first")
+                }
+            };
+        }
+        text
+    }
+}
+
+fn log_line(text: &mut String, record: &LogEntry) {
+    if let Some(why) = &record.invalid {
+        let _ = writeln!(text, "{:>6}  {BAD}not a valid record{BAD:#}: {}", record.index, clean(why));
+        return;
+    }
+    let when = record.claimed_time.map(|time| format!("{time:.0}")).unwrap_or_default();
+    let kind = record.kind.map(|kind| kind.to_string()).unwrap_or_default();
+    let outcome = record.outcome.as_deref().unwrap_or_default();
+    let style = match outcome {
+        "refused" | "failed" | "rejected" => BAD,
+        "commit" | "succeeded" | "approved" => GOOD,
+        _ => DIM,
+    };
+    let service = record.service.as_ref().map(ToString::to_string).unwrap_or_default();
+    let environment = record.environment.as_ref().map(ToString::to_string).unwrap_or_default();
+    let digest = record.image.as_ref().map(|image| image.digest.short()).unwrap_or_default();
+    let names: Vec<String> = record.names.iter().map(ToString::to_string).collect();
+    let _ = write!(
+        text,
+        "{:>6}  {when}  {kind:<10} {style}{outcome:<9}{style:#} {service} {digest} → {environment}  by {}",
+        record.index,
+        names.join(", ")
+    );
+    if !record.codes.is_empty() {
+        let _ = write!(text, "  ({})", clean(&record.codes.join(", ")));
+    }
+    text.push('\n');
+}
+
+impl Report for StatusTable {
+    fn text(&self) -> String {
+        let mut rows = vec![["SERVICE", "ENVIRONMENT", "PROMOTED", "RUNS", ""].map(str::to_owned)];
+        for cell in &self.cells {
+            let place = |digest: &Option<samebits::digest::Digest>, index: Option<u64>| match (digest, index)
+            {
+                (Some(digest), Some(index)) => format!("{} (record {index})", digest.short()),
+                _ => "–".to_owned(),
+            };
+            let agreement = match cell.agreement {
+                Agreement::Same => "same",
+                Agreement::Differs => "DIFFERS",
+                Agreement::NotDeployed => "not known to run",
+                Agreement::NeverPromoted => "NEVER PROMOTED",
+                Agreement::Empty => "",
+            };
+            let open = cell.open_intent.map(|index| format!(" open intent {index}")).unwrap_or_default();
+            rows.push([
+                cell.service.to_string(),
+                cell.environment.to_string(),
+                place(&cell.promoted, cell.promoted_by),
+                place(&cell.running, cell.running_by),
+                format!("{agreement}{open}"),
+            ]);
+        }
+        let mut text = table(&rows);
+        let _ = writeln!(text, "{DIM}ledger {} has {} records{DIM:#}", clean(&self.origin), self.ledger.size);
+        if let Some(next) = &self.next {
+            let _ = writeln!(text, "\nnothing is recorded yet; the first step (with the key of a promoter):");
+            let _ = writeln!(text, "  {BOLD}{}{BOLD:#}", clean(next));
+        }
+        text
+    }
+}
+
+fn table(rows: &[[String; 5]]) -> String {
+    let mut text = String::new();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    text
+}
+
+impl Report for LedgerAudit {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if self.intact {
+            let _ = writeln!(
+                text,
+                "{GOOD}intact{GOOD:#}  {}: {} records, every byte, hash and signature recomputed",
+                clean(&self.origin),
+                self.records
+            );
+        } else {
+            let _ = writeln!(text, "{BAD}not intact{BAD:#}  {}\n", clean(&self.origin));
+            for finding in &self.findings {
+                let _ = writeln!(text, "  {BAD}✗{BAD:#} {}", clean(finding));
+            }
+        }
+        if let Some(head) = &self.ledger {
+            let _ =
+                writeln!(text, "{DIM}signed checkpoint: {} records, root {}{DIM:#}", head.size, head.root);
+        }
+        text
+    }
+}
+
+impl Report for Initialised {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for file in &self.files {
+            let _ = writeln!(text, "wrote {}", clean(file));
+        }
+        text
+    }
+}
+
+/// One line on stderr; a closed stderr is nobody's trouble.
+pub(crate) fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr(), "{}", clean(&text.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[test]
+    fn d8_foreign_text_can_neither_move_the_cursor_nor_speak_to_the_runner() {
+        for (foreign, seen) in [
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
+            ("a\nb", "a\\u{a}b"),
+            ("::set-output name=x::y", ": :set-output name=x::y"),
+            ("  ::error::y", "  : :error::y"),
+            ("x ##[error]y", "x # #[error]y"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(clean(foreign), seen);
+        }
+        for command in ["##[", "##vso[", "\u{1b}", "\u{9b}", "\r", "\n", "\u{2066}", "\u{e0041}"] {
+            let seen = clean(&format!("a{command}b"));
+            assert!(!seen.contains(command), "{command:?} survived in {seen}");
+        }
+    }
+
+    #[test]
+    fn d8_json_means_the_same_and_says_nothing_to_the_runner() {
+        for foreign in
+            ["x ##[error]y", "###", "##vso[task]", "\u{1b}[2J", "\u{9b}2J", "\u{202e}", "\u{e0041}", "a\n::b"]
+        {
+            let seen = super::json(&foreign).unwrap();
+            assert_eq!(serde_json::from_str::<String>(&seen).unwrap(), foreign);
+            assert!(seen.trim_end().chars().all(|c| c.is_ascii_graphic() || c == ' '), "{seen:?}");
+            assert!(!seen.contains("##"), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_said_in_words() {
+        for (bytes, said) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (u64::MAX, "17179869183.9 GiB"),
+        ] {
+            assert_eq!(super::size(bytes), said);
+        }
+    }
+}

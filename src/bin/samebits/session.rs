@@ -1,0 +1,390 @@
+//! What every verb works with: the policy, its keys, the ledger, the registries. The environment is read here.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use samebits::collect;
+use samebits::key::{KeyError, PrivateKey};
+use samebits::ledger::Ledger;
+use samebits::policy::{Draft, Policy};
+use samebits::reference::{Image, Location, Reference, Repository};
+use samebits::registry::{HttpConfig, Registries};
+use samebits::tlog::{LogSigner, Vkey};
+use samebits::verify::Trust;
+use zeroize::Zeroizing;
+
+use crate::args::{COSIGN_PASSWORD, Common, KEY_PASSWORD};
+use crate::report::{Outputs, say};
+use crate::trouble::{Trouble, undecided, usage};
+
+/// The name of the policy file.
+pub(crate) const POLICY: &str = "samebits.toml";
+
+/// The largest policy or key file, in bytes.
+const LIMIT: u64 = 1024 * 1024;
+
+/// A password and where it came from, for messages. Has no `Debug`.
+struct Password {
+    bytes: Zeroizing<Vec<u8>>,
+    from: String,
+}
+
+/// An opened policy and everything it leads to.
+pub(crate) struct Session<'a> {
+    pub(crate) common: &'a Common,
+    pub(crate) outputs: &'a Outputs,
+    pub(crate) policy: Policy,
+    pub(crate) trust: Trust,
+    /// The folder of the policy file; relative paths in it start here.
+    pub(crate) folder: PathBuf,
+}
+
+/// The clock of this machine; the library takes it as an argument.
+#[allow(clippy::disallowed_methods, reason = "the one place where the clock is read")]
+pub(crate) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// An environment variable; empty counts as absent only for the well-known ones of other tools.
+#[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The bytes of an environment variable, empty ones too.
+#[allow(clippy::disallowed_methods, reason = "the environment is read in this file only")]
+fn variable_as_it_is(name: &str) -> Option<Vec<u8>> {
+    std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes)
+}
+
+/// The CI run without the attempt number, so that a retried job resumes; empty at a terminal.
+pub(crate) fn run() -> String {
+    let github = variable("GITHUB_RUN_ID").map(|run| format!("github:{run}"));
+    let gitlab = || variable("CI_PIPELINE_ID").map(|run| format!("gitlab:{run}"));
+    let buildkite = || variable("BUILDKITE_BUILD_ID").map(|run| format!("buildkite:{run}"));
+    github.or_else(gitlab).or_else(buildkite).unwrap_or_default()
+}
+
+impl<'a> Session<'a> {
+    /// Finds, reads and validates the policy file and the keys it names.
+    pub(crate) fn open(common: &'a Common, outputs: &'a Outputs) -> Result<Self, Trouble> {
+        let path = match &common.policy {
+            Some(path) => path.clone(),
+            None => find_policy().map_err(usage)?,
+        };
+        let text = read_text(&path)
+            .with_context(|| format!("the policy file {} cannot be read", path.display()))
+            .map_err(usage)?;
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let folder = std::path::absolute(&folder)
+            .with_context(|| format!("the folder {} cannot be found", folder.display()))
+            .map_err(usage)?;
+        let name = path.file_name().map_or_else(|| POLICY.into(), |name| name.to_string_lossy());
+        let draft = Draft::parse(&name, &text).map_err(usage)?;
+        let mut keys = BTreeMap::new();
+        for file in draft.key_files() {
+            // A key that is not there is reported at its line by the validation.
+            if let Ok(pem) = read_text(&folder.join(&file)) {
+                keys.insert(file, pem);
+            }
+        }
+        let policy = draft.validate(&keys).map_err(usage)?;
+        let trust = collect::trust(&policy);
+        let session = Self { common, outputs, policy, trust, folder };
+        session.say_more(format_args!("policy {} ({})", path.display(), session.policy.digest()));
+        if common.verbose {
+            for warning in session.policy.warnings() {
+                // Neutralised where it was made; its lines and caret are its own.
+                let _ = writeln!(anstream::stderr(), "{warning}");
+            }
+        }
+        Ok(session)
+    }
+
+    /// The key that signs records.
+    pub(crate) fn key(&self) -> Result<PrivateKey, Trouble> {
+        match self.key_if_given()? {
+            Some(key) => Ok(key),
+            None => Err(usage(anyhow!(
+                "no key: this command signs what it records, expected --key FILE or SAMEBITS_KEY"
+            ))),
+        }
+    }
+
+    /// The key, where one was given.
+    pub(crate) fn key_if_given(&self) -> Result<Option<PrivateKey>, Trouble> {
+        let Some(file) = self.common.key.as_deref() else { return Ok(None) };
+        let key = self.read_key(file).map_err(usage)?;
+        self.warn_if_shared("key", file);
+        Ok(Some(key))
+    }
+
+    /// A private key from a PEM file; its password, where it has one, is looked for only then.
+    fn read_key(&self, file: &Path) -> anyhow::Result<PrivateKey> {
+        let shown = file.display();
+        let pem = Zeroizing::new(read_text(file).with_context(|| format!("the key {shown} cannot be read"))?);
+        let unread = match PrivateKey::from_pem(&pem) {
+            Err(error @ KeyError::Encrypted { .. }) => error,
+            read => return read.with_context(|| format!("the key {shown} cannot be used")),
+        };
+        let Some(password) = self.key_password()? else {
+            return Err(unread)
+                .with_context(|| format!("the key {shown} cannot be used without its password"));
+        };
+        PrivateKey::from_encrypted_pem(&pem, &password.bytes).with_context(|| {
+            format!("the key {shown} cannot be used with the password from {}", password.from)
+        })
+    }
+
+    /// The password of an encrypted key: from the file that was typed, else from our variable, else from cosign's.
+    ///
+    /// Empty is an error (E12), except in `COSIGN_PASSWORD`: there it is cosign's way to say the empty password.
+    fn key_password(&self) -> anyhow::Result<Option<Password>> {
+        if let Some(file) = &self.common.key_password_file {
+            let shown = file.display();
+            let text =
+                read_text(file).with_context(|| format!("the password file {shown} cannot be read"))?;
+            let text = Zeroizing::new(text);
+            self.warn_if_shared("password file", file);
+            // The one line end that an editor adds is not part of it.
+            let line = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(&text);
+            if line.is_empty() {
+                return Err(anyhow!("the password file {shown} is empty: expected the password of the key"));
+            }
+            let bytes = Zeroizing::new(line.as_bytes().to_vec());
+            return Ok(Some(Password { bytes, from: format!("the file {shown}") }));
+        }
+        for name in [KEY_PASSWORD, COSIGN_PASSWORD] {
+            let Some(bytes) = variable_as_it_is(name).map(Zeroizing::new) else { continue };
+            if bytes.is_empty() && name == KEY_PASSWORD {
+                return Err(anyhow!(
+                    "{KEY_PASSWORD} is empty: expected the password of the key (an unset variable?)"
+                ));
+            }
+            return Ok(Some(Password { bytes, from: name.to_owned() }));
+        }
+        Ok(None)
+    }
+
+    /// The ledger, for reading.
+    pub(crate) fn ledger(&self) -> Result<Ledger, Trouble> {
+        let (url, base) = self.ledger_url().map_err(usage)?;
+        let vkey = self.vkey().map_err(usage)?;
+        let ledger = Ledger::open(&url, &base, &vkey, None);
+        let ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
+        self.say_more(format_args!("ledger {url} ({})", vkey.origin()));
+        Ok(ledger)
+    }
+
+    /// The ledger, for appending.
+    pub(crate) fn ledger_to_append(&self) -> Result<Ledger, Trouble> {
+        let (url, base) = self.ledger_url().map_err(usage)?;
+        let vkey = self.vkey().map_err(usage)?;
+        let signer = self.log_signer().map_err(usage)?;
+        let ledger = Ledger::open(&url, &base, &vkey, Some(signer));
+        let ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
+        self.say_more(format_args!("ledger {url} ({})", vkey.origin()));
+        Ok(ledger)
+    }
+
+    /// Where the ledger is, and the folder relative paths start at: the policy's, or the current one for a flag.
+    pub(crate) fn ledger_url(&self) -> anyhow::Result<(String, PathBuf)> {
+        match &self.common.ledger {
+            Some(url) => Ok((url.clone(), std::env::current_dir().context("there is no current folder")?)),
+            None => Ok((self.policy.ledger().url().to_owned(), self.folder.clone())),
+        }
+    }
+
+    pub(crate) fn vkey(&self) -> anyhow::Result<Vkey> {
+        self.policy
+            .ledger()
+            .verifier()
+            .parse::<Vkey>()
+            .context("`verifier` in [ledger] of the policy is wrong")
+    }
+
+    fn log_signer(&self) -> anyhow::Result<LogSigner> {
+        let file = match (&self.common.ledger_key, self.policy.ledger().signing_key()) {
+            (Some(file), _) => file.clone(),
+            (None, Some(file)) => self.folder.join(file),
+            (None, None) => {
+                return Err(anyhow!(
+                    "no ledger key: appending signs a checkpoint, expected SAMEBITS_LEDGER_KEY or `signing-key` in \
+                     [ledger]"
+                ));
+            }
+        };
+        let text =
+            read_text(&file).with_context(|| format!("the ledger key {} cannot be read", file.display()))?;
+        self.warn_if_shared("key", &file);
+        text.trim()
+            .parse::<LogSigner>()
+            .with_context(|| format!("the ledger key {} is wrong", file.display()))
+    }
+
+    /// The registries, with the logins of Docker and Podman.
+    pub(crate) fn registries(&self) -> Result<Registries, Trouble> {
+        let config = http_config(&self.policy, &self.folder);
+        Ok(Registries::new(config, self.folder.clone()))
+    }
+
+    /// A reference as typed: a relative layout folder is meant from the current folder, and kept relative to the
+    /// policy's, so that it is spelled as the policy spells it.
+    pub(crate) fn reference(&self, typed: &Reference) -> Result<Reference, Trouble> {
+        let repository = self.repository(typed.repository())?;
+        Ok(match typed {
+            Reference::Tagged(_, tag) => Reference::Tagged(repository, tag.clone()),
+            Reference::Pinned(image) => Reference::Pinned(Image::new(repository, image.digest)),
+            Reference::Expected(image, tag) => {
+                Reference::Expected(Image::new(repository, image.digest), tag.clone())
+            }
+        })
+    }
+
+    /// See [`Session::reference`].
+    pub(crate) fn repository(&self, typed: &Repository) -> Result<Repository, Trouble> {
+        let Location::Layout { folder } = typed.location() else { return Ok(typed.clone()) };
+        let absolute = std::path::absolute(folder)
+            .with_context(|| format!("the layout folder {folder} cannot be found"))
+            .map_err(usage)?;
+        let absolute = without_dots(&absolute);
+        let relative = absolute.strip_prefix(without_dots(&self.folder)).unwrap_or(&absolute);
+        let text = relative.to_str().ok_or_else(|| usage(anyhow!("{} is not UTF-8", relative.display())))?;
+        Repository::layout(if text.is_empty() { "." } else { text }).map_err(usage)
+    }
+
+    /// A warning: on stderr, unless only the result is wanted.
+    pub(crate) fn warn(&self, text: std::fmt::Arguments<'_>) {
+        if !self.common.quiet {
+            say(text);
+        }
+    }
+
+    /// What is being done, for somebody who waits at a terminal or asked for more.
+    pub(crate) fn progress(&self, text: std::fmt::Arguments<'_>) {
+        if self.common.verbose || (!self.common.quiet && std::io::stderr().is_terminal()) {
+            say(text);
+        }
+    }
+
+    /// A word only for those who asked for more.
+    pub(crate) fn say_more(&self, text: std::fmt::Arguments<'_>) {
+        if self.common.verbose {
+            say(text);
+        }
+    }
+
+    /// A private key, or its password, that others can read is worth a warning (F8).
+    fn warn_if_shared(&self, what: &str, file: &Path) {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(file).map(|metadata| metadata.permissions().mode() & 0o777);
+            if let Ok(mode) = mode
+                && mode & 0o077 != 0
+            {
+                let file = file.display();
+                self.warn(format_args!(
+                    "warning: the {what} {file} is open to others (mode {mode:03o}); only its owner should read it: \
+                     chmod 600 {file}"
+                ));
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = (what, file);
+    }
+}
+
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => clean.push(component),
+        }
+    }
+    clean
+}
+
+fn find_policy() -> anyhow::Result<PathBuf> {
+    let start = std::env::current_dir().context("there is no current folder")?;
+    start.ancestors().map(|folder| folder.join(POLICY)).find(|path| path.is_file()).ok_or_else(|| {
+        anyhow!(
+            "no {POLICY} in {} or above: expected a policy file, `samebits init` writes a first one",
+            start.display()
+        )
+    })
+}
+
+/// Why a small text file was not read.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("it is not a regular file")]
+    NotAFile,
+    #[error("it has {found} bytes: expected at most {LIMIT}")]
+    TooLong { found: u64 },
+    #[error("it is not UTF-8 text")]
+    NotText,
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The text of a policy or key file: a regular file of reasonable size; never a device or a pipe that has no end.
+fn read_text(path: &Path) -> Result<String, FileError> {
+    // Before it is opened: opening a pipe waits for its other end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    let file = std::fs::File::open(path)?;
+    let found = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(FileError::TooLong { found });
+    }
+    String::from_utf8(bytes).map_err(|_| FileError::NotText)
+}
+
+/// What the policy says of registries, the logins of Docker and Podman, and the proxies of the environment. Nothing
+/// is looked for in the working folder (F9).
+fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
+    let mut config = HttpConfig { login_files: login_files(), ..HttpConfig::default() };
+    for (host, settings) in policy.registries() {
+        // A host that the policy names without `plain-http` speaks TLS, on loopback too.
+        let transport =
+            if settings.plain_http() { &mut config.plain_http_hosts } else { &mut config.tls_hosts };
+        transport.push(host.clone());
+        config.ca_files.extend(settings.ca().map(|file| folder.join(file)));
+        config.token_hosts.extend(settings.token_host().map(str::to_owned));
+    }
+    let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
+    config.proxies.http = either("HTTP_PROXY");
+    config.proxies.https = either("HTTPS_PROXY");
+    config.proxies.except = either("NO_PROXY");
+    config
+}
+
+/// Where Docker and Podman keep logins, Podman's own variable first (containers-auth.json(5)).
+fn login_files() -> Vec<PathBuf> {
+    // A relative one would be looked for in the working folder.
+    let folder = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = |below: &str| folder("HOME").map(|home| home.join(below));
+    let docker = folder("DOCKER_CONFIG").or_else(|| home(".docker"));
+    [
+        folder("REGISTRY_AUTH_FILE"),
+        folder("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
+        home(".config/containers/auth.json"),
+        docker.map(|folder| folder.join("config.json")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

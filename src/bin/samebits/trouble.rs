@@ -1,0 +1,178 @@
+//! Why there is no answer: the error chain, printed once, with what to do.
+
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use samebits::collect::CollectError;
+use samebits::evidence::TargetError;
+use samebits::key::KeyError;
+use samebits::ledger::LedgerError;
+use samebits::ledger::protocol::ProtocolError;
+use samebits::policy::{PolicyErrors, UnknownName};
+use samebits::promote::WalkError;
+use samebits::registry::{CopyError, RegistryError};
+
+use crate::args::{COSIGN_PASSWORD, KEY_PASSWORD};
+use crate::output::{self, TroubleKind};
+use crate::report::{Outputs, clean, say};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// An error and whose it is: the caller's (exit 2) or the world's (exit 3).
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    kind: TroubleKind,
+    error: anyhow::Error,
+}
+
+/// The command line or the policy is wrong: exit 2.
+pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Trouble {
+    Trouble { kind: TroubleKind::Usage, error: error.into() }
+}
+
+/// What the parser of the command line says. It repeats what was typed, which may come from a branch name or a tag:
+/// each line is neutralised.
+pub(crate) fn print_usage(error: &clap::Error) {
+    let mut stderr = anstream::stderr().lock();
+    for line in error.render().to_string().lines().map(clean) {
+        let _ = match line.strip_prefix("error:") {
+            Some(rest) => writeln!(stderr, "{ERROR}error:{ERROR:#}{rest}"),
+            None => writeln!(stderr, "{line}"),
+        };
+    }
+}
+
+/// Could not decide: exit 3.
+pub(crate) fn undecided(error: impl Into<anyhow::Error>) -> Trouble {
+    Trouble { kind: TroubleKind::Undecided, error: error.into() }
+}
+
+impl From<WalkError> for Trouble {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::NoService { .. } | WalkError::Target(_) => usage(error),
+            WalkError::Registry(_)
+            | WalkError::Collect(_)
+            | WalkError::Protocol(_)
+            | WalkError::Ledger(_)
+            | WalkError::Copy { .. }
+            | WalkError::Publish { .. }
+            | WalkError::TagContention { .. } => undecided(error),
+        }
+    }
+}
+
+impl Trouble {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.kind {
+            TroubleKind::Usage => 2,
+            TroubleKind::Undecided => 3,
+        }
+    }
+
+    /// The innermost cause knows best what to do.
+    fn hint(&self) -> Option<String> {
+        let causes: Vec<_> = self.error.chain().collect();
+        causes.into_iter().rev().find_map(hint)
+    }
+
+    pub(crate) fn print(&self, outputs: &Outputs) {
+        let causes = self.causes();
+        let mut stderr = anstream::stderr().lock();
+        for (depth, cause) in causes.iter().enumerate() {
+            let _ = match depth {
+                // The diagnostics of the policy file say `error:` themselves, once for each.
+                0 if self.error.is::<PolicyErrors>() => writeln!(stderr, "{cause}"),
+                0 => writeln!(stderr, "{ERROR}error:{ERROR:#} {cause}"),
+                _ => writeln!(stderr, "  because {cause}"),
+            };
+        }
+        let hint = self.hint();
+        if let Some(hint) = &hint {
+            let _ = writeln!(stderr, "{HINT}hint:{HINT:#} {}", clean(hint));
+        }
+        drop(stderr);
+        let document = output::Trouble { schema: output::Trouble::SCHEMA, kind: self.kind, causes, hint };
+        if let Err(error) = outputs.trouble(&document) {
+            say(format_args!("error: {error:#}"));
+        }
+    }
+
+    /// Each message once: a cause that its wrapper has said already is left out, and so is a wrapper whose cause
+    /// says the same and more.
+    fn causes(&self) -> Vec<String> {
+        let mut causes: Vec<String> = Vec::new();
+        for cause in self.error.chain() {
+            let lines: Vec<String> = cause.to_string().lines().map(clean).collect();
+            let text = lines.join("\n");
+            match causes.last_mut() {
+                Some(last) if last.contains(&text) => {}
+                Some(last) if text.contains(last.as_str()) => *last = text,
+                Some(_) | None => causes.push(text),
+            }
+        }
+        causes
+    }
+}
+
+/// What to do about one cause. A transparent wrapper hides its cause from the chain, so that it is asked here.
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<WalkError>() {
+        return match error {
+            WalkError::Target(TargetError::Unknown(unknown)) => nearest(unknown),
+            WalkError::Collect(CollectError::Ledger(error)) => error.hint().map(str::to_owned),
+            WalkError::Protocol(error) => protocol(error),
+            WalkError::Collect(CollectError::Registry { source, .. })
+            | WalkError::Registry(source)
+            | WalkError::Publish { source, .. } => source.hint(),
+            WalkError::Copy { source, .. } => source.hint(),
+            WalkError::NoService { .. }
+            | WalkError::Target(_)
+            | WalkError::Collect(_)
+            | WalkError::Ledger(_)
+            | WalkError::TagContention { .. } => None,
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<CopyError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<LedgerError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = cause.downcast_ref::<ProtocolError>() {
+        return protocol(error);
+    }
+    if let Some(KeyError::Encrypted { .. }) = cause.downcast_ref::<KeyError>() {
+        return Some(format!(
+            "set {KEY_PASSWORD} or {COSIGN_PASSWORD} to its password, or give --key-password-file FILE"
+        ));
+    }
+    cause.downcast_ref::<UnknownName>().and_then(nearest)
+}
+
+fn protocol(error: &ProtocolError) -> Option<String> {
+    match error {
+        ProtocolError::Ledger(error) => error.hint().map(str::to_owned),
+        ProtocolError::Busy { .. } => {
+            Some("wait for it, or run this again once it may be taken over".to_owned())
+        }
+        ProtocolError::Fenced { .. } | ProtocolError::Overtaken { .. } | ProtocolError::Contention => {
+            Some("run the same command again: it will decide on what the ledger says now".to_owned())
+        }
+        ProtocolError::Draft(_) | ProtocolError::Requester { .. } | ProtocolError::Environment { .. } => None,
+    }
+}
+
+fn nearest(unknown: &UnknownName) -> Option<String> {
+    unknown.nearest.as_ref().map(|name| format!("did you mean `{name}`?"))
+}
+
+impl crate::report::Report for output::Trouble {
+    fn text(&self) -> String {
+        self.causes.join("\n") + "\n"
+    }
+}

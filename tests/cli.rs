@@ -1,0 +1,19 @@
+//! The real binary, end to end, over OCI layouts: wiring, exit codes, what goes to stdout and what to stderr, and
+//! what is left when it is killed. What decides is tested where it is written (`src/gate`).
+//!
+//! Snapshots lie in `tests/cli/`; `SNAPSHOTS=overwrite cargo test --test cli` rewrites them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "cli/crash.rs"]
+mod crash;
+#[path = "cli/faces.rs"]
+mod faces;
+#[path = "cli/foreign.rs"]
+mod foreign;
+#[path = "support/image.rs"]
+mod image;
+#[path = "cli/refused.rs"]
+mod refused;
