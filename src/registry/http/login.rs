@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError as Trouble, DockerCredential};
@@ -73,6 +73,9 @@ impl Logins {
     }
 }
 
+/// The longest login file that is read.
+const FILE_BYTES: u64 = 1 << 20;
+
 /// A key that a file may file the login under.
 struct Key {
     text: String,
@@ -109,11 +112,18 @@ struct Outline {
 }
 
 fn read(file: &Path, keys: &[Key]) -> Result<Option<Login>, RegistryError> {
-    let text = match std::fs::read(file) {
-        Ok(text) => text,
+    let trouble = |source| RegistryError::LoginFile { file: file.to_owned(), source };
+    let mut text = Vec::new();
+    match std::fs::File::open(file) {
+        // One byte more than is allowed tells a long file from a whole one.
+        Ok(opened) => opened.take(FILE_BYTES + 1).read_to_end(&mut text).map_err(trouble)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(RegistryError::LoginFile { file: file.to_owned(), source }),
+        Err(source) => return Err(trouble(source)),
     };
+    if text.len() as u64 > FILE_BYTES {
+        let why = format!("it is longer than {FILE_BYTES} bytes");
+        return Err(trouble(std::io::Error::new(ErrorKind::InvalidData, why)));
+    }
     let outline: Outline = serde_json::from_slice(&text)
         .map_err(|source| RegistryError::LoginMalformed { file: file.to_owned(), source })?;
     for key in keys {
@@ -212,6 +222,35 @@ mod tests {
         let text = r#"{"credsStore": "/../../tmp/evil"}"#;
         let error = find(text, "registry.example", "app").await;
         assert!(matches!(error, Err(RegistryError::Login { problem: LoginProblem::HelperName(_), .. })));
+    }
+
+    #[tokio::test]
+    async fn f4_a_login_file_without_end_is_not_read() {
+        let text = " ".repeat((1 << 20) + 1);
+        let error = find(&text, "registry.example", "app").await.unwrap_err();
+        assert!(matches!(error, RegistryError::LoginFile { .. }), "{error}");
+    }
+
+    proptest::proptest! {
+        /// Neither arbitrary bytes nor arbitrary entries panic, and neither is ever somebody else's login.
+        #[test]
+        fn arbitrary_login_files_never_panic(
+            bytes: Vec<u8>,
+            entry in "[A-Za-z0-9+/=]{0,40}",
+            token in "\\PC{0,20}",
+        ) {
+            let entries = serde_json::json!({ "auths": {
+                "registry.example": { "auth": entry, "identitytoken": token },
+            } });
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("config.json");
+            for text in [bytes, entries.to_string().into_bytes()] {
+                std::fs::write(&file, text).unwrap();
+                let _ = read(&file, &keys("registry.example", "app"));
+                let other = read(&file, &keys("other.example", "app"));
+                proptest::prop_assert!(!matches!(other, Ok(Some(_))));
+            }
+        }
     }
 
     #[test]
