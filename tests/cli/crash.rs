@@ -142,6 +142,26 @@ fn d7_ledger_unavailable_is_exit_3_and_changes_nothing() {
     ended_well(&yard, &next, run(&yard, &next));
 }
 
+/// Nobody answers at the registry: no answer is no decision, and leaves nothing behind.
+#[test]
+fn f5_a_dead_registry_is_exit_3_and_changes_nothing() {
+    let yard = Yard::new();
+    let policy = yard.read("samebits.toml");
+    // A port that was free a moment ago, and that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let host = format!("127.0.0.1:{port}");
+    yard.write("samebits.toml", policy.replace("\"oci:registry/shop\"", &format!("\"{host}/shop\"")));
+    let before = yard.records();
+    let image = format!("{host}/shop:1");
+    for verb in ["check", "promote"] {
+        let ran = yard.run([verb, &image, "--to", "staging", "--key", "keys/release.key"]).exits(3);
+        assert_eq!(ran.stdout, "");
+        assert!(ran.stderr.contains(&host) && ran.stderr.contains("no answer"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+    }
+    assert_eq!(yard.records(), before);
+}
+
 /// The key that signs checkpoints is not there, or another's: reading goes on, recording does not.
 #[test]
 fn d7_without_the_ledger_key_nothing_is_recorded_and_nothing_moves() {
