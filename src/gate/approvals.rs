@@ -92,11 +92,13 @@ fn void(
 /// Who builds is said by the policy, not by the evidence at hand, so that no evidence can take an exclusion away.
 fn excludes(target: &Target<'_>, rule: &ApprovalRule, identity: &Identity) -> bool {
     let requests = target.requester() == Some(identity);
-    let who = target.policy().who(identity, target.service().name());
-    let builds = target.policy().environments().iter().any(|environment| {
+    let policy = target.policy();
+    // Not by `who`: a builder who is known by claims too is shut out by the identity alone.
+    let is = |name| policy.signer(name).is_some_and(|it| it.could_be(identity, target.service().name()));
+    let builds = policy.environments().iter().any(|environment| {
         let require = environment.require();
         let by = require.provenance().map(|provenance| provenance.signer());
-        require.signed_by().iter().chain(by).any(|name| who.contains(&name))
+        require.signed_by().iter().chain(by).any(is)
     });
     rule.not_from().contains(&Excluded::Requester) && requests
         || rule.not_from().contains(&Excluded::Builder) && builds

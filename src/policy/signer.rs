@@ -90,21 +90,31 @@ impl Matcher {
     ///
     /// Where something is asked of a certificate that is not at hand, the answer is no.
     fn matches(&self, identity: &Identity, claims: Option<&Claims>, service: &ServiceName) -> bool {
+        let said = match self {
+            Self::Key { .. } => true,
+            Self::Keyless { claims: rules, .. } => {
+                rules.is_empty() || claims.is_some_and(|claims| rules.hold(claims, service))
+            }
+        };
+        said && self.names(identity, service)
+    }
+
+    /// Whether the identity is the one named, whatever else its certificate has to say.
+    fn names(&self, identity: &Identity, service: &ServiceName) -> bool {
         match (self, identity) {
             (Self::Key { key, .. }, Identity::Key { id }) => key.id() == *id,
             (Self::Key { .. }, Identity::Keyless { .. }) | (Self::Keyless { .. }, Identity::Key { .. }) => {
                 false
             }
             (
-                Self::Keyless { issuer, identity, root, claims: rules },
+                Self::Keyless { issuer, identity, root, claims: _ },
                 Identity::Keyless { issuer: found_issuer, subject, root: found_root },
             ) => {
                 let named = match identity {
                     Subject::Exactly(template) => template.fill(service) == *subject,
                     Subject::Pattern(pattern) => pattern.matches(subject),
                 };
-                let said = rules.is_empty() || claims.is_some_and(|claims| rules.hold(claims, service));
-                issuer == found_issuer && root == found_root && named && said
+                issuer == found_issuer && root == found_root && named
             }
         }
     }
@@ -135,6 +145,12 @@ impl Signer {
     /// [`Signer::signed`] only.
     pub fn matches(&self, identity: &Identity, service: &ServiceName) -> bool {
         self.any_of.iter().any(|matcher| matcher.matches(identity, None, service))
+    }
+
+    /// Whether an identity could be this signer's, whatever else its certificate has to say: for rules that shut
+    /// somebody out, where [`Signer::matches`] would let pass whoever is known by more than the identity.
+    pub fn could_be(&self, identity: &Identity, service: &ServiceName) -> bool {
+        self.any_of.iter().any(|matcher| matcher.names(identity, service))
     }
 
     /// Whether this was signed by this signer, speaking about a service.

@@ -160,6 +160,13 @@ fn b6_claims_are_exact_and_never_assumed() {
         // An identity alone does not show what else its certificate says.
         let policy = policy(&with(&right), "").unwrap();
         assert!(policy.who(beacon().identity(), &"shop".parse().unwrap()).is_empty());
+        // Where somebody is shut out (E5: who builds does not approve), the identity alone is enough.
+        let build = policy.signer(&"build".parse().unwrap()).unwrap();
+        let shop = "shop".parse().unwrap();
+        assert!(build.could_be(beacon().identity(), &shop));
+        let Identity::Keyless { issuer, subject, .. } = beacon().identity().clone() else { panic!() };
+        let elsewhere = Identity::Keyless { issuer, subject, root: RootName::GitHub };
+        assert!(!build.could_be(&elsewhere, &shop));
     }
     refused(&with("source-ref = \"refs/heads/*\""), "", "is not an exact text");
     refused(&with("source-ref = \"\""), "", "an empty string");
