@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::policy::{Environment, Policy, Service, UnknownName};
 use crate::record::{Record, TreeHead};
 use crate::reference::{Image, Repository, Tag};
-use crate::verify::{Attestation, Identity, Rejected, Verified};
+use crate::verify::{Attestation, Author, Rejected, Verified};
 
 /// What is asked: may this image of this service enter this environment?
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Target<'a> {
     destination: &'a Repository,
     closure: &'a Closure,
     tag: Option<TagSeen>,
-    requester: Option<Identity>,
+    requester: Option<Author>,
 }
 
 /// A tag and what it meant when it was resolved.
@@ -62,7 +62,7 @@ pub enum TargetError {
 impl<'a> Target<'a> {
     /// A question about `image`, whose closure was recomputed, for a service and an environment of the policy.
     ///
-    /// `requester` is the identity that would sign the promotion; a `check` without a key has none.
+    /// `requester` is the author that would sign the promotion; a `check` without a key has none.
     ///
     /// # Errors
     /// [`TargetError`] when a name is not in the policy or the closure is another image's.
@@ -73,7 +73,7 @@ impl<'a> Target<'a> {
         image: Image,
         closure: &'a Closure,
         tag: Option<TagSeen>,
-        requester: Option<Identity>,
+        requester: Option<Author>,
     ) -> Result<Self, TargetError> {
         let service = policy.find_service(service)?;
         let environment = policy.find_environment(environment)?;
@@ -117,7 +117,7 @@ impl<'a> Target<'a> {
     }
 
     /// Who asks, if known.
-    pub fn requester(&self) -> Option<&Identity> {
+    pub fn requester(&self) -> Option<&Author> {
         self.requester.as_ref()
     }
 

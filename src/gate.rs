@@ -22,7 +22,7 @@ use crate::digest::Digest;
 use crate::evidence::{Evidence, Target};
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
-use crate::verify::Identity;
+use crate::verify::{Author, Identity};
 
 /// Why a requirement is not met. The text form is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -344,7 +344,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
             .platforms()
             .map(|(digest, platform)| (digest, platform.clone()))
             .collect(),
-        requester: target.requester().cloned(),
+        requester: target.requester().map(|author| author.identity().clone()),
         findings,
         notes: notes(target, evidence),
         policy: PolicyVersion {
@@ -471,8 +471,9 @@ fn promoter(target: &Target<'_>) -> Finding {
 }
 
 /// An identity as a reader of the policy knows it.
-fn describe(target: &Target<'_>, identity: &Identity) -> String {
-    let who = target.policy().who(identity, target.service().name());
+fn describe(target: &Target<'_>, author: &Author) -> String {
+    let identity = author.identity();
+    let who = target.policy().who(author, target.service().name());
     match who.first() {
         Some(name) => format!("`{name}` ({identity})"),
         None => format!("{identity}, which the policy does not name"),

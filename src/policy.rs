@@ -36,7 +36,7 @@ pub use self::template::{Template, TemplateError};
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::reference::Repository;
-use crate::verify::{Identity, Root, RootName, Verified};
+use crate::verify::{Author, Root, RootName};
 
 /// The longest policy file, in bytes.
 pub const LIMIT: usize = 1024 * 1024;
@@ -228,17 +228,10 @@ impl Policy {
         }
     }
 
-    /// The names of those who signed this, speaking about a service, sorted: by identity, and by what else the
+    /// The names an author goes by when they speak about a service, sorted: by identity, and by what else the
     /// certificate says where a signer asks for it.
-    pub fn who_signed<T>(&self, what: &Verified<T>, service: &ServiceName) -> Vec<&SignerName> {
-        self.signers.values().filter(|signer| signer.signed(what, service)).map(Signer::name).collect()
-    }
-
-    /// The names an identity goes by when it speaks about a service, sorted; without those who are known by more
-    /// than their identity ([`Policy::who_signed`]).
-    pub fn who(&self, identity: &Identity, service: &ServiceName) -> Vec<&SignerName> {
-        let matching = self.signers.values().filter(|signer| signer.matches(identity, service));
-        matching.map(Signer::name).collect()
+    pub fn who(&self, author: &Author, service: &ServiceName) -> Vec<&SignerName> {
+        self.signers.values().filter(|signer| signer.is(author, service)).map(Signer::name).collect()
     }
 
     /// What is allowed and probably not meant.

@@ -15,7 +15,6 @@ use crate::collect::{Attached, BUNDLE, CollectError, attached, collect, recall};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Found, TagSeen, Target, TargetError};
 use crate::gate::{Approved, Decision, Denied, Verdict, decide};
-use crate::key::PrivateKey;
 use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
 use crate::ledger::target::{Current, State, history};
 use crate::ledger::{Ledger, LedgerError};
@@ -23,7 +22,7 @@ use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Kind, Position, SUMMARY, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{CopyError, CopyReport, Registries, RegistryError};
-use crate::verify::{Identity, Trust};
+use crate::verify::{Author, Sign, Trust};
 
 /// How often the tag is set again because the ledger moved on while it was being set.
 const TAG_ATTEMPTS: u32 = 8;
@@ -247,7 +246,7 @@ impl Walk<'_> {
     pub async fn check(
         &mut self,
         request: &Request,
-        requester: Option<Identity>,
+        requester: Option<Author>,
     ) -> Result<Decision, WalkError> {
         let resolved = Resolved::resolve(self.registries, &request.reference).await?;
         let target = self.target(request, &resolved, requester)?;
@@ -259,8 +258,8 @@ impl Walk<'_> {
     ///
     /// # Errors
     /// [`WalkError`] when it could not tell, or could not finish; running the same request again goes on from there.
-    pub async fn promote(&mut self, request: &Request, key: &PrivateKey) -> Result<Answer, WalkError> {
-        self.promote_watched(request, key, &|_| ()).await
+    pub async fn promote(&mut self, request: &Request, signer: &dyn Sign) -> Result<Answer, WalkError> {
+        self.promote_watched(request, signer, &|_| ()).await
     }
 
     /// [`Walk::promote`], telling `watch` what is about to be done or is recorded.
@@ -270,14 +269,13 @@ impl Walk<'_> {
     pub async fn promote_watched(
         &mut self,
         request: &Request,
-        key: &PrivateKey,
+        signer: &dyn Sign,
         watch: &dyn Fn(Stage<'_>),
     ) -> Result<Answer, WalkError> {
         // 1. Resolve, once.
         watch(Stage::Resolve(&request.reference));
         let resolved = Resolved::resolve(self.registries, &request.reference).await?;
-        let requester = Identity::Key { id: key.public().id() };
-        let target = self.target(request, &resolved, Some(requester))?;
+        let target = self.target(request, &resolved, Some(signer.author()))?;
         let mut overtaken = 0;
         let mut promotion = loop {
             // 2. Collect.
@@ -286,13 +284,13 @@ impl Walk<'_> {
             // 3. Decide.
             let approved = match decide(&target, &evidence) {
                 Decision::Approved(approved) => approved,
-                Decision::Denied(denied) => return self.refuse(denied, request, key),
+                Decision::Denied(denied) => return self.refuse(denied, request, signer),
             };
             if let Some(commit) = self.already(&target, &evidence).await? {
                 let verdict = approved.verdict().clone();
                 break Promotion { verdict, commit, report: None, tag_moved: None };
             }
-            match self.act(&target, evidence, approved, &resolved.closure, request, key, watch).await {
+            match self.act(&target, evidence, approved, &resolved.closure, request, signer, watch).await {
                 Ok(Ok(promotion)) => break promotion,
                 Ok(Err(answer)) => return Ok(answer),
                 // Something else was promoted there while we decided: decide again on what the ledger says now.
@@ -304,7 +302,7 @@ impl Walk<'_> {
         };
         // 8. Publish, the tag last.
         watch(Stage::Publish(promotion.destination()));
-        self.publish(&target, &promotion, key).await?;
+        self.publish(&target, &promotion, signer).await?;
         // 9. Has the tag that was typed moved meanwhile?
         promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
         Ok(Answer::Promoted(Box::new(promotion)))
@@ -314,7 +312,7 @@ impl Walk<'_> {
         &self,
         request: &Request,
         resolved: &'t Resolved,
-        requester: Option<Identity>,
+        requester: Option<Author>,
     ) -> Result<Target<'t>, WalkError>
     where
         Self: 't,
@@ -331,14 +329,14 @@ impl Walk<'_> {
         )?)
     }
 
-    fn refuse(&mut self, denied: Denied, request: &Request, key: &PrivateKey) -> Result<Answer, WalkError> {
+    fn refuse(&mut self, denied: Denied, request: &Request, signer: &dyn Sign) -> Result<Answer, WalkError> {
         let idempotency = idempotency_key(denied.verdict(), &request.run);
-        let record = self.writer(key).refuse(&denied, idempotency)?;
+        let record = self.writer(signer).refuse(&denied, idempotency)?;
         Ok(Answer::Denied { denied: Box::new(denied), record })
     }
 
-    fn writer<'w>(&'w mut self, key: &'w PrivateKey) -> Writer<'w> {
-        Writer { ledger: self.ledger, policy: self.policy, trust: self.trust, key }
+    fn writer<'w>(&'w mut self, signer: &'w dyn Sign) -> Writer<'w> {
+        Writer { ledger: self.ledger, policy: self.policy, trust: self.trust, signer }
     }
 
     /// The commit of an earlier promotion of the same bytes, if it still stands and nothing is missing.
@@ -366,26 +364,26 @@ impl Walk<'_> {
         approved: Approved,
         closure: &Closure,
         request: &Request,
-        key: &PrivateKey,
+        signer: &dyn Sign,
         watch: &dyn Fn(Stage<'_>),
     ) -> Result<Result<Promotion, Answer>, WalkError> {
         let environment = target.environment();
         let idempotency = idempotency_key(approved.verdict(), &request.run);
         // 4. The intent; nothing has an effect before it is durable.
         let now = (self.clock)();
-        let intent = Intent::open(&mut self.writer(key), approved, environment, idempotency, now)?;
+        let intent = Intent::open(&mut self.writer(signer), approved, environment, idempotency, now)?;
         watch(Stage::Intent(intent.position(), intent.resumed()));
         // 5. Ledger and control are read again up to it; a no turns the intent into an abort.
         recall(&mut evidence, target, self.ledger, self.trust, (self.clock)())?;
         if let Decision::Denied(denied) = decide(target, &evidence) {
-            let record = intent.abort(&mut self.writer(key), environment, &denied)?;
+            let record = intent.abort(&mut self.writer(signer), environment, &denied)?;
             return Ok(Err(Answer::Denied { denied: Box::new(denied), record: Some(record) }));
         }
         // 6. Copy by digest.
         watch(Stage::Copy(&intent.verdict().destination));
         let copied = self.copy(intent, closure).await?;
         // 7. Commit.
-        let promotion = self.commit(copied, environment, key)?;
+        let promotion = self.commit(copied, environment, signer)?;
         watch(Stage::Commit(promotion.commit));
         Ok(Ok(promotion))
     }
@@ -407,11 +405,11 @@ impl Walk<'_> {
         &mut self,
         copied: Copied,
         environment: &Environment,
-        key: &PrivateKey,
+        signer: &dyn Sign,
     ) -> Result<Promotion, WalkError> {
         let Copied { intent, report } = copied;
         let now = (self.clock)();
-        let commit = intent.commit(&mut self.writer(key), environment, now)?;
+        let commit = intent.commit(&mut self.writer(signer), environment, now)?;
         Ok(Promotion { verdict: intent.verdict().clone(), commit, report: Some(report), tag_moved: None })
     }
 
@@ -421,7 +419,7 @@ impl Walk<'_> {
         &mut self,
         target: &Target<'_>,
         promotion: &Promotion,
-        key: &PrivateKey,
+        signer: &dyn Sign,
     ) -> Result<(), WalkError> {
         let image = promotion.destination();
         let commit = promotion.commit.index;
@@ -430,7 +428,7 @@ impl Walk<'_> {
         let entry = self.ledger.read(&at, commit)?;
         let record = self.attach(image, Kind::Promotion.predicate_type(), entry.bytes());
         let _referrer = record.await.map_err(trouble)?;
-        self.summarise(target, promotion, key).await?;
+        self.summarise(target, promotion, signer).await?;
         let Some(tag) = target.environment().tag() else { return Ok(()) };
         let repository = &image.repository;
         for _ in 0..TAG_ATTEMPTS {
@@ -456,7 +454,7 @@ impl Walk<'_> {
         &self,
         target: &Target<'_>,
         promotion: &Promotion,
-        key: &PrivateKey,
+        signer: &dyn Sign,
     ) -> Result<(), WalkError> {
         let (image, verdict) = (promotion.destination(), promotion.verdict());
         let trouble = |source| WalkError::Publish {
@@ -471,19 +469,20 @@ impl Walk<'_> {
             evidence: &verdict.evidence(),
             verified_on: verdict.decided_on,
         };
-        let identity = Identity::Key { id: key.public().id() };
+        let author = signer.author();
         let Attached { attestations, .. } =
             attached(image, target.closure(), self.registries, self.trust).await?;
         let mut bundle = None;
         for digest in summary.subjects.digests() {
-            let here =
-                |found: &&Found| found.on == digest && summary.is_published_as(&found.attestation, &identity);
+            let here = |found: &&Found| {
+                found.on == digest && summary.is_published_as(&found.attestation, author.identity())
+            };
             if attestations.iter().any(|found| here(&found)) {
                 continue;
             }
             let bytes = match &bundle {
                 Some(bytes) => bytes,
-                None => bundle.insert(summary.sign(key).map_err(ProtocolError::from)?),
+                None => bundle.insert(summary.sign(signer).map_err(ProtocolError::from)?),
             };
             let on = Image::new(image.repository.clone(), digest);
             let _referrer = self.attach(&on, SUMMARY, bytes).await.map_err(trouble)?;

@@ -19,11 +19,10 @@ use serde_json::{Value, json};
 
 use crate::closure::Platform;
 use crate::digest::{Digest, shorten};
-use crate::key::{KeyError, PrivateKey};
 use crate::policy::{EnvironmentName, ServiceName};
 use crate::reference::{Image, Repository};
 use crate::tlog::Included;
-use crate::verify::{self, Attestation, Identity, Rejected, Trust};
+use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignError, Trust};
 
 pub use predicate::{
     Actor, Approval, ApprovedFor, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
@@ -197,9 +196,9 @@ impl Draft {
     /// The signed bytes: in-toto Statement v1 in DSSE in a Sigstore bundle v0.3.
     ///
     /// # Errors
-    /// [`KeyError`] when the key cannot sign.
-    pub fn sign(&self, key: &PrivateKey) -> Result<Vec<u8>, DraftError> {
-        sign(&self.subjects, self.body.kind().predicate_type(), self.body.to_value()?, key)
+    /// [`DraftError`] when there is no signature.
+    pub fn sign(&self, signer: &dyn Sign) -> Result<Vec<u8>, DraftError> {
+        sign(&self.subjects, self.body.kind().predicate_type(), self.body.to_value()?, signer)
     }
 }
 
@@ -208,7 +207,7 @@ fn sign(
     subjects: &Subjects,
     predicate_type: &str,
     predicate: Value,
-    key: &PrivateKey,
+    signer: &dyn Sign,
 ) -> Result<Vec<u8>, DraftError> {
     let name = subjects.image.repository.to_string();
     let mut subject = vec![json!({ "name": name, "digest": { "sha256": subjects.image.digest.hex() } })];
@@ -225,15 +224,15 @@ fn sign(
         "predicateType": predicate_type,
         "predicate": predicate,
     });
-    Ok(verify::sign_statement(&serde_json::to_vec(&statement)?, key)?)
+    Ok(signer.sign(&serde_json::to_vec(&statement)?)?)
 }
 
 /// Why a record could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
-    /// The key cannot sign.
+    /// There is no signature.
     #[error("the record cannot be signed")]
-    Key(#[from] KeyError),
+    Sign(#[from] SignError),
     /// JSON refused one of our own values.
     #[error("the record cannot be written as JSON")]
     Json(#[from] serde_json::Error),
@@ -282,7 +281,7 @@ pub enum RecordError {
 #[derive(Clone, Debug)]
 pub struct Content {
     /// Who signed.
-    pub identity: Identity,
+    pub author: Author,
     /// What it is about.
     pub subjects: Subjects,
     /// What it says.
@@ -305,7 +304,7 @@ impl Content {
         let subjects = parse_subjects(&attestation)?;
         // 4. The actor is the signer.
         if *body.actor() != Actor::from(attestation.identity()) {
-            let Actor { issuer, subject } = body.actor();
+            let Actor { issuer, subject, root: _ } = body.actor();
             let claimed = shorten(&format!("{subject} ({issuer})"));
             return Err(RecordError::Actor { claimed, signed: attestation.identity().clone() });
         }
@@ -317,7 +316,7 @@ impl Content {
         if view.observed.size > index || view.prev.is_some_and(|prev| prev.index >= index) {
             return Err(RecordError::Order);
         }
-        Ok(Self { identity: attestation.identity().clone(), subjects, body })
+        Ok(Self { author: attestation.author().clone(), subjects, body })
     }
 }
 
@@ -346,8 +345,13 @@ impl Record {
     }
 
     /// Who signed it.
+    pub fn author(&self) -> &Author {
+        &self.content.author
+    }
+
+    /// The author's identity.
     pub fn identity(&self) -> &Identity {
-        &self.content.identity
+        self.content.author.identity()
     }
 
     /// The digest of its bytes.

@@ -15,7 +15,7 @@
 //!
 //! What a key proves: *who* signed, never *when*. Log entries and timestamps beside a public key are not read (but
 //! by [`artifact()`]); a record's time is its position in the ledger. What a certificate proves: who, when
-//! ([`Verified::time`]) and what the issuer said of the workload ([`Verified::claims`]).
+//! ([`Author::time`]) and what the issuer said of the workload ([`Author::claims`]).
 
 use std::fmt;
 
@@ -26,6 +26,7 @@ use serde_json::Value;
 use crate::digest::Digest;
 
 mod artifact;
+mod author;
 mod bundle;
 mod dsse;
 mod keyless;
@@ -38,12 +39,13 @@ mod statement;
 mod trust;
 
 pub use artifact::{Artifact, SignedArtifact, artifact};
+pub use author::Author;
 pub use bundle::{attached, bundle};
 pub use dsse::{annotated_envelope, envelope};
 pub use keyless::legacy::Annotations;
 pub use keyless::{Claims, Root, RootError, RootName, RootNameError};
 pub use rejected::{Claim, Part, Reason, Rejected};
-pub use sign::sign_statement;
+pub use sign::{Sign, SignError, sign_statement};
 pub use simple_signing::{annotated_simple_signing, simple_signing};
 pub use trust::{Trust, Verified};
 

@@ -99,7 +99,7 @@ impl Case {
         match verify::artifact(&self.bundle, artifact, trust) {
             Ok(verified) if Some(verified.identity()) == self.expected.as_ref() => {
                 assert_eq!(verified.digest(), Digest::of(&self.artifact));
-                assert_eq!(verified.time().is_some(), trust.keys().is_empty(), "{}", self.name);
+                assert_eq!(verified.author().time().is_some(), trust.keys().is_empty(), "{}", self.name);
                 "accepted".to_owned()
             }
             Ok(verified) => format!("signed by {}", verified.identity()),

@@ -196,7 +196,7 @@ impl Stage {
         let environment = policy.find_environment("staging")?;
         let repository = environment.repository(&service).context("staging has no repository")?;
         let now = jiff::Timestamp::now();
-        let mut writer = Writer { ledger: &mut ledger, policy: &policy, trust: &trust, key: &key };
+        let mut writer = Writer { ledger: &mut ledger, policy: &policy, trust: &trust, signer: &key };
         let actor = Actor::from(&Identity::Key { id: key.public().id() });
         let (position, ()) = writer.append(&service, environment.name(), |view| {
             let body = Body::Deployment(Deployment {

@@ -35,7 +35,7 @@ pub(super) fn approved(target: &Target<'_>, evidence: &Evidence, rule: &Approval
         let good = records.into_iter().rev().find(|record| {
             let why = void(target, evidence, rule, identity, record);
             voids.extend(why.iter().map(|why| {
-                let (index, who) = (record.position().index, describe(target, identity));
+                let (index, who) = (record.position().index, describe(target, record.author()));
                 format!("the approval in record {index} by {who} does not count: {why}")
             }));
             why.is_none()
@@ -67,7 +67,7 @@ fn void(
     record: &Record,
 ) -> Option<String> {
     let approval = record.approval()?;
-    let who = target.policy().who(identity, target.service().name());
+    let who = target.policy().who(record.author(), target.service().name());
     if !who.iter().any(|name| rule.from().contains(name)) {
         return Some("the policy does not let them approve".to_owned());
     }
@@ -91,7 +91,7 @@ fn void(
 
 /// Who builds is said by the policy, not by the evidence at hand, so that no evidence can take an exclusion away.
 fn excludes(target: &Target<'_>, rule: &ApprovalRule, identity: &Identity) -> bool {
-    let requests = target.requester() == Some(identity);
+    let requests = target.requester().is_some_and(|requester| requester.identity() == identity);
     let policy = target.policy();
     // Not by `who`: a builder who is known by claims too is shut out by the identity alone.
     let is = |name| policy.signer(name).is_some_and(|it| it.could_be(identity, target.service().name()));

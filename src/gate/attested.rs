@@ -143,9 +143,9 @@ impl Tally {
             return;
         }
         // 2. By the identity the policy names?
-        let names = target.policy().who_signed(attestation, target.service().name());
+        let names = target.policy().who(attestation.author(), target.service().name());
         if !names.contains(&signer) {
-            self.near(|| format!("there is a {what} by {}", describe(target, attestation.identity())));
+            self.near(|| format!("there is a {what} by {}", describe(target, attestation.author())));
             return;
         }
         // 3. For this service?

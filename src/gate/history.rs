@@ -324,13 +324,13 @@ fn deployment_in<'a>(record: &'a Record, before: &Environment) -> Option<&'a Dep
 /// The service, environment and identity fit: what runs in an environment is said by its deployers (C1, C3).
 fn may_say(target: &Target<'_>, before: &Environment, record: &Record) -> bool {
     let service = target.service().name();
-    let who = target.policy().who(record.identity(), service);
+    let who = target.policy().who(record.author(), service);
     record.body().service() == service && who.iter().any(|name| before.deployers().contains(name))
 }
 
 /// Signed by anyone the policy names.
 fn known(target: &Target<'_>, record: &Record) -> bool {
-    !target.policy().who(record.identity(), target.service().name()).is_empty()
+    !target.policy().who(record.author(), target.service().name()).is_empty()
 }
 
 /// A successful deployment of this image or of one of its manifests, or an approval.
@@ -366,7 +366,7 @@ fn near_misses(target: &Target<'_>, evidence: &Evidence, before: &Environment) -
             near.push(format!(
                 "record {index} says that it {} there, but it is signed by {}, and only {} may say what runs in `{}`",
                 said.status,
-                describe(target, record.identity()),
+                describe(target, record.author()),
                 deployers.join(" or "),
                 before.name()
             ));

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use crate::digest::Digest;
 use crate::gate::{Approved, Denied, Verdict};
-use crate::key::PrivateKey;
 use crate::ledger::target::{History, State, history};
 use crate::ledger::{Entry, Index, Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
@@ -21,7 +20,7 @@ use crate::record::{
     Subjects, Superseded, TreeHead,
 };
 use crate::tlog::SignedCheckpoint;
-use crate::verify::{Identity, Trust};
+use crate::verify::{Author, Identity, Sign, Trust};
 
 /// After this a rival may abort an open intent.
 pub const STALE: SignedDuration = SignedDuration::from_mins(10);
@@ -108,7 +107,7 @@ pub struct Writer<'a> {
     /// The keys whose records are read.
     pub trust: &'a Trust,
     /// Who signs.
-    pub key: &'a PrivateKey,
+    pub signer: &'a dyn Sign,
 }
 
 /// What a draft is made from: the target's records at one signed checkpoint.
@@ -143,8 +142,8 @@ pub enum Step<T> {
 
 impl Writer<'_> {
     /// Who signs.
-    pub fn identity(&self) -> Identity {
-        Identity::Key { id: self.key.public().id() }
+    pub fn author(&self) -> Author {
+        self.signer.author()
     }
 
     /// Reads the target, lets `step` say what to append, appends it if nothing was added in between, else begins
@@ -166,7 +165,7 @@ impl Writer<'_> {
                 Step::Done(answer) => return Ok((None, answer)),
                 Step::Append(draft, answer) => (draft, answer),
             };
-            let bytes = draft.sign(self.key).map_err(|error| E::from(ProtocolError::from(error)))?;
+            let bytes = draft.sign(self.signer).map_err(|error| E::from(ProtocolError::from(error)))?;
             let entry = Entry { bytes, index: index_of(&draft.body, &draft.subjects) };
             match self.ledger.append(at.size(), std::slice::from_ref(&entry)) {
                 Ok(appended) => {
@@ -186,10 +185,10 @@ impl Writer<'_> {
     /// [`ProtocolError`] when the refusal cannot be appended.
     pub fn refuse(&mut self, denied: &Denied, key: Digest) -> Result<Option<Position>, ProtocolError> {
         let verdict = denied.verdict();
-        if self.policy.who(&self.identity(), &verdict.service).is_empty() {
+        if self.policy.who(&self.author(), &verdict.service).is_empty() {
             return Ok(None);
         }
-        let actor = Actor::from(&self.identity());
+        let actor = Actor::from(self.author().identity());
         let (position, ()) = self.append(&verdict.service, &verdict.environment, |view| {
             let body = promotion(verdict, &actor, Phase::Refused, view.ledger(key));
             Ok::<_, ProtocolError>(Step::Append(Box::new(draft(verdict, body)), ()))
@@ -278,14 +277,15 @@ impl Intent {
         key: Digest,
         now: Timestamp,
     ) -> Result<Self, ProtocolError> {
-        let identity = writer.identity();
+        let author = writer.author();
+        let identity = author.identity();
         let verdict = approved.verdict();
         same(verdict, environment)?;
-        if verdict.requester.as_ref() != Some(&identity) {
+        if verdict.requester.as_ref() != Some(identity) {
             let decided = verdict.requester.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
-            return Err(ProtocolError::Requester { decided, found: identity });
+            return Err(ProtocolError::Requester { decided, found: identity.clone() });
         }
-        let actor = Actor::from(&identity);
+        let actor = Actor::from(identity);
         let policy = writer.policy;
         loop {
             let (appended, (found, superseded)) =
@@ -307,7 +307,7 @@ impl Intent {
                         ));
                     };
                     let ours = holder.record.body().ledger().idempotency_key == key
-                        && *holder.record.identity() == identity;
+                        && holder.record.identity() == identity;
                     if ours {
                         return Ok(Step::Done((Found::Ours(Some(holder.position)), superseded)));
                     }
@@ -355,7 +355,7 @@ impl Intent {
     ) -> Result<Position, ProtocolError> {
         let verdict = self.verdict();
         same(verdict, environment)?;
-        let actor = Actor::from(&writer.identity());
+        let actor = Actor::from(writer.author().identity());
         let policy = writer.policy;
         let (appended, before) = writer.append(&verdict.service, &verdict.environment, |view| {
             let state = State::replay(&view.history.records, policy, environment);
@@ -385,7 +385,7 @@ impl Intent {
         denied: &Denied,
     ) -> Result<Position, ProtocolError> {
         let verdict = denied.verdict();
-        let actor = Actor::from(&writer.identity());
+        let actor = Actor::from(writer.author().identity());
         let policy = writer.policy;
         let codes: Vec<String> = verdict.codes().iter().map(ToString::to_string).collect();
         let (appended, ()) = writer.append(&verdict.service, &verdict.environment, |view| {

@@ -101,7 +101,7 @@ impl<'a> State<'a> {
         let mut state = Self::default();
         for record in records {
             let Some(promotion) = record.promotion() else { continue };
-            let who = policy.who(record.identity(), &promotion.service);
+            let who = policy.who(record.author(), &promotion.service);
             if !who.iter().any(|name| environment.promoters().contains(name)) {
                 continue;
             }

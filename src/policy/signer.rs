@@ -4,7 +4,7 @@ use super::names::{ServiceName, SignerName};
 use super::pattern::Pattern;
 use super::template::Template;
 use crate::key::PublicKey;
-use crate::verify::{Claims, Identity, RootName, Verified};
+use crate::verify::{Author, Claims, Identity, RootName};
 
 /// One identity, or several under one name.
 #[derive(Clone, Debug)]
@@ -86,17 +86,17 @@ impl Subject {
 }
 
 impl Matcher {
-    /// Whether the identity is this one when it speaks about a service, given what its certificate says beside it.
+    /// Whether the author is this one when they speak about a service.
     ///
     /// Where something is asked of a certificate that is not at hand, the answer is no.
-    fn matches(&self, identity: &Identity, claims: Option<&Claims>, service: &ServiceName) -> bool {
+    fn matches(&self, author: &Author, service: &ServiceName) -> bool {
         let said = match self {
             Self::Key { .. } => true,
             Self::Keyless { claims: rules, .. } => {
-                rules.is_empty() || claims.is_some_and(|claims| rules.hold(claims, service))
+                rules.is_empty() || author.claims().is_some_and(|claims| rules.hold(claims, service))
             }
         };
-        said && self.names(identity, service)
+        said && self.names(author.identity(), service)
     }
 
     /// Whether the identity is the one named, whatever else its certificate has to say.
@@ -139,23 +139,16 @@ impl Signer {
         &self.any_of
     }
 
-    /// Whether a proven identity is this signer when it speaks about a service.
-    ///
-    /// An identity alone does not show what else a certificate says: a signer of whom more is asked is known by
-    /// [`Signer::signed`] only.
-    pub fn matches(&self, identity: &Identity, service: &ServiceName) -> bool {
-        self.any_of.iter().any(|matcher| matcher.matches(identity, None, service))
+    /// Whether an author is this signer when they speak about a service: by identity, and by what else the
+    /// certificate says where that is asked for.
+    pub fn is(&self, author: &Author, service: &ServiceName) -> bool {
+        self.any_of.iter().any(|matcher| matcher.matches(author, service))
     }
 
     /// Whether an identity could be this signer's, whatever else its certificate has to say: for rules that shut
-    /// somebody out, where [`Signer::matches`] would let pass whoever is known by more than the identity.
+    /// somebody out, where [`Signer::is`] would let pass whoever is known by more than the identity.
     pub fn could_be(&self, identity: &Identity, service: &ServiceName) -> bool {
         self.any_of.iter().any(|matcher| matcher.names(identity, service))
-    }
-
-    /// Whether this was signed by this signer, speaking about a service.
-    pub fn signed<T>(&self, what: &Verified<T>, service: &ServiceName) -> bool {
-        self.any_of.iter().any(|matcher| matcher.matches(what.identity(), what.claims(), service))
     }
 
     /// Whether every identity differs from service to service: then the identity alone says which service.

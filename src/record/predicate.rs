@@ -14,7 +14,7 @@ use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::policy::{EnvironmentName, EvidenceClass, ServiceName};
 use crate::reference::Repository;
-use crate::verify::Identity;
+use crate::verify::{Identity, RootName};
 
 /// A size and root of a log, as an author saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,14 +51,19 @@ pub struct Actor {
     pub issuer: String,
     /// The OIDC subject, or the digest of the public key.
     pub subject: String,
+    /// The root of trust of the OIDC identity; a key has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<RootName>,
 }
 
 impl From<&Identity> for Actor {
     fn from(identity: &Identity) -> Self {
         match identity {
-            Identity::Key { id } => Self { issuer: "public-key".to_owned(), subject: id.to_string() },
-            Identity::Keyless { issuer, subject, .. } => {
-                Self { issuer: issuer.clone(), subject: subject.clone() }
+            Identity::Key { id } => {
+                Self { issuer: "public-key".to_owned(), subject: id.to_string(), root: None }
+            }
+            Identity::Keyless { issuer, subject, root } => {
+                Self { issuer: issuer.clone(), subject: subject.clone(), root: Some(root.clone()) }
             }
         }
     }

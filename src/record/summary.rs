@@ -7,10 +7,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{DraftError, PolicyVersion, Resource, Subjects, sign};
-use crate::key::PrivateKey;
 use crate::policy::EnvironmentName;
 use crate::reference::{Location, Repository};
-use crate::verify::{Attestation, Identity, Verified};
+use crate::verify::{Attestation, Identity, Sign, Verified};
 
 /// The predicate type.
 pub const SUMMARY: &str = "https://slsa.dev/verification_summary/v1";
@@ -37,8 +36,8 @@ impl Summary<'_> {
     /// The signed bytes, as for a record.
     ///
     /// # Errors
-    /// [`DraftError`] when the key cannot sign.
-    pub fn sign(&self, key: &PrivateKey) -> Result<Vec<u8>, DraftError> {
+    /// [`DraftError`] when there is no signature.
+    pub fn sign(&self, signer: &dyn Sign) -> Result<Vec<u8>, DraftError> {
         let predicate = json!({
             "verifier": { "id": VERIFIER, "version": { "samebits": env!("CARGO_PKG_VERSION") } },
             "timeVerified": self.verified_on,
@@ -50,7 +49,7 @@ impl Summary<'_> {
             "verifiedLevels": [format!("SAMEBITS_{}", self.environment.as_str().replace('-', "_").to_uppercase())],
             "slsaVersion": "1.1",
         });
-        sign(&self.subjects, SUMMARY, predicate, key)
+        sign(&self.subjects, SUMMARY, predicate, signer)
     }
 
     /// Whether an attestation is the summary that `identity` would publish for this repository and policy.

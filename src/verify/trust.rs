@@ -1,9 +1,7 @@
 //! Trust in keys and roots, and the proof that one of them stands behind a signature.
 
-use jiff::Timestamp;
-
-use super::keyless::{Claims, Proof, Root};
-use super::{Identity, Reason};
+use super::keyless::{Proof, Root};
+use super::{Author, Identity, Reason};
 use crate::digest::{Digest, shorten};
 use crate::key::PublicKey;
 
@@ -12,22 +10,19 @@ use crate::key::PublicKey;
 #[must_use]
 pub struct Verified<T> {
     inner: T,
-    identity: Identity,
+    author: Author,
     evidence: Digest,
-    certified: Option<Box<Certified>>,
-}
-
-/// What a certificate proves beside the identity.
-#[derive(Clone, Debug)]
-struct Certified {
-    claims: Claims,
-    time: Timestamp,
 }
 
 impl<T> Verified<T> {
-    /// Whose signature was checked.
+    /// Who signed.
+    pub fn author(&self) -> &Author {
+        &self.author
+    }
+
+    /// Whose signature was checked: the author's identity.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        self.author.identity()
     }
 
     /// The digest of the bytes that carried the statement, as found: of the bundle, the envelope or, for simple
@@ -36,32 +31,20 @@ impl<T> Verified<T> {
         self.evidence
     }
 
-    /// What the certificate says of the signing workload; a key says nothing.
-    pub fn claims(&self) -> Option<&Claims> {
-        self.certified.as_ref().map(|certified| &certified.claims)
-    }
-
-    /// When it had been signed at the latest, as a log or a timestamp authority vouches; of several times the
-    /// earliest. A key proves no time.
-    pub fn time(&self) -> Option<Timestamp> {
-        self.certified.as_ref().map(|certified| certified.time)
-    }
-
     /// The same proof for what follows from it.
     pub(super) fn map<U>(self, follow: impl FnOnce(T) -> U) -> Verified<U> {
-        let Self { inner, identity, evidence, certified } = self;
-        Verified { inner: follow(inner), identity, evidence, certified }
+        let Self { inner, author, evidence } = self;
+        Verified { inner: follow(inner), author, evidence }
     }
 
     /// What a [`Proof`] was made for.
     pub(super) fn by_certificate(inner: T, proof: Proof, evidence: Digest) -> Self {
-        let Proof { identity, claims, time } = proof;
-        Self { inner, identity, evidence, certified: Some(Box::new(Certified { claims, time })) }
+        Self { inner, author: proof.into(), evidence }
     }
 
     /// What [`super::keyless::keyed`] returned a key for.
     pub(super) fn by_logged_key(inner: T, key: Digest, evidence: Digest) -> Self {
-        Self { inner, identity: Identity::Key { id: key }, evidence, certified: None }
+        Self { inner, author: key_holder(key), evidence }
     }
 }
 
@@ -71,6 +54,10 @@ impl<T> std::ops::Deref for Verified<T> {
     fn deref(&self) -> &T {
         &self.inner
     }
+}
+
+fn key_holder(id: Digest) -> Author {
+    Author::from(Identity::Key { id })
 }
 
 /// What is to be verified: exact bytes and their signature.
@@ -127,8 +114,11 @@ impl Trust {
         let others = self.keys.iter().filter(|key| !hinted(key));
         for key in self.keys.iter().filter(hinted).chain(others) {
             if key.verify(signed.message, signed.signature).is_ok() {
-                let identity = Identity::Key { id: key.id() };
-                return Ok(Verified { inner: read()?, identity, evidence: signed.evidence, certified: None });
+                return Ok(Verified {
+                    inner: read()?,
+                    author: key_holder(key.id()),
+                    evidence: signed.evidence,
+                });
             }
         }
         Err(match self.keys.iter().find(hinted) {

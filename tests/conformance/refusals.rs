@@ -57,8 +57,8 @@ fn a_real_statement_proves_who_when_and_where() {
     let root = RootName::PublicGood;
     let expected = Identity::Keyless { issuer: ISSUER.to_owned(), subject: IDENTITY.to_owned(), root };
     assert_eq!(verified.identity(), &expected);
-    assert_eq!(verified.time().unwrap().to_string(), "2024-12-16T18:42:56Z");
-    let claims = verified.claims().unwrap();
+    assert_eq!(verified.author().time().unwrap().to_string(), "2024-12-16T18:42:56Z");
+    let claims = verified.author().claims().unwrap();
     let repository = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon";
     assert_eq!(claims.source_repository_uri.as_deref(), Some(repository));
     assert_eq!(claims.source_repository_ref.as_deref(), Some("refs/heads/main"));
@@ -353,8 +353,8 @@ fn b8_legacy_att_layers_are_bound_to_their_log_entry() {
             .map_err(|rejected| rejected.reason.code())
     };
     let verified = verdict(&envelope, &certificate, Some(&promise)).unwrap();
-    assert_eq!(verified.time().unwrap().to_string(), "2024-12-16T18:42:56Z");
-    assert!(verified.claims().is_some());
+    assert_eq!(verified.author().time().unwrap().to_string(), "2024-12-16T18:42:56Z");
+    assert!(verified.author().claims().is_some());
 
     let code = |envelope: &str, certificate: &str, promise: Option<&str>| {
         verdict(envelope, certificate, promise).map(|_| ()).unwrap_err()

@@ -230,7 +230,7 @@ impl Play {
         let World { policy, trust, .. } = &self.world;
         let key = self.world.key(who.key());
         let idempotency = idempotency_key(approved.verdict(), "crash");
-        let mut writer = Writer { ledger: &mut ledger, policy, trust, key };
+        let mut writer = Writer { ledger: &mut ledger, policy, trust, signer: key };
         let rules = policy.find_environment(environment(production)).unwrap();
         match Intent::open(&mut writer, approved, rules, idempotency, now) {
             Ok(_dropped) => {

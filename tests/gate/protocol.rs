@@ -57,7 +57,7 @@ fn open(
 ) -> Result<Intent, ProtocolError> {
     let environment = world.policy.find_environment("production").unwrap();
     let key = idempotency_key(approved.verdict(), run);
-    let mut writer = Writer { ledger, policy: &world.policy, trust: &world.trust, key: world.key(who) };
+    let mut writer = Writer { ledger, policy: &world.policy, trust: &world.trust, signer: world.key(who) };
     Intent::open(&mut writer, approved, environment, key, now)
 }
 
@@ -106,7 +106,7 @@ fn d5_of_two_writers_at_once_exactly_one_holds_the_intent() {
                 scope.spawn(move || {
                     let environment = policy.find_environment("production").unwrap();
                     let idempotency = idempotency_key(approved.verdict(), "run 1");
-                    let mut writer = Writer { ledger: &mut ledger, policy, trust, key };
+                    let mut writer = Writer { ledger: &mut ledger, policy, trust, signer: key };
                     barrier.wait();
                     Intent::open(&mut writer, approved, environment, idempotency, now)
                 })
@@ -173,7 +173,7 @@ fn e9_a_fenced_zombie_cannot_commit() {
             let (mut ledger, approved) = ledger.take().unwrap();
             let idempotency = idempotency_key(approved.verdict(), "run 2");
             let environment = policy.find_environment("production").unwrap();
-            let mut writer = Writer { ledger: &mut ledger, policy: &policy, trust: &trust, key: &key };
+            let mut writer = Writer { ledger: &mut ledger, policy: &policy, trust: &trust, signer: &key };
             let _open = Intent::open(&mut writer, approved, environment, idempotency, now + STALE).unwrap();
         }
         now

@@ -427,7 +427,7 @@ fn b6_an_identity_is_who_the_file_says_and_nobody_else() {
     };
     let right = "https://github.com/acme/shop/.github/workflows/build.yml@refs/heads/main";
     let who = |identity: &Identity, service| {
-        policy.who(identity, service).iter().map(|name| name.to_string()).collect::<Vec<_>>()
+        policy.who(&identity.clone().into(), service).iter().map(|name| name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(who(&build(right), &shop), ["build"]);
     // The other service's build, a prefix, a suffix, another branch, another issuer.

@@ -251,7 +251,7 @@ impl World {
             }),
         };
         let Self { ledger, policy, trust, keys, .. } = self;
-        let mut writer = Writer { ledger, policy, trust, key: &keys[who] };
+        let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
         let (position, ()) = writer
             .append(&service, &environment, |view| {
                 Ok::<_, ProtocolError>(Step::Append(Box::new(draft(view)), ()))
@@ -297,7 +297,7 @@ impl World {
     pub(crate) fn approve(&mut self, who: &str, (subjects, approval): &(Subjects, Approval)) -> Position {
         let (service, environment) = (&approval.service, &approval.approved_for.environment);
         let Self { ledger, policy, trust, keys, .. } = self;
-        let mut writer = Writer { ledger, policy, trust, key: &keys[who] };
+        let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
         let (position, ()) = writer
             .append(service, environment, |view| {
                 let mut approval = approval.clone();
@@ -325,7 +325,7 @@ impl World {
         let Self { ledger, policy, trust, keys, .. } = self;
         let (digest, uri) = (Sha256(policy.digest()), policy.file().to_owned());
         let rules = PolicyVersion { uri, digest, keys: policy.key_digests().clone() };
-        let mut writer = Writer { ledger, policy, trust, key: &keys[who] };
+        let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
         let (position, ()) = writer
             .append(&service, &environment, |view| {
                 let body = Promotion {
@@ -407,7 +407,9 @@ impl World {
     pub(crate) async fn check(&mut self, request: &Request, who: &str) -> Result<Decision, WalkError> {
         let (now, requester) = (self.now(), self.identity(who));
         let Self { policy, trust, registries, ledger, .. } = self;
-        Walk { policy, trust, registries, ledger, clock: &|| now }.check(request, Some(requester)).await
+        Walk { policy, trust, registries, ledger, clock: &|| now }
+            .check(request, Some(requester.into()))
+            .await
     }
 
     /// Pushes the image to the service's repository under `tag`.
@@ -737,7 +739,16 @@ impl Question<'_> {
         let image = Image::new(self.repository.clone(), self.built.root);
         let (tag, requester) = (self.tag.clone(), self.requester.clone());
         let policy = &self.world.policy;
-        Target::new(policy, &self.service, environment, image, &self.built.closure, tag, requester).unwrap()
+        Target::new(
+            policy,
+            &self.service,
+            environment,
+            image,
+            &self.built.closure,
+            tag,
+            requester.map(Into::into),
+        )
+        .unwrap()
     }
 
     pub(crate) fn evidence(&self, target: &Target<'_>, attestations: &[Found]) -> Evidence {

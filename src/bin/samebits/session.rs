@@ -12,7 +12,7 @@ use samebits::policy::{Draft, Policy};
 use samebits::reference::{Image, Location, Reference, Repository};
 use samebits::registry::{HttpConfig, Registries};
 use samebits::tlog::{LogSigner, Vkey};
-use samebits::verify::Trust;
+use samebits::verify::{Sign, Trust};
 use zeroize::Zeroizing;
 
 use crate::args::{COSIGN_PASSWORD, Common, KEY_PASSWORD};
@@ -106,22 +106,22 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// The key that signs records.
-    pub(crate) fn key(&self) -> Result<PrivateKey, Trouble> {
-        match self.key_if_given()? {
-            Some(key) => Ok(key),
+    /// Who signs records.
+    pub(crate) fn signer(&self) -> Result<Box<dyn Sign>, Trouble> {
+        match self.signer_if_given()? {
+            Some(signer) => Ok(signer),
             None => Err(usage(anyhow!(
                 "no key: this command signs what it records, expected --key FILE or SAMEBITS_KEY"
             ))),
         }
     }
 
-    /// The key, where one was given.
-    pub(crate) fn key_if_given(&self) -> Result<Option<PrivateKey>, Trouble> {
+    /// Who signs records, where that was said.
+    pub(crate) fn signer_if_given(&self) -> Result<Option<Box<dyn Sign>>, Trouble> {
         let Some(file) = self.common.key.as_deref() else { return Ok(None) };
         let key = self.read_key(file).map_err(usage)?;
         self.warn_if_shared("key", file);
-        Ok(Some(key))
+        Ok(Some(Box::new(key)))
     }
 
     /// A private key from a PEM file; its password, where it has one, is looked for only then.

@@ -3,7 +3,6 @@
 use samebits::gate::Decision;
 use samebits::promote::{Answer, Request, Stage, Walk};
 use samebits::registry::CopyReport;
-use samebits::verify::Identity;
 
 use crate::Outcome;
 use crate::args::Ask;
@@ -28,7 +27,7 @@ fn request(session: &Session<'_>, ask: &Ask) -> Result<Request, Trouble> {
 
 pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble> {
     let request = request(session, ask)?;
-    let requester = session.key_if_given()?.map(|key| Identity::Key { id: key.public().id() });
+    let requester = session.signer_if_given()?.map(|signer| signer.author());
     let registries = session.registries()?;
     let mut ledger = session.ledger()?;
     let mut walk = Walk {
@@ -50,7 +49,7 @@ pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble
 
 pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble> {
     let request = request(session, ask)?;
-    let key = session.key()?;
+    let signer = session.signer()?;
     let registries = session.registries()?;
     let mut ledger = session.ledger_to_append()?;
     let mut walk = Walk {
@@ -60,7 +59,7 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
         ledger: &mut ledger,
         clock: &session::now,
     };
-    let answer = block_on(walk.promote_watched(&request, &key, &|stage| say(session, &stage)))??;
+    let answer = block_on(walk.promote_watched(&request, &*signer, &|stage| say(session, &stage)))??;
     let (outcome, report) = match answer {
         Answer::Denied { denied, record } => {
             let mut report = output::Decision::new(denied.verdict(), YesOrNo::Denied);

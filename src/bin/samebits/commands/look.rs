@@ -89,7 +89,7 @@ fn running<'a>(
     let mut running: Option<&Record> = None;
     for record in records {
         let Some(said) = record.deployment() else { continue };
-        let who = session.policy.who(record.identity(), service.name());
+        let who = session.policy.who(record.author(), service.name());
         if !who.iter().any(|name| environment.deployers().contains(name)) {
             continue;
         }
@@ -176,7 +176,7 @@ fn line(session: &Session<'_>, entry: &Included) -> LogEntry {
             line.service = Some(body.service().clone());
             line.environment = body.environment().cloned();
             line.image = Some(record.subjects().image.clone());
-            line.names = session.policy.who(record.identity(), body.service()).into_iter().cloned().collect();
+            line.names = session.policy.who(record.author(), body.service()).into_iter().cloned().collect();
             line.signer = Some(record.identity().clone());
             line.claimed_time = Some(body.claimed_time());
             if let Some(promotion) = record.promotion() {

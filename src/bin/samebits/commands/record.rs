@@ -13,7 +13,7 @@ use samebits::record::{
     Verdict,
 };
 use samebits::reference::{Image, Reference};
-use samebits::verify::Identity;
+use samebits::verify::{Author, Identity};
 use serde_json::json;
 
 use crate::Outcome;
@@ -124,13 +124,14 @@ fn deployment(
     subjects: Subjects,
     said: &Said<'_>,
 ) -> Result<Outcome, Trouble> {
-    let key = session.key()?;
-    let identity = Identity::Key { id: key.public().id() };
+    let signer = session.signer()?;
+    let author = signer.author();
+    let identity = author.identity();
     let (service, environment) = (place.service.name(), place.environment.name());
-    may(session, place, &identity, place.environment.deployers(), "say what runs in")?;
+    may(session, place, &author, place.environment.deployers(), "say what runs in")?;
     let mut ledger = session.ledger_to_append()?;
     let mut writer =
-        Writer { ledger: &mut ledger, policy: &session.policy, trust: &session.trust, key: &key };
+        Writer { ledger: &mut ledger, policy: &session.policy, trust: &session.trust, signer: &*signer };
     let request = json!({
         "digest": subjects.image.digest,
         "environment": environment,
@@ -150,11 +151,11 @@ fn deployment(
     let (appended, (already, promoted)) = writer
         .append(service, environment, |view| {
             let promoted = promoted(view, subjects.image.digest);
-            if let Some(record) = latest(view, said.name, &identity, idempotency) {
+            if let Some(record) = latest(view, said.name, identity, idempotency) {
                 return Ok(Step::Done((Some(record), promoted)));
             }
             let body = Body::Deployment(Deployment {
-                actor: Actor::from(&identity),
+                actor: Actor::from(identity),
                 service: service.clone(),
                 environment: environment.clone(),
                 deployment_name: said.name.to_owned(),
@@ -187,7 +188,7 @@ fn deployment(
         Kind::Deployment,
         said.status.to_string(),
         &subjects.image,
-        identity,
+        identity.clone(),
         record,
         notes,
     )
@@ -212,18 +213,18 @@ fn promoted(view: &View<'_>, digest: Digest) -> bool {
 fn may(
     session: &Session<'_>,
     place: &Place<'_>,
-    identity: &Identity,
+    author: &Author,
     allowed: &[SignerName],
     what: &str,
 ) -> Result<(), Trouble> {
-    let who = session.policy.who(identity, place.service.name());
+    let who = session.policy.who(author, place.service.name());
     if who.iter().any(|name| allowed.contains(name)) {
         return Ok(());
     }
     let list = |names: Vec<String>| names.join(" or ");
     let allowed = list(allowed.iter().map(|name| format!("`{name}`")).collect());
     let found = match who.is_empty() {
-        true => format!("{identity}, which the policy does not name"),
+        true => format!("{}, which the policy does not name", author.identity()),
         false => list(who.iter().map(|name| format!("`{name}`")).collect()),
     };
     Err(usage(anyhow!(
@@ -243,9 +244,10 @@ pub(crate) fn approve(session: &Session<'_>, args: &Approve) -> Result<Outcome, 
             environment.name()
         )));
     };
-    let key = session.key()?;
-    let identity = Identity::Key { id: key.public().id() };
-    may(session, &place, &identity, rule.from(), "approve for")?;
+    let signer = session.signer()?;
+    let author = signer.author();
+    let identity = author.identity();
+    may(session, &place, &author, rule.from(), "approve for")?;
     let Resolved { image, closure, .. } = resolve(session, &reference)?;
     let platforms = closure
         .platforms()
@@ -262,11 +264,11 @@ pub(crate) fn approve(session: &Session<'_>, args: &Approve) -> Result<Outcome, 
         now.checked_add(SignedDuration::from_hours(i64::from(args.valid_for))).map_err(usage)?;
     let mut ledger = session.ledger_to_append()?;
     let mut writer =
-        Writer { ledger: &mut ledger, policy: &session.policy, trust: &session.trust, key: &key };
+        Writer { ledger: &mut ledger, policy: &session.policy, trust: &session.trust, signer: &*signer };
     let (appended, ()) = writer
         .append(&name, environment.name(), |view| {
             let body = Body::Approval(Approval {
-                actor: Actor::from(&identity),
+                actor: Actor::from(identity),
                 service: name.clone(),
                 decision,
                 approved_for: ApprovedFor {
@@ -285,7 +287,16 @@ pub(crate) fn approve(session: &Session<'_>, args: &Approve) -> Result<Outcome, 
         .map_err(|error| Trouble::from(WalkError::from(error)))?;
     let record = appended.ok_or_else(|| undecided(anyhow!("the ledger took no record")))?;
     let notes = vec![format!("good until {valid_until:.0}, for this policy file only")];
-    emit_recorded(session, &place, Kind::Approval, decision.to_string(), &image, identity, record, notes)
+    emit_recorded(
+        session,
+        &place,
+        Kind::Approval,
+        decision.to_string(),
+        &image,
+        identity.clone(),
+        record,
+        notes,
+    )
 }
 
 #[allow(clippy::too_many_arguments, reason = "one line of output has that many parts")]

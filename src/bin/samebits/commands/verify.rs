@@ -66,7 +66,7 @@ pub(crate) fn verify(session: &Session<'_>, args: &Verify) -> Result<Outcome, Tr
         accepted: true,
         predicate_type: Some(found.attestation.predicate_type().to_owned()),
         signer: Some(found.attestation.identity().clone()),
-        names: policy.who_signed(&found.attestation, &name).into_iter().cloned().collect(),
+        names: policy.who(found.attestation.author(), &name).into_iter().cloned().collect(),
         rejected: None,
     });
     let rejected = evidence.discarded.iter().map(|discarded| EvidenceItem {
