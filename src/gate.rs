@@ -20,6 +20,7 @@ use serde::Serialize;
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Target};
+use crate::policy::SignerName;
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
 use crate::verify::{Author, Identity};
@@ -453,9 +454,7 @@ fn tag(target: &Target<'_>) -> Option<Finding> {
 
 fn promoter(target: &Target<'_>) -> Finding {
     let environment = target.environment();
-    let names =
-        environment.promoters().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
-    let expected = format!("a promoter of `{}`: {names}", environment.name());
+    let expected = format!("a promoter of `{}`: {}", environment.name(), either(environment.promoters()));
     let Some(requester) = target.requester() else {
         let found = "no key given; assumed for this check".to_owned();
         return Finding::met(Requirement::Promoter, expected, found, Vec::new());
@@ -465,8 +464,25 @@ fn promoter(target: &Target<'_>) -> Finding {
         Some(name) => Finding::met(Requirement::Promoter, expected, format!("`{name}`"), Vec::new()),
         None => {
             Finding::unmet(Requirement::Promoter, Code::NotAPromoter, expected, describe(target, requester))
-                .fix(vec![format!("run this with the key of {names} (--key FILE or SAMEBITS_KEY)")])
+                .fix(vec![format!("run this {}", sign_as(target, environment.promoters()))])
         }
+    }
+}
+
+fn either(names: &[SignerName]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+}
+
+/// How one of these signers signs.
+fn sign_as(target: &Target<'_>, names: &[SignerName]) -> String {
+    let who = either(names);
+    let signers: Vec<_> = names.iter().filter_map(|name| target.policy().signer(name)).collect();
+    let keys = signers.iter().any(|signer| signer.keys().next().is_some());
+    let jobs = signers.iter().any(|signer| signer.keys().count() < signer.any_of().len());
+    match (keys, jobs) {
+        (true, false) => format!("with the key of {who} (--key FILE)"),
+        (false, true | false) => format!("in the job that is {who} (--keyless)"),
+        (true, true) => format!("with the key of {who} (--key FILE), or in the job that is (--keyless)"),
     }
 }
 

@@ -44,5 +44,6 @@ pub mod gate;
 // The world.
 pub mod ledger;
 pub mod registry;
+pub mod signing;
 pub mod collect;
 pub mod promote;

@@ -15,5 +15,9 @@ mod faces;
 mod foreign;
 #[path = "support/image.rs"]
 mod image;
+#[path = "cli/keyless.rs"]
+mod keyless;
 #[path = "cli/refused.rs"]
 mod refused;
+#[path = "support/sigstore/mod.rs"]
+mod sigstore;

@@ -7,6 +7,7 @@ mod keyless {
     mod client;
     mod refused;
     mod services;
+    mod workload;
 }
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;

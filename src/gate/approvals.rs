@@ -52,7 +52,7 @@ pub(super) fn approved(target: &Target<'_>, evidence: &Evidence, rule: &Approval
     Finding::unmet(Requirement::Approvals, Code::ApprovalMissing, expected, found)
         .near(nearest)
         .fix(vec![
-            format!("have it approved (each with their own key: {from}):"),
+            format!("have it approved (each as themselves: {from}):"),
             format!("samebits approve {} --to {}", target.image(), target.environment().name()),
         ])
         .warn_until(rule.warn_until(), evidence.now)

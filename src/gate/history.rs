@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Code, Finding, Outcome, Requirement, counted, describe};
+use super::{Code, Finding, Outcome, Requirement, counted, describe, either, sign_as};
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Target};
-use crate::policy::{After, Environment, EvidenceClass, Predecessor, SignerName};
+use crate::policy::{After, Environment, EvidenceClass, Predecessor};
 use crate::record::{Deployment, Phase, Record, Resource, Status};
 
 /// How far ahead of the gate's clock a record may be before it is void.
@@ -424,18 +424,14 @@ fn fix(
     );
     let mut steps = Vec::new();
     if !promoted {
-        let who = either(before.promoters());
-        steps.push(format!("let it into `{name}` (with the key of {who}):"));
+        let how = sign_as(target, before.promoters());
+        steps.push(format!("let it into `{name}` ({how}):"));
         steps.push(format!("samebits promote {} --to {name}", target.image()));
     }
-    let who = either(before.deployers());
-    steps.push(format!("deploy it in `{name}`, then record that it runs there (with the key of {who}):"));
+    let how = sign_as(target, before.deployers());
+    steps.push(format!("deploy it in `{name}`, then record that it runs there ({how}):"));
     steps.push(format!("samebits deployed {there} --in {name}"));
     steps
-}
-
-fn either(names: &[SignerName]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// A duration as people say it, to the second.

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::Identity;
-use super::keyless::{Claims, Proof};
+use super::keyless::{self, Claims, Proof};
+use super::{Identity, Reason, RootName};
 
 /// Who signed: the identity, and beside it what a certificate says of the workload, and when.
 ///
@@ -19,7 +19,8 @@ pub struct Author {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Certified {
     claims: Claims,
-    time: Timestamp,
+    /// None before anything was signed.
+    time: Option<Timestamp>,
 }
 
 impl Author {
@@ -36,7 +37,20 @@ impl Author {
     /// When it had been signed at the latest, as a log or a timestamp authority vouches; of several times the
     /// earliest. A key proves no time.
     pub fn time(&self) -> Option<Timestamp> {
-        self.certified.as_ref().map(|certified| certified.time)
+        self.certified.as_ref().and_then(|certified| certified.time)
+    }
+}
+
+impl Author {
+    /// What a Fulcio certificate says of whoever holds its key, and until when it is good: for its holder, who is
+    /// about to sign. Nothing of it is proved here; under `root` it will be, with what is signed.
+    ///
+    /// # Errors
+    /// [`Reason`] when it is none that verification would take.
+    pub fn of_certificate(der: &[u8], root: RootName) -> Result<(Self, Timestamp), Reason> {
+        let (identity, claims, until) = keyless::announced(der, root)?;
+        let certified = Some(Box::new(Certified { claims, time: None }));
+        Ok((Self { identity, certified }, until))
     }
 }
 
@@ -49,6 +63,6 @@ impl From<Identity> for Author {
 
 impl From<Proof> for Author {
     fn from(Proof { identity, claims, time }: Proof) -> Self {
-        Self { identity, certified: Some(Box::new(Certified { claims, time })) }
+        Self { identity, certified: Some(Box::new(Certified { claims, time: Some(time) })) }
     }
 }

@@ -93,6 +93,12 @@ pub(super) fn verify(candidate: &Candidate<'_>, roots: &[Root]) -> Result<Proof,
     }
 }
 
+/// What a certificate says of its holder, and until when it is good; nothing is proved.
+pub(super) fn announced(der: &[u8], root: RootName) -> Result<(Identity, Claims, Timestamp), Reason> {
+    let Leaf { subject, issuer, claims, not_after, .. } = Leaf::read(&[der])?;
+    Ok((Identity::Keyless { issuer, subject, root }, claims, not_after))
+}
+
 /// Verifies an artifact's signature by one of the keys, logged in a log of one of the roots.
 pub(super) fn keyed(candidate: &Candidate<'_>, keys: &[PublicKey], roots: &[Root]) -> Result<Digest, Reason> {
     let bundle = candidate.read()?;

@@ -162,7 +162,7 @@ fn an_approval_is_asked_for_given_and_taken_back() {
     same(&no.stdout, &[("FIRST", &image)], file!["approval-missing.txt"]);
     let approve = ["approve", &there, "--to", "production", "-q", "--key"];
     let wrong = yard.run(approve.into_iter().chain(["keys/release.key"])).exits(2);
-    assert!(wrong.stderr.contains("expected the key of `ana`, found `release`"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("expected `ana`, found `release`"), "{}", wrong.stderr);
     let ours = || approve.into_iter().chain(["keys/ana.key", "-o", "json"]);
     yard.run(ours()).exits(0).json();
     yard.run(["check", &there, "--to", "production"]).exits(0);

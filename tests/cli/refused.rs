@@ -136,7 +136,7 @@ fn exit_2_is_for_what_was_typed_and_exit_3_for_what_could_not_be_read() {
     yard.promote(IMAGE, "staging").exits(0);
     let there = at("staging", &image);
     let wrong = ["deployed", &there, "--in", "staging", "--key", KEY];
-    refused(&yard, &wrong, 2, &["expected the key of `staging`, found `release`"]);
+    refused(&yard, &wrong, 2, &["expected `staging`, found `release`"]);
     // The ledger.
     refused(&yard, &and(&["--ledger", "nope"]), 3, &["hint: write `url = "]);
     refused(&yard, &and(&["--ledger", "sqlite:none.db"]), 3, &["there is no ledger at", "hint: "]);

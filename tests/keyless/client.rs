@@ -2,9 +2,9 @@
 
 use samebits::digest::Digest;
 use samebits::verify::{Artifact, MESSAGE_SIGNATURE, attached};
-use sigstore_oidc::IdentityToken;
+use sigstore_sign::oidc::IdentityToken;
+use sigstore_sign::trust_root::SigningConfig;
 use sigstore_sign::{SigningContext, SigningServices};
-use sigstore_trust_root::SigningConfig;
 
 use crate::sigstore::{Kind, Sigstore, oidc};
 use crate::{keyless, statement, trust, verified};
@@ -39,7 +39,7 @@ async fn statements_in_both_logs_verify_and_their_claims_are_read() {
         let bundle = bundle.to_json().unwrap();
         let verified = verified(&sigstore, bundle.as_bytes()).unwrap();
         assert_eq!(*verified.identity(), keyless(&sigstore.identity(&job)));
-        let said = verified.claims().unwrap();
+        let said = verified.author().claims().unwrap();
         assert_eq!(said.source_repository_uri.as_deref(), Some("https://github.com/acme/shop"));
         assert_eq!(said.source_repository_ref.as_deref(), Some("refs/heads/main"));
         assert_eq!(said.build_trigger.as_deref(), Some("push"));
@@ -48,7 +48,7 @@ async fn statements_in_both_logs_verify_and_their_claims_are_read() {
             said.run_invocation_uri.as_deref(),
             Some("https://github.com/acme/shop/actions/runs/9001/attempts/2")
         );
-        assert!((before..=sigstore.now()).contains(&verified.time().unwrap()));
+        assert!((before..=sigstore.now()).contains(&verified.author().time().unwrap()));
         assert_eq!(verified.predicate_type(), "https://acme.example/checked/v1");
     }
 }

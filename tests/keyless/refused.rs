@@ -39,15 +39,16 @@ fn what_is_honest_verifies_in_every_version_and_log() {
         Recipe { version: Version::V0_2, ..v2() },
         Recipe { promise: Promise::Missing, stamped: Some(SignedDuration::ZERO), ..v1() },
     ];
+    let then = long_ago(&instance);
     for recipe in rows {
         let statement = statement();
-        let bytes = instance.make(Signed::Statement(&statement), &who, long_ago(&instance), &recipe);
+        let bytes = instance.make(Signed::Statement(&statement), &who, then, &recipe);
         let verified = verified(&instance, &bytes).unwrap_or_else(|why| panic!("{recipe:?}: {why}"));
         assert_eq!(*verified.identity(), keyless(&who));
-        assert_eq!(verified.time(), Some(long_ago(&instance)));
+        assert_eq!(verified.author().time(), Some(then));
         if recipe.log != Log::V1Intoto {
             let digest = Digest::of(b"manifest");
-            let bytes = instance.make(Signed::Message(digest), &who, long_ago(&instance), &recipe);
+            let bytes = instance.make(Signed::Message(digest), &who, then, &recipe);
             let _ =
                 attached(&bytes, digest, &trust(&instance)).unwrap_or_else(|why| panic!("{recipe:?}: {why}"));
         }
@@ -108,7 +109,7 @@ fn b7_a_logs_time_in_the_future_is_refused_and_an_authoritys_is_told() {
     // Nobody compares a timestamp authority's time with the clock (sigstore-verify 0.15.1 does not): whoever judges by
     // the time sees that it is not yet.
     let verified = made(Recipe { stamped: Some(soon), ..Recipe::v2() }).unwrap();
-    assert!(verified.time().unwrap() > instance.now());
+    assert!(verified.author().time().unwrap() > instance.now());
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn b6_odd_identities_are_refused() {
         change(&mut odd);
         let now = instance.now();
         verified(&instance, &instance.bundle(&statement(), &odd, now))
-            .map(|verified| verified.claims().cloned())
+            .map(|verified| verified.author().claims().cloned())
     };
     let rows: [(Change, &str); 4] = [
         (|odd| odd.names.push(Name::Uri("https://evil.example/x".to_owned())), "certificate-identity"),

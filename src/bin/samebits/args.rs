@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use samebits::closure::Platform;
 use samebits::digest::Digest;
 use samebits::reference::{Image, Reference};
+use samebits::verify::RootName;
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
 #[derive(Debug, Parser)]
@@ -58,6 +59,16 @@ pub(crate) struct Common {
     /// The file with the password of an encrypted key; without it, SAMEBITS_KEY_PASSWORD or COSIGN_PASSWORD.
     #[arg(long, global = true, value_name = "FILE", value_parser = present)]
     pub(crate) key_password_file: Option<PathBuf>,
+    /// Sign with a certificate for the identity of this CI job instead of a key: GitHub Actions, GitLab CI, Buildkite,
+    /// or the token in SIGSTORE_ID_TOKEN. ROOT is the root of trust in the policy, `public-good` by default.
+    #[arg(
+        long, global = true, value_name = "ROOT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "public-good",
+    )]
+    pub(crate) keyless: Option<RootName>,
+    /// The services that give certificate, log entry and timestamp (signing_config.json); the public ones by default.
+    #[arg(long, global = true, value_name = "FILE", env = "SAMEBITS_SIGNING_CONFIG", hide_env_values = true, value_parser = present)]
+    pub(crate) signing_config: Option<PathBuf>,
     /// The private key that signs the ledger's checkpoints, where the policy does not say it.
     #[arg(long, global = true, value_name = "FILE", env = "SAMEBITS_LEDGER_KEY", value_parser = present, hide = true)]
     pub(crate) ledger_key: Option<PathBuf>,
@@ -132,7 +143,7 @@ EXAMPLE
   image=$(samebits promote registry.example/shop:1.4.2 --to staging)
   kubectl set image deployment/shop shop=\"$image\"")]
     Promote(Ask),
-    /// Record that an image runs in an environment, signed by that environment's own key.
+    /// Record that an image runs in an environment, signed by that environment's own identity.
     #[command(after_long_help = "\
 Only a signer the policy lists as a deployer of the environment can say what
 runs there; it is not the promoter.

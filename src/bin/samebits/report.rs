@@ -408,7 +408,7 @@ impl Report for StatusTable {
         let mut text = table(&rows);
         let _ = writeln!(text, "{DIM}ledger {} has {} records{DIM:#}", clean(&self.origin), self.ledger.size);
         if let Some(next) = &self.next {
-            let _ = writeln!(text, "\nnothing is recorded yet; the first step (with the key of a promoter):");
+            let _ = writeln!(text, "\nnothing is recorded yet; the first step (as a promoter):");
             let _ = writeln!(text, "  {BOLD}{}{BOLD:#}", clean(next));
         }
         text

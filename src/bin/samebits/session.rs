@@ -11,8 +11,9 @@ use samebits::ledger::Ledger;
 use samebits::policy::{Draft, Policy};
 use samebits::reference::{Image, Location, Reference, Repository};
 use samebits::registry::{HttpConfig, Registries};
+use samebits::signing::{Services, SigningError, Token, TokenError, Workload};
 use samebits::tlog::{LogSigner, Vkey};
-use samebits::verify::{Sign, Trust};
+use samebits::verify::{RootName, Sign, Trust};
 use zeroize::Zeroizing;
 
 use crate::args::{COSIGN_PASSWORD, Common, KEY_PASSWORD};
@@ -24,6 +25,9 @@ pub(crate) const POLICY: &str = "samebits.toml";
 
 /// The largest policy or key file, in bytes.
 const LIMIT: u64 = 1024 * 1024;
+
+/// An identity token that somebody else obtained, for the audience `sigstore` (GitLab's `id_tokens` write it).
+const ID_TOKEN: &str = "SIGSTORE_ID_TOKEN";
 
 /// A password and where it came from, for messages. Has no `Debug`.
 struct Password {
@@ -111,17 +115,67 @@ impl<'a> Session<'a> {
         match self.signer_if_given()? {
             Some(signer) => Ok(signer),
             None => Err(usage(anyhow!(
-                "no key: this command signs what it records, expected --key FILE or SAMEBITS_KEY"
+                "nobody to sign as: this command signs what it records, expected --key FILE or SAMEBITS_KEY, or \
+                 --keyless in a CI job"
             ))),
         }
     }
 
     /// Who signs records, where that was said.
     pub(crate) fn signer_if_given(&self) -> Result<Option<Box<dyn Sign>>, Trouble> {
-        let Some(file) = self.common.key.as_deref() else { return Ok(None) };
-        let key = self.read_key(file).map_err(usage)?;
-        self.warn_if_shared("key", file);
-        Ok(Some(Box::new(key)))
+        match (self.common.key.as_deref(), &self.common.keyless) {
+            (None, None) => Ok(None),
+            (Some(file), None) => {
+                let key = self.read_key(file).map_err(usage)?;
+                self.warn_if_shared("key", file);
+                Ok(Some(Box::new(key)))
+            }
+            (None, Some(root)) => Ok(Some(Box::new(self.workload(root)?))),
+            (Some(_), Some(_)) => Err(usage(anyhow!(
+                "--keyless and a key: expected one of --keyless and --key FILE (or SAMEBITS_KEY)"
+            ))),
+        }
+    }
+
+    /// This CI job, by the certificate it gets.
+    fn workload(&self, root: &RootName) -> Result<Workload, Trouble> {
+        if !self.policy.roots().any(|known| known.name() == root) {
+            return Err(usage(anyhow!(
+                "--keyless={root}: no signer of the policy is known under that root, so nobody could read the \
+                 record; expected a root that a signer names"
+            )));
+        }
+        let http = http_config(&self.policy, &self.folder);
+        let services = match &self.common.signing_config {
+            None if *root == RootName::PublicGood => Services::public_good(&http),
+            None => {
+                return Err(usage(anyhow!(
+                    "--keyless={root}: where its services are is not known here, expected --signing-config FILE"
+                )));
+            }
+            Some(file) => {
+                let shown = file.display();
+                let text = read_text(file)
+                    .with_context(|| format!("the signing config {shown} cannot be read"))
+                    .map_err(usage)?;
+                Services::read(&text, &http)
+            }
+        };
+        let services = services.context("--keyless cannot be used").map_err(usage)?;
+        let token = match variable(ID_TOKEN) {
+            Some(text) => Token::Given(text.into()),
+            None => Token::Ambient,
+        };
+        self.progress(format_args!("asking for a certificate for this job"));
+        let workload = Workload::open(services, root.clone(), self.trust.clone(), token, &http, now);
+        let workload = workload.map_err(|error| match error {
+            SigningError::Token(TokenError::None | TokenError::Malformed | TokenError::Audience) => {
+                usage(error)
+            }
+            error => undecided(error),
+        })?;
+        self.say_more(format_args!("signing as {}", workload.author().identity()));
+        Ok(workload)
     }
 
     /// A private key from a PEM file; its password, where it has one, is looked for only then.

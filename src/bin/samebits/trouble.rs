@@ -11,6 +11,7 @@ use samebits::ledger::protocol::ProtocolError;
 use samebits::policy::{PolicyErrors, UnknownName};
 use samebits::promote::WalkError;
 use samebits::registry::{CopyError, RegistryError};
+use samebits::signing::TokenError;
 
 use crate::args::{COSIGN_PASSWORD, KEY_PASSWORD};
 use crate::output::{self, TroubleKind};
@@ -151,7 +152,24 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             "set {KEY_PASSWORD} or {COSIGN_PASSWORD} to its password, or give --key-password-file FILE"
         ));
     }
+    if let Some(error) = cause.downcast_ref::<TokenError>() {
+        return Some(token(error).to_owned());
+    }
     cause.downcast_ref::<UnknownName>().and_then(nearest)
+}
+
+fn token(error: &TokenError) -> &'static str {
+    match error {
+        TokenError::None => {
+            "run this in a CI job that may ask for a token (GitHub: `permissions: id-token: write`; GitLab: \
+             `id_tokens: {SIGSTORE_ID_TOKEN: {aud: sigstore}}`), or sign with --key FILE"
+        }
+        TokenError::Ambient { .. } => {
+            "let the job ask for a token (GitHub: `permissions: id-token: write`; GitLab: \
+             `id_tokens: {SIGSTORE_ID_TOKEN: {aud: sigstore}}`)"
+        }
+        TokenError::Malformed | TokenError::Audience => "ask for the token with the audience `sigstore`",
+    }
 }
 
 fn protocol(error: &ProtocolError) -> Option<String> {

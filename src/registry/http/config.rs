@@ -115,6 +115,11 @@ impl HttpConfig {
         self.speaks_plain_http(url, &host)
     }
 
+    /// The client for a place that the policy names itself: see [`HttpConfig::client`].
+    pub(crate) fn direct_client(&self) -> Result<Client, RegistryError> {
+        self.client(None)
+    }
+
     /// A client that follows no redirect, asks for no compression and keeps no cookie.
     pub(super) fn client(&self, guard: Option<Guard>) -> Result<Client, RegistryError> {
         let refused = |source| RegistryError::Client { source };
@@ -126,6 +131,11 @@ impl HttpConfig {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
+            // A digest is over what was sent (F4), whichever features another crate turns on.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
             .no_proxy()
             .connect_timeout(self.connect_timeout);
         // What is on this machine is not on the proxy's.

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The clock is the real one until [`Instance::set_clock`]: verifiers refuse times in the future by the real clock.
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::Mutex;
 

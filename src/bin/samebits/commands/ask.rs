@@ -64,7 +64,7 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
         Answer::Denied { denied, record } => {
             let mut report = output::Decision::new(denied.verdict(), YesOrNo::Denied);
             if record.is_none() {
-                report.notes.push("not recorded: the policy does not name the key that asked".to_owned());
+                report.notes.push("not recorded: the policy does not name who asked".to_owned());
             }
             report.record = record;
             (Outcome::No, report)

@@ -228,7 +228,7 @@ fn may(
         false => list(who.iter().map(|name| format!("`{name}`")).collect()),
     };
     Err(usage(anyhow!(
-        "this key may not {what} `{}`: expected the key of {allowed}, found {found}",
+        "who signs here may not {what} `{}`: expected {allowed}, found {found}",
         place.environment.name()
     )))
 }

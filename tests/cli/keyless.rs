@@ -1,0 +1,203 @@
+//! Records signed by CI jobs with certificates, end to end: the real binary against the virtual Sigstore.
+
+use std::collections::BTreeMap;
+
+use samebits::collect::BUNDLE;
+use samebits::reference::Image;
+use samebits::verify::COSIGN_SIGN;
+use serde_json::{Value, json};
+
+use crate::cli::{Ran, Yard, at, ran};
+use crate::sigstore::{Sigstore, oidc};
+
+const WORKFLOWS: &str = "https://github.com/acme/shop/.github/workflows";
+
+/// A yard whose roles are jobs of one repository on GitHub, each by its workflow; the deployer by its ref and the
+/// promoter by its trigger, too.
+struct Jobs {
+    yard: Yard,
+    sigstore: Sigstore,
+}
+
+fn job(workflow: &str) -> Value {
+    oidc::github("acme/shop", workflow, "refs/heads/main")
+}
+
+impl Jobs {
+    fn new() -> Self {
+        let (yard, sigstore) = (Yard::new(), Sigstore::start());
+        yard.write("trusted_root.json", sigstore.trusted_root());
+        yard.write("signing_config.json", sigstore.signing_config());
+        let signer = |workflow: &str, more: &str| {
+            format!(
+                "issuer = \"{}\"\nidentity = \"{WORKFLOWS}/{workflow}@refs/heads/main\"\nroot = \"virtual\"{more}",
+                oidc::GITHUB
+            )
+        };
+        yard.edit_policy(|text| {
+            text.replace(
+                "[signers.build]",
+                "[roots.virtual]\ntrusted-root = \"trusted_root.json\"\n[signers.build]",
+            )
+            .replace("public-key = \"keys/build.pub\"", &signer("build.yml", ""))
+            .replace(
+                "public-key = \"keys/release.pub\"",
+                &signer("release.yml", "\nworkflow-trigger = \"push\""),
+            )
+            .replace(
+                "public-key = \"keys/staging.pub\"",
+                &signer("deploy.yml", "\nsource-ref = \"refs/heads/main\""),
+            )
+        });
+        Self { yard, sigstore }
+    }
+
+    /// A build of `shop`, signed by the workflow that builds.
+    fn build(&self, tag: &str, text: &str) -> Image {
+        let image = self.yard.push(tag, text);
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": image.repository, "digest": { "sha256": image.digest.hex() } }],
+            "predicateType": COSIGN_SIGN,
+            "predicate": {},
+        });
+        let who = self.sigstore.identity(&job("build.yml"));
+        let bundle = self.sigstore.bundle(statement.to_string().as_bytes(), &who, self.sigstore.now());
+        let none = BTreeMap::new();
+        let attached = self.yard.registries.attach(&image, BUNDLE[0], BUNDLE[0], &bundle, &none);
+        self.yard.runtime.block_on(attached).unwrap();
+        image
+    }
+
+    /// Runs as the job that these claims describe, with a token that it was given.
+    fn run<'a>(&self, claims: &Value, args: impl IntoIterator<Item = &'a str>) -> Ran {
+        let mut command = self.yard.command(args);
+        command.args(["--keyless=virtual", "--signing-config", "signing_config.json"]);
+        ran(command.env("SIGSTORE_ID_TOKEN", self.sigstore.token(claims)))
+    }
+}
+
+#[test]
+fn jobs_promote_and_deploy_by_their_certificates() {
+    let jobs = Jobs::new();
+    let image = jobs.build("1", "first");
+    let there = at("staging", &image);
+    let promote = ["promote", "oci:registry/shop:1", "--to", "staging"];
+    let yes = jobs.run(&job("release.yml"), promote).exits(0);
+    assert_eq!(yes.stdout.trim(), there);
+    jobs.run(&job("deploy.yml"), ["deployed", &there, "--in", "staging"]).exits(0);
+    let yes = jobs.run(&job("release.yml"), ["promote", &there, "--to", "production"]).exits(0);
+    assert_eq!(yes.stdout.trim(), at("production", &image));
+    jobs.yard.run(["ledger", "verify"]).exits(0);
+    // Intent and commit twice, a deployment; each says who, under which root.
+    let records = jobs.yard.records();
+    assert_eq!(records.len(), 5);
+    for record in &records {
+        let workflow = if record["kind"] == "deployment" { "deploy.yml" } else { "release.yml" };
+        let signer = json!({
+            "issuer": oidc::GITHUB,
+            "subject": format!("{WORKFLOWS}/{workflow}@refs/heads/main"),
+            "root": "virtual",
+        });
+        assert_eq!(record["signer"], signer);
+        let name = if record["kind"] == "deployment" { "staging" } else { "release" };
+        assert_eq!(record["names"], json!([name]));
+    }
+    // The summary beside the image is the job's, too.
+    let shown = jobs.yard.run(["verify", &at("production", &image), "--to", "production"]).exits(0).stdout;
+    assert!(shown.contains("verification_summary") || shown.contains("VSA"), "{shown}");
+    assert!(shown.contains("release.yml"), "{shown}");
+}
+
+#[test]
+fn github_gives_the_job_its_token() {
+    let jobs = Jobs::new();
+    jobs.build("1", "first");
+    jobs.sigstore.oidc.set_ambient(job("release.yml"));
+    let ask = |bearer: Option<&str>| {
+        let mut command =
+            jobs.yard.command(["check", "oci:registry/shop:1", "--to", "staging", "--keyless=virtual"]);
+        command.env("SAMEBITS_SIGNING_CONFIG", "signing_config.json").env("GITHUB_ACTIONS", "true");
+        if let Some(bearer) = bearer {
+            command.env("ACTIONS_ID_TOKEN_REQUEST_URL", jobs.sigstore.ambient_url());
+            command.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", bearer);
+        }
+        ran(&mut command)
+    };
+    let yes = ask(Some(oidc::BEARER)).exits(0);
+    assert!(yes.stdout.contains("`release`"), "{}", yes.stdout);
+    // Without the permission, or with somebody else's bearer, nothing is decided.
+    for bearer in [None, Some("another")] {
+        let trouble = ask(bearer).exits(3);
+        assert!(trouble.stderr.contains("id-token: write"), "{}", trouble.stderr);
+        assert_eq!(trouble.stdout, "");
+    }
+}
+
+#[test]
+fn b6_a_job_of_another_workflow_trigger_or_ref_is_nobody() {
+    let jobs = Jobs::new();
+    let image = jobs.build("1", "first");
+    let promote = ["promote", "oci:registry/shop:1", "--to", "staging"];
+    let mut dispatched = job("release.yml");
+    dispatched["event_name"] = "workflow_dispatch".into();
+    for claims in [job("other.yml"), job("build.yml"), dispatched] {
+        let no = jobs.run(&claims, promote).exits(1);
+        assert!(no.stderr.contains("not-a-promoter"), "{}", no.stderr);
+        assert_eq!(no.stdout, "");
+    }
+    assert_eq!(jobs.yard.tagged_if_there("oci:registry/staging/shop", "staging"), None);
+    jobs.run(&job("release.yml"), promote).exits(0);
+    // The same workflow on a branch: another identity, and another ref in its certificate.
+    let there = at("staging", &image);
+    let mut branch = job("deploy.yml");
+    branch["ref"] = "refs/heads/dev".into();
+    for claims in [branch, oidc::github("acme/shop", "deploy.yml", "refs/heads/dev"), job("release.yml")] {
+        let refused = jobs.run(&claims, ["deployed", &there, "--in", "staging"]).exits(2);
+        assert!(refused.stderr.contains("may not say what runs in `staging`"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn who_cannot_sign_so_is_told_why() {
+    let jobs = Jobs::new();
+    jobs.build("1", "first");
+    let promote = ["promote", "oci:registry/shop:1", "--to", "staging"];
+    let told = |args: &[&str], token: Option<&str>, code: i32, said: &str| {
+        let mut command = jobs.yard.command(promote.into_iter().chain(args.iter().copied()));
+        if let Some(token) = token {
+            command.env("SIGSTORE_ID_TOKEN", token);
+        }
+        let refused = ran(&mut command).exits(code);
+        assert!(refused.stderr.contains(said), "{said}\n{}", refused.stderr);
+        assert_eq!(refused.stdout, "");
+    };
+    let token = jobs.sigstore.token(&job("release.yml"));
+    let config = ["--keyless=virtual", "--signing-config", "signing_config.json"];
+    told(&config, None, 2, "no CI system here gives an identity token");
+    told(&config, Some("rubbish"), 2, "the identity token is not a JWT");
+    told(&config[..1], Some(&token), 2, "expected --signing-config FILE");
+    told(&["--keyless"], Some(&token), 2, "no signer of the policy is known under that root");
+    told(&["--keyless=Virtual"], Some(&token), 2, "is not a root's name");
+    told(
+        &[&config[..], &["--key", "keys/release.key"]].concat(),
+        Some(&token),
+        2,
+        "expected one of --keyless and",
+    );
+    told(&["--keyless=virtual", "--signing-config", "samebits.toml"], Some(&token), 2, "is not strict JSON");
+    let mut elsewhere = job("release.yml");
+    elsewhere["aud"] = "https://vault.example".into();
+    told(&config, Some(&jobs.sigstore.token(&elsewhere)), 2, "for another audience");
+    // A service that is away: nothing is decided and nothing recorded.
+    let mut away: Value = serde_json::from_str(&jobs.sigstore.signing_config()).unwrap();
+    away["rekorTlogUrls"][0]["url"] = "http://127.0.0.1:1".into();
+    jobs.yard.write("away.json", away.to_string());
+    told(
+        &["--keyless=virtual", "--signing-config", "away.json"],
+        Some(&token),
+        3,
+        "the transparency log http://127.0.0.1:1 took no entry",
+    );
+    assert!(jobs.yard.records().is_empty());
+}
