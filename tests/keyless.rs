@@ -5,10 +5,14 @@
 
 mod keyless {
     mod client;
+    mod cosign;
     mod refused;
     mod services;
     mod workload;
 }
+#[path = "support/peer.rs"]
+#[allow(dead_code, reason = "no skopeo here")]
+mod peer;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
 

@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::log::Refused;
+use super::rekor_v1::Entry;
 use super::{Instance, Kind, fulcio, key};
 
 /// A running instance; it ends when this is dropped.
@@ -127,7 +128,14 @@ async fn serve(
         ("GET", "/api/v2/configuration") => json_reply(200, &fulcio::configuration(&instance.oidc.issuer)),
         ("POST", "/api/v1/log/entries") if logs => {
             let entry = instance.rekor_v1.post(&request(), instance.now());
-            outcome(201, entry.map(|entry| entry.response()))
+            let uuid = entry.as_ref().map(Entry::uuid).unwrap_or_default();
+            let mut answer = outcome(201, entry.map(|entry| entry.response()));
+            if answer.status() == StatusCode::CREATED {
+                let location = format!("/api/v1/log/entries/{uuid}");
+                answer.headers_mut().insert(header::ETAG, uuid.parse().unwrap());
+                answer.headers_mut().insert(header::LOCATION, location.parse().unwrap());
+            }
+            answer
         }
         ("GET", "/api/v1/log") if logs => json_reply(200, &instance.rekor_v1.info()),
         ("GET", "/api/v1/log/publicKey") if logs => {

@@ -101,11 +101,15 @@ impl Entry {
         (self.place.size, self.place.root)
     }
 
+    /// Tree and leaf; Rekor answers it as the `ETag` too.
+    pub fn uuid(&self) -> String {
+        format!("{TREE:016x}{}", samebits::tlog::leaf_hash(self.body.as_bytes()).hex())
+    }
+
     /// As Rekor answers.
     pub fn response(&self) -> Value {
         let hashes: Vec<_> = self.place.hashes.iter().map(Digest::hex).collect();
-        let uuid = format!("{TREE:016x}{}", samebits::tlog::leaf_hash(self.body.as_bytes()).hex());
-        json!({ uuid: {
+        json!({ self.uuid(): {
             "body": STANDARD.encode(&self.body),
             "integratedTime": self.time.as_second(),
             "logID": hex(&self.id),
