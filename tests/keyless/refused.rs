@@ -91,6 +91,12 @@ fn b7_b8_each_odd_bundle_is_refused_for_what_is_odd() {
         let bytes = instance.make(Signed::Statement(&statement), &who, long_ago(&instance), &recipe);
         let refused = verified(&instance, &bytes).unwrap_err();
         assert_eq!(refused.reason.code(), code, "{recipe:?}: {refused}");
+        if recipe.log != Log::V2Dsse {
+            let digest = Digest::of(b"manifest");
+            let bytes = instance.make(Signed::Message(digest), &who, long_ago(&instance), &recipe);
+            let refused = attached(&bytes, digest, &trust(&instance)).unwrap_err();
+            assert_eq!(refused.reason.code(), code, "message, {recipe:?}: {refused}");
+        }
     }
 }
 
