@@ -29,6 +29,7 @@ fn what_is_honest_verifies_in_every_version_and_log() {
     let instance = Instance::new(Kind::Public);
     let who = instance.identity(&job());
     let (v1, v2) = (Recipe::default, Recipe::v2);
+    let then = long_ago(&instance);
     let rows = [
         v1(),
         v2(),

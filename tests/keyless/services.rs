@@ -136,7 +136,7 @@ async fn the_clock_of_all_services_is_settable() {
         context.signer(token).sign_raw_statement(&statement()).await
     };
     let bundle = sign().await.unwrap().to_json().unwrap();
-    assert_eq!(verified(&sigstore, bundle.as_bytes()).unwrap().time(), Some(then));
+    assert_eq!(verified(&sigstore, bundle.as_bytes()).unwrap().author().time(), Some(then));
     // The token of that day is none today.
     sigstore.set_clock(None);
     assert!(sign().await.unwrap_err().to_string().contains("401"));
