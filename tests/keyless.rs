@@ -6,6 +6,7 @@
 mod keyless {
     mod client;
     mod cosign;
+    mod legacy;
     mod refused;
     mod services;
     mod workload;

@@ -27,6 +27,7 @@ pub mod der;
 mod fulcio;
 mod http;
 pub mod key;
+mod legacy;
 mod log;
 pub mod oidc;
 mod rekor_v1;
@@ -37,6 +38,7 @@ mod tsa;
 pub use bundle::{Checkpoint, Fulcio, Log, Logged, Promise, Recipe, Sct, Signed, Version};
 pub use ca::{Identity, Name};
 pub use http::Sigstore;
+pub use legacy::Layer;
 use log::Refused;
 
 /// Since when every key and certificate of the services is good.
