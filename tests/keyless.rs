@@ -6,11 +6,20 @@
 mod keyless {
     mod client;
     mod cosign;
+    mod images;
     mod legacy;
     mod refused;
     mod services;
     mod workload;
 }
+#[path = "support/cli.rs"]
+#[allow(dead_code, reason = "no layouts here")]
+mod cli;
+#[path = "support/docker_registry.rs"]
+#[allow(dead_code, reason = "no login here")]
+mod docker_registry;
+#[path = "support/image.rs"]
+mod image;
 #[path = "support/peer.rs"]
 #[allow(dead_code, reason = "no skopeo here")]
 mod peer;

@@ -14,7 +14,7 @@ use crate::{keyless, peer, statement, trust, verified};
 const BLOB: &[u8] = b"built once";
 
 /// Runs cosign in `folder` with these variables and no others of the caller's; `Err` is what it complained about.
-fn cosign(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Result<(), String> {
+pub(super) fn cosign(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Result<(), String> {
     #[allow(clippy::disallowed_methods, reason = "where the peers are, and nothing else of the caller's")]
     let path = std::env::var_os("PATH").unwrap_or_default();
     // No world outside of this machine: Go takes no proxy to a loopback address.
@@ -37,7 +37,7 @@ fn cosign(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Resu
 }
 
 /// A folder with the blob, a statement's predicate, and the instance's documents.
-fn folder(instance: &Instance) -> TempDir {
+pub(super) fn folder(instance: &Instance) -> TempDir {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     write("blob", BLOB);
