@@ -1,5 +1,5 @@
-//! Keyless signing and verification, end to end on loopback with real cryptography: other people's client against the
-//! virtual Sigstore, and this crate's verification of what comes out.
+//! Keyless signing and verification, end to end on loopback with real cryptography: other people's client
+//! against the virtual Sigstore, and this crate's verification of what comes out.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

@@ -1,5 +1,5 @@
-//! The real cosign signs keyless against the virtual services, and believes what is made in process. Skipped, aloud,
-//! where it is not installed; in CI (`SAMEBITS_REQUIRE_PEERS=1`) it has to be.
+//! The real cosign signs keyless against the virtual services, and believes what is made in process. Skipped,
+//! aloud, where it is not installed; in CI (`SAMEBITS_REQUIRE_PEERS=1`) it has to be.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,7 +13,8 @@ use crate::{keyless, peer, statement, trust, verified};
 
 const BLOB: &[u8] = b"built once";
 
-/// Runs cosign in `folder` with these variables and no others of the caller's; `Err` is what it complained about.
+/// Runs cosign in `folder` with these variables and no others of the caller's; `Err` is what it complained
+/// about.
 pub(super) fn cosign(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Result<(), String> {
     #[allow(clippy::disallowed_methods, reason = "where the peers are, and nothing else of the caller's")]
     let path = std::env::var_os("PATH").unwrap_or_default();

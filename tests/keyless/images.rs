@@ -1,5 +1,5 @@
-//! Images in a real registry that the real cosign signs keyless, in both of its layouts: samebits lets them in by the
-//! workflow's identity under the root that the policy names, and by no other.
+//! Images in a real registry that the real cosign signs keyless, in both of its layouts: samebits lets them
+//! in by the workflow's identity under the root that the policy names, and by no other.
 
 use samebits::reference::{Image, Repository};
 
@@ -13,9 +13,16 @@ const WORKFLOW: &str = "release.yml";
 
 /// `build` signs keyless, under a root of its own.
 fn policy(text: &str, workflow: &str) -> String {
+    let identity =
+        format!("https://github.com/acme/{{service}}/.github/workflows/{workflow}@refs/heads/main");
     let build = format!(
-        "[roots.virtual]\ntrusted-root = \"root.json\"\n[signers.build]\nissuer = \"{}\"\nidentity = \
-         \"https://github.com/acme/{{service}}/.github/workflows/{workflow}@refs/heads/main\"\nroot = \"virtual\"\n",
+        r#"[roots.virtual]
+trusted-root = "root.json"
+[signers.build]
+issuer = "{}"
+identity = "{identity}"
+root = "virtual"
+"#,
         oidc::GITHUB
     );
     text.replacen("[signers.build]\npublic-key = \"keys/build.pub\"\n", &build, 1)

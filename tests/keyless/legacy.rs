@@ -1,4 +1,5 @@
-//! Keyless layers of cosign's older tags: the annotations are nobody's word until certificate, log and time are checked.
+//! Keyless layers of cosign's older tags: the annotations are nobody's word until certificate, log and time
+//! are checked.
 
 use jiff::SignedDuration;
 use samebits::digest::Digest;

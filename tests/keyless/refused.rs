@@ -113,8 +113,8 @@ fn b7_a_logs_time_in_the_future_is_refused_and_an_authoritys_is_told() {
     };
     let refused = made(Recipe { logged_after: soon, ..Recipe::default() }).unwrap_err();
     assert_eq!(refused.reason.code(), "log-time");
-    // Nobody compares a timestamp authority's time with the clock (sigstore-verify 0.15.1 does not): whoever judges by
-    // the time sees that it is not yet.
+    // Nobody compares a timestamp authority's time with the clock (sigstore-verify 0.15.1 does not): whoever
+    // judges by the time sees that it is not yet.
     let verified = made(Recipe { stamped: Some(soon), ..Recipe::v2() }).unwrap();
     assert!(verified.author().time().unwrap() > instance.now());
 }

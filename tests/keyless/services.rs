@@ -159,9 +159,7 @@ async fn a_service_that_is_down_is_no_signature() {
 #[test]
 fn an_address_is_a_name_of_its_own_kind() {
     let sigstore = Sigstore::start();
-    let mut claims = oidc::person("ana@acme.example");
-    claims["iss"] = json!(sigstore.oidc.issuer);
-    let who = sigstore.identity(&claims);
+    let who = sigstore.identity(&oidc::person("ana@acme.example"));
     assert_eq!(who.names, [Name::Email("ana@acme.example".to_owned())]);
     let found = verified(&sigstore, &sigstore.bundle(&statement(), &who, sigstore.now())).unwrap();
     assert_eq!(*found.identity(), keyless(&who));

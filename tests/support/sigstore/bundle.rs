@@ -298,8 +298,9 @@ impl Made {
             }
             Signed::Message(digest) => {
                 let signature = key.sign_digest(*digest.as_bytes());
+                let encoded = STANDARD.encode(digest.as_bytes());
                 let content = json!({
-                    "messageDigest": { "algorithm": "SHA2_256", "digest": STANDARD.encode(digest.as_bytes()) },
+                    "messageDigest": { "algorithm": "SHA2_256", "digest": encoded },
                     "signature": STANDARD.encode(&signature),
                 });
                 Self {

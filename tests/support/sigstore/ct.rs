@@ -1,4 +1,5 @@
-//! The certificate transparency log (RFC 6962): it promises, and keeps nothing, as verifiers only read its promise.
+//! The certificate transparency log (RFC 6962): it promises, and keeps nothing, as verifiers only read its
+//! promise.
 
 use jiff::Timestamp;
 
@@ -14,8 +15,8 @@ impl Ct {
         Self { key: P256::generate() }
     }
 
-    /// A SignedCertificateTimestampList of one SCT over a precertificate (RFC 6962, sections 3.2 and 3.3). `tbs` is the
-    /// TBSCertificate without the list.
+    /// A SignedCertificateTimestampList of one SCT over a precertificate (RFC 6962, sections 3.2 and 3.3).
+    /// `tbs` is the TBSCertificate without the list.
     pub fn list(&self, issuer_key_hash: &[u8; 32], tbs: &[u8], time: Timestamp) -> Vec<u8> {
         let time = time.as_millisecond().to_be_bytes();
         let length = &(tbs.len() as u32).to_be_bytes()[1..];

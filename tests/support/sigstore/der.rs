@@ -1,4 +1,5 @@
-//! DER (X.690), as much as certificates, timestamps and CSRs need: written by hand, so that odd ones can be written.
+//! DER (X.690), as much as certificates, timestamps and CSRs need: written by hand, so that odd ones can be
+//! written.
 
 /// Tag, length, content.
 pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {

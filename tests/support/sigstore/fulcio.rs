@@ -182,7 +182,14 @@ fn person(claims: &Value) -> Option<Mapped> {
 
 /// `GET /api/v2/configuration`.
 pub fn configuration(own: &str) -> Value {
-    let issuer = |url: &str, kind: &str, claim: &str| json!({ "issuerUrl": url, "audience": "sigstore", "challengeClaim": claim, "issuerType": kind });
+    let issuer = |url: &str, kind: &str, claim: &str| -> Value {
+        json!({
+            "issuerUrl": url,
+            "audience": "sigstore",
+            "challengeClaim": claim,
+            "issuerType": kind,
+        })
+    };
     json!({ "issuers": [
         issuer(GITHUB, "ci-provider", "sub"),
         issuer(GITLAB, "ci-provider", "sub"),

@@ -1,4 +1,5 @@
-//! The keys of the services and of the signers: P-256 with SHA-256 as everywhere in Sigstore, and Ed25519 for Rekor v2.
+//! The keys of the services and of the signers: P-256 with SHA-256 as everywhere in Sigstore, and Ed25519 for
+//! Rekor v2.
 
 use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};

@@ -1,5 +1,5 @@
-//! What cosign before version 3 wrote beside a keyless signature: the layer of a `.sig` or `.att` image and its
-//! annotations (sigstore/cosign `specs/SIGNATURE_SPEC.md`).
+//! What cosign before version 3 wrote beside a keyless signature: the layer of a `.sig` or `.att` image and
+//! its annotations (sigstore/cosign `specs/SIGNATURE_SPEC.md`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,18 +1,20 @@
-//! A Sigstore instance with real cryptography: OIDC issuer, Fulcio, certificate transparency, Rekor v1 and v2, a timestamp
-//! authority; over HTTP on loopback, or in process.
+//! A Sigstore instance with real cryptography: OIDC issuer, Fulcio, certificate transparency, Rekor v1 and
+//! v2, a timestamp authority; over HTTP on loopback, or in process.
 //!
 //! ```ignore
-//! let sigstore = Sigstore::start();                        // HTTP in a thread of its own; everything at sigstore.url
-//! let root = sigstore.trusted_root();                      // trusted_root.json; signing_config() likewise
+//! let sigstore = Sigstore::start();            // HTTP in a thread of its own; everything at sigstore.url
+//! let root = sigstore.trusted_root();          // trusted_root.json; signing_config() likewise
 //! let token = sigstore.token(&oidc::github("acme/shop", "release.yml", "refs/heads/main"));
 //!
-//! let sigstore = Instance::new(Kind::Public);              // the same without HTTP
+//! let sigstore = Instance::new(Kind::Public);  // the same without HTTP
 //! let who = sigstore.identity(&oidc::person("ana@acme.example"));
 //! let bundle = sigstore.bundle(&statement, &who, sigstore.now());
-//! let odd = sigstore.make(Signed::Statement(&statement), &who, now, &Recipe { sct: Sct::Missing, ..Recipe::default() });
+//! let recipe = Recipe { sct: Sct::Missing, ..Recipe::default() };
+//! let odd = sigstore.make(Signed::Statement(&statement), &who, sigstore.now(), &recipe);
 //! ```
 //!
-//! The clock is the real one until [`Instance::set_clock`]: verifiers refuse times in the future by the real clock.
+//! The clock is the real one until [`Instance::set_clock`]: verifiers refuse times in the future by the real
+//! clock.
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::Mutex;
@@ -112,9 +114,11 @@ impl Instance {
         self.oidc.token(claims, self.now())
     }
 
-    /// What Fulcio would certify for these claims.
+    /// What Fulcio would certify for a token with these claims.
     pub fn identity(&self, claims: &Value) -> Identity {
-        Identity::of(claims, &self.oidc.issuer).unwrap()
+        let mut claims = claims.clone();
+        claims.as_object_mut().unwrap().entry("iss").or_insert(Value::from(self.oidc.issuer.as_str()));
+        Identity::of(&claims, &self.oidc.issuer).unwrap()
     }
 
     /// `ACTIONS_ID_TOKEN_REQUEST_URL`; the bearer is [`oidc::BEARER`].

@@ -1,7 +1,7 @@
 //! The OpenID Connect issuer, and what CI systems put into their tokens.
 //!
-//! One key signs the tokens of every issuer here: the real names of GitHub, GitLab and Buildkite are used, as identities
-//! in certificates are compared with them; the virtual Fulcio knows that they are this key's.
+//! One key signs the tokens of every issuer here: the real names of GitHub, GitLab and Buildkite are used, as
+//! identities in certificates are compared with them; the virtual Fulcio knows that they are this key's.
 
 use std::sync::Mutex;
 
@@ -125,8 +125,8 @@ impl Oidc {
         }]})
     }
 
-    /// What GitHub's `ACTIONS_ID_TOKEN_REQUEST_URL` answers: a token for the audience that was asked for, and for the
-    /// repository's owner where none was.
+    /// What GitHub's `ACTIONS_ID_TOKEN_REQUEST_URL` answers: a token for the audience that was asked for, and
+    /// for the repository's owner where none was.
     pub fn ambient(&self, authorization: &str, audience: Option<&str>, now: Timestamp) -> Option<Value> {
         let (scheme, bearer) = authorization.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") || bearer != BEARER {
@@ -202,9 +202,10 @@ pub fn gitlab(project: &str, branch: &str) -> Value {
 /// A job of Buildkite (buildkite.com/docs, "OIDC").
 pub fn buildkite(organization: &str, pipeline: &str) -> Value {
     let commit = "9f3182061f1e2cca4702c368cbc039b7dc9d4485";
+    let built = format!("ref:refs/heads/main:commit:{commit}:step:");
     json!({
         "iss": BUILDKITE,
-        "sub": format!("organization:{organization}:pipeline:{pipeline}:ref:refs/heads/main:commit:{commit}:step:"),
+        "sub": format!("organization:{organization}:pipeline:{pipeline}:{built}"),
         "build_commit": commit,
         "build_number": 7,
         "build_source": "webhook",

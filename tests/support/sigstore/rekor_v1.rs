@@ -1,5 +1,5 @@
-//! Rekor v1 (sigstore/rekor `openapi.yaml`, `pkg/types`): hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.2. It checks the
-//! signatures it logs, as the real one does.
+//! Rekor v1 (sigstore/rekor `openapi.yaml`, `pkg/types`): hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.2. It
+//! checks the signatures it logs, as the real one does.
 
 use std::sync::Mutex;
 

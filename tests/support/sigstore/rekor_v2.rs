@@ -1,5 +1,5 @@
-//! Rekor v2 (sigstore/rekor-tiles `api/proto`, sigstore/protobuf-specs `rekor/v2`): hashedrekord 0.0.2 and dsse 0.0.2.
-//! No promise, no time; the checkpoint is Ed25519's.
+//! Rekor v2 (sigstore/rekor-tiles `api/proto`, sigstore/protobuf-specs `rekor/v2`): hashedrekord 0.0.2 and
+//! dsse 0.0.2. No promise, no time; the checkpoint is Ed25519's.
 
 use std::sync::Mutex;
 
