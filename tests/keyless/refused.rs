@@ -40,7 +40,6 @@ fn what_is_honest_verifies_in_every_version_and_log() {
         Recipe { version: Version::V0_2, ..v2() },
         Recipe { promise: Promise::Missing, stamped: Some(SignedDuration::ZERO), ..v1() },
     ];
-    let then = long_ago(&instance);
     for recipe in rows {
         let statement = statement();
         let bytes = instance.make(Signed::Statement(&statement), &who, then, &recipe);

@@ -132,7 +132,7 @@ async fn the_clock_of_all_services_is_settable() {
     let services = SigningServices::new(&sigstore.url, &sigstore.url).with_tsa_url(sigstore.tsa_url());
     let context = SigningContext::new(services);
     let sign = async || {
-        let token = sigstore_oidc::IdentityToken::from_jwt(&token).unwrap();
+        let token = sigstore_sign::oidc::IdentityToken::from_jwt(&token).unwrap();
         context.signer(token).sign_raw_statement(&statement()).await
     };
     let bundle = sign().await.unwrap().to_json().unwrap();
@@ -150,7 +150,7 @@ async fn a_service_that_is_down_is_no_signature() {
     for path in ["/signingCert", "/log/entries", "/timestamp"] {
         sigstore.break_with(path, 503);
         let token = sigstore.token(&oidc::person("ana@acme.example"));
-        let token = sigstore_oidc::IdentityToken::from_jwt(&token).unwrap();
+        let token = sigstore_sign::oidc::IdentityToken::from_jwt(&token).unwrap();
         context.signer(token).sign_raw_statement(&statement()).await.unwrap_err();
         sigstore.mend();
     }
