@@ -1,18 +1,27 @@
-//! SLSA provenance, v1 and v0.2: who built it, from what.
+//! SLSA provenance, v1 and v0.2: who built it, from what, how.
 //!
 //! Guarantees: a [`Provenance`] has one builder, one source and one build type; where a statement names its source,
-//! branch or commit in several places, all places agree, or there is a [`ProvenanceError::Contradiction`].
+//! branch, commit or workflow in several places, all places agree, or there is a [`ProvenanceError::Contradiction`].
 //! Never does: pick between two answers, verify signatures (it reads an attestation already verified), compare with
-//! what was expected (the gate compares, exactly). Start at [`Provenance::read`].
+//! what was expected (the gate compares, exactly). Start at [`Provenance::read`]; how far a builder is to be believed
+//! is [`level`].
 //!
 //! A source URI is normalised as SPDX download locations are written, and no further: `git+` in front is taken off,
-//! `@` and what follows it is the reference. `https://github.com/acme/shop.git` and `https://github.com/acme/shop` are
-//! two sources.
+//! `@` and what follows it is the reference (BuildKit: `#` and what follows it). A reference that is a whole object
+//! id is the commit. `https://github.com/acme/shop.git` and `https://github.com/acme/shop` are two sources.
+//!
+//! What is read of whom, and where each shape is published, stands in `tests/vectors/provenance/README.md`.
 
 use serde_json::Value;
 
 use super::Attestation;
 use crate::digest::shorten;
+
+mod found;
+pub mod level;
+mod uri;
+mod v0_2;
+mod v1;
 
 /// The `predicateType` of SLSA provenance v1.
 pub const V1: &str = "https://slsa.dev/provenance/v1";
@@ -32,6 +41,11 @@ pub struct Provenance {
     pub commit: Option<String>,
     /// How to read the builder's parameters, a URI: `buildType`.
     pub build_type: String,
+    /// What the build was told to do: a path in the source (`.github/workflows/build.yml`, `cloudbuild.yaml`,
+    /// `Dockerfile`), or the name of a job (GitLab). Where it lies elsewhere, `REPOSITORY/PATH`.
+    pub workflow: Option<String>,
+    /// The repository that the workflow lies in, where that is not the source.
+    pub workflow_source: Option<String>,
 }
 
 /// What places in a provenance can disagree about.
@@ -43,6 +57,8 @@ pub enum Aspect {
     Reference,
     /// The commit.
     Commit,
+    /// The workflow.
+    Workflow,
 }
 
 impl std::fmt::Display for Aspect {
@@ -51,6 +67,7 @@ impl std::fmt::Display for Aspect {
             Self::Source => "source",
             Self::Reference => "reference",
             Self::Commit => "commit",
+            Self::Workflow => "workflow",
         })
     }
 }
@@ -82,6 +99,13 @@ pub enum ProvenanceError {
          `buildConfigSource`, or a first resolved dependency `git+…`"
     )]
     NoSource,
+    /// BuildKit was given a folder. What its client says of that folder (`vcs`) BuildKit does not verify: its
+    /// `slsa-definitions.md` calls it a hint that cannot be trusted.
+    #[error(
+        "the provenance names no source: BuildKit built a local folder, and does not verify the `vcs` metadata \
+         beside it; build a Git context (`https://HOST/REPOSITORY.git#REF`), or have the CI system attest the build"
+    )]
+    LocalFolder,
     /// A source that is no URI.
     #[error(
         "`{member}` of the provenance is `{found}`: expected a URI `[git+]https://HOST/REPOSITORY[@REFERENCE]`"
@@ -126,6 +150,7 @@ impl ProvenanceError {
             Self::Missing { .. } => "provenance-missing-member",
             Self::NotText { .. } => "provenance-not-text",
             Self::NoSource => "provenance-without-source",
+            Self::LocalFolder => "provenance-of-a-local-folder",
             Self::SourceUri { .. } => "provenance-source-uri",
             Self::Commit { .. } => "provenance-commit",
             Self::Contradiction { .. } => "provenance-contradiction",
@@ -142,261 +167,21 @@ impl Provenance {
     pub fn read(attestation: &Attestation) -> Result<Self, ProvenanceError> {
         let predicate = attestation.predicate();
         match attestation.predicate_type() {
-            V1 => v1(predicate),
-            V0_2 => v0_2(predicate),
+            V1 => v1::read(predicate),
+            V0_2 => v0_2::read(predicate),
             found => Err(ProvenanceError::PredicateType { found: shorten(found) }),
         }
     }
-}
 
-/// The member at a path: RFC 6901 without escapes, of which our paths have none. Nothing is copied: a flood of
-/// provenance is read in the time of one decision.
-fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    let (mut value, mut rest) = (value, path.strip_prefix('/')?);
-    loop {
-        // Members are short: counting bytes is faster here than any search.
-        let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
-        let member = &rest[..end];
-        value = match value {
-            Value::Object(members) => members.get(member)?,
-            Value::Array(items) => items.get(member.parse::<usize>().ok()?)?,
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
-        };
-        match rest.get(end + 1..) {
-            Some(further) => rest = further,
-            None => return Some(value),
+    /// What the builder was asked for, beside the source: `buildDefinition.externalParameters` (v1),
+    /// `invocation.parameters` (v0.2). `None` where there are none, and for other kinds of statements.
+    pub fn parameters(attestation: &Attestation) -> Option<&Value> {
+        let predicate = attestation.predicate();
+        match attestation.predicate_type() {
+            V1 => predicate.get("buildDefinition")?.get("externalParameters"),
+            V0_2 => predicate.get("invocation")?.get("parameters"),
+            _ => None,
         }
-    }
-}
-
-/// SLSA v1.0, `provenance/v1`: what the builder was asked for stands in `externalParameters`, in a shape of its
-/// `buildType`; what it fetched stands in `resolvedDependencies`.
-fn v1(predicate: &Value) -> Result<Provenance, ProvenanceError> {
-    let builder = text(predicate, "/runDetails/builder/id")?;
-    let build_type = text(predicate, "/buildDefinition/buildType")?;
-    let mut found = Found::default();
-
-    // 1. what was asked for. GitHub's `workflow/v1` and slsa-github-generator (`workflow`), Google Cloud Build
-    //    (`buildConfigSource`): repository and reference apart.
-    const WORKFLOW: [&str; 2] = [
-        "/buildDefinition/externalParameters/workflow/repository",
-        "/buildDefinition/externalParameters/workflow/ref",
-    ];
-    const BUILD_CONFIG: [&str; 2] = [
-        "/buildDefinition/externalParameters/buildConfigSource/repository",
-        "/buildDefinition/externalParameters/buildConfigSource/ref",
-    ];
-    let asked = at(predicate, "/buildDefinition/externalParameters");
-    let has = |shape: &str| asked.is_some_and(|asked| asked.get(shape).is_some());
-    for ([repository, reference], _) in [(WORKFLOW, "workflow"), (BUILD_CONFIG, "buildConfigSource")]
-        .into_iter()
-        .filter(|(_, shape)| has(shape))
-    {
-        if let Some(uri) = optional_text(predicate, repository)? {
-            let (source, inside) = split(repository, uri)?;
-            found.source.agree(Aspect::Source, repository, source)?;
-            if let Some(inside) = inside {
-                found.reference.agree(Aspect::Reference, repository, inside)?;
-            }
-            if let Some(stated) = optional_text(predicate, reference)? {
-                found.reference.agree(Aspect::Reference, reference, stated)?;
-            }
-        }
-    }
-    // 2. the same as a resource descriptor or a URI (slsa-github-generator, GitLab, BuildKit).
-    const SOURCE: &str = "/buildDefinition/externalParameters/source";
-    if has("source") {
-        if let Some(Value::String(_)) = at(predicate, SOURCE) {
-            found.uri(SOURCE, text(predicate, SOURCE)?)?;
-        }
-        found.resource(
-            predicate,
-            [
-                "/buildDefinition/externalParameters/source/uri",
-                "/buildDefinition/externalParameters/source/digest/gitCommit",
-                "/buildDefinition/externalParameters/source/digest/sha1",
-            ],
-        )?;
-    }
-    if has("configSource") {
-        found.resource(
-            predicate,
-            [
-                "/buildDefinition/externalParameters/configSource/uri",
-                "/buildDefinition/externalParameters/configSource/digest/gitCommit",
-                "/buildDefinition/externalParameters/configSource/digest/sha1",
-            ],
-        )?;
-    }
-    // 3. what was fetched. The first dependency is the source by convention of all the builders above: if it is a Git
-    //    repository, it must be the one that was asked for.
-    const FIRST: [&str; 3] = [
-        "/buildDefinition/resolvedDependencies/0/uri",
-        "/buildDefinition/resolvedDependencies/0/digest/gitCommit",
-        "/buildDefinition/resolvedDependencies/0/digest/sha1",
-    ];
-    let first_is_git = optional_text(predicate, FIRST[0])?.is_some_and(|uri| uri.starts_with("git+"));
-    if first_is_git {
-        found.resource(predicate, FIRST)?;
-    }
-    found.same_source(predicate, "/buildDefinition/resolvedDependencies", usize::from(first_is_git))?;
-    found.provenance(builder, build_type).ok_or(ProvenanceError::NoSource)
-}
-
-/// SLSA v0.2: the source is `invocation.configSource`.
-fn v0_2(predicate: &Value) -> Result<Provenance, ProvenanceError> {
-    const CONFIG: [&str; 3] = [
-        "/invocation/configSource/uri",
-        "/invocation/configSource/digest/sha1",
-        "/invocation/configSource/digest/gitCommit",
-    ];
-    let builder = text(predicate, "/builder/id")?;
-    let build_type = text(predicate, "/buildType")?;
-    let mut found = Found::default();
-    found.resource(predicate, CONFIG)?;
-    found.same_source(predicate, "/materials", 0)?;
-    found.provenance(builder, build_type).ok_or(ProvenanceError::Missing { member: CONFIG[0] })
-}
-
-/// What was found so far, and where.
-#[derive(Default)]
-struct Found<'v> {
-    source: Agreed<'v>,
-    reference: Agreed<'v>,
-    commit: Agreed<'v>,
-}
-
-/// Where it was said first, and what.
-#[derive(Default)]
-struct Agreed<'v>(Option<(&'static str, &'v str)>);
-
-impl<'v> Agreed<'v> {
-    fn agree(&mut self, aspect: Aspect, place: &'static str, says: &'v str) -> Result<(), ProvenanceError> {
-        match self.0 {
-            None => self.0 = Some((place, says)),
-            Some((_, one)) if one == says => {}
-            Some((first, one)) => {
-                return Err(ProvenanceError::Contradiction {
-                    aspect,
-                    first,
-                    one: shorten(one),
-                    second: place,
-                    other: shorten(says),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn value(self) -> Option<String> {
-        self.0.map(|(_, value)| value.to_owned())
-    }
-}
-
-impl<'v> Found<'v> {
-    fn uri(&mut self, place: &'static str, uri: &'v str) -> Result<(), ProvenanceError> {
-        let (source, reference) = split(place, uri)?;
-        self.source.agree(Aspect::Source, place, source)?;
-        reference.map_or(Ok(()), |reference| self.reference.agree(Aspect::Reference, place, reference))
-    }
-
-    fn commit(&mut self, place: &'static str, commit: &'v str) -> Result<(), ProvenanceError> {
-        let hex = commit.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !hex || !matches!(commit.len(), 40 | 64) {
-            return Err(ProvenanceError::Commit { member: place, found: shorten(commit) });
-        }
-        self.commit.agree(Aspect::Commit, place, commit)
-    }
-
-    /// A resource descriptor: URI, and its commit under one name or both.
-    fn resource(&mut self, predicate: &'v Value, places: [&'static str; 3]) -> Result<(), ProvenanceError> {
-        let [uri, digests @ ..] = places;
-        let Some(text) = optional_text(predicate, uri)? else { return Ok(()) };
-        self.uri(uri, text)?;
-        for digest in digests {
-            if let Some(commit) = optional_text(predicate, digest)? {
-                self.commit(digest, commit)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Every entry of a list that is the source found: its reference and commit must agree. Other entries (tools, base
-    /// images, submodules) are of no concern, and the first `seen` ones have been looked at.
-    fn same_source(
-        &mut self,
-        predicate: &'v Value,
-        list: &'static str,
-        seen: usize,
-    ) -> Result<(), ProvenanceError> {
-        let Some((_, source)) = self.source.0 else { return Ok(()) };
-        let entries = match at(predicate, list) {
-            None | Some(Value::Null) => return Ok(()),
-            Some(Value::Array(entries)) => entries,
-            Some(_) => return Err(ProvenanceError::NotText { member: list }),
-        };
-        for entry in entries.iter().skip(seen) {
-            let Some(uri) = at(entry, "/uri").and_then(Value::as_str) else { continue };
-            if !matches!(split(list, uri), Ok((found, _)) if found == source) {
-                continue;
-            }
-            self.uri(list, uri)?;
-            for digest in ["/digest/gitCommit", "/digest/sha1"] {
-                match at(entry, digest) {
-                    None => {}
-                    Some(Value::String(commit)) => self.commit(list, commit)?,
-                    Some(_) => return Err(ProvenanceError::NotText { member: list }),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// `None` without a source.
-    fn provenance(self, builder: &str, build_type: &str) -> Option<Provenance> {
-        Some(Provenance {
-            builder: builder.to_owned(),
-            source: self.source.value()?,
-            reference: self.reference.value(),
-            commit: self.commit.value(),
-            build_type: build_type.to_owned(),
-        })
-    }
-}
-
-/// `[git+]SCHEME://AUTHORITY/PATH[@REFERENCE]`. The first `@` behind the authority: a reference may hold one, and a
-/// user name (`ssh://git@…`) is in front of it.
-fn split<'a>(member: &'static str, uri: &'a str) -> Result<(&'a str, Option<&'a str>), ProvenanceError> {
-    let wrong = || ProvenanceError::SourceUri { member, found: shorten(uri) };
-    let plain = uri.strip_prefix("git+").unwrap_or(uri);
-    let strange = match plain.is_ascii() {
-        true => plain.bytes().any(|byte| byte <= b' ' || byte == 0x7f),
-        false => plain.contains(|character: char| character.is_whitespace() || character.is_control()),
-    };
-    if strange {
-        return Err(wrong());
-    }
-    let authority = plain.find("://").ok_or_else(wrong)? + 3;
-    let path = authority + plain[authority..].find('/').ok_or_else(wrong)? + 1;
-    let (source, reference) = match plain[path..].find('@') {
-        Some(at) => (&plain[..path + at], Some(&plain[path + at + 1..])),
-        None => (plain, None),
-    };
-    if authority == 3 || path == authority + 1 || source.len() == path || reference == Some("") {
-        return Err(wrong());
-    }
-    Ok((source, reference))
-}
-
-fn text<'a>(predicate: &'a Value, member: &'static str) -> Result<&'a str, ProvenanceError> {
-    optional_text(predicate, member)?.ok_or(ProvenanceError::Missing { member })
-}
-
-fn optional_text<'a>(predicate: &'a Value, member: &'static str) -> Result<Option<&'a str>, ProvenanceError> {
-    match at(predicate, member) {
-        None => Ok(None),
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
-        Some(_) => Err(ProvenanceError::NotText { member }),
     }
 }
 
