@@ -23,6 +23,7 @@ use crate::evidence::{Evidence, Target};
 use crate::policy::SignerName;
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
+use crate::verify::provenance::level::Level;
 use crate::verify::{Author, Identity};
 
 /// Why a requirement is not met. The text form is stable.
@@ -140,17 +141,19 @@ pub struct Finding {
     pub nearest: Vec<String>,
     /// What to do; lines that start with `samebits` are commands.
     pub fix: Vec<String>,
+    /// The SLSA Build level that the provenance justifies, where that is what was wanted and is met.
+    pub level: Option<Level>,
 }
 
 impl Finding {
     fn met(requirement: Requirement, expected: String, found: String, evidence: Vec<Resource>) -> Self {
         let outcome = Outcome::Met(evidence);
-        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new() }
+        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new(), level: None }
     }
 
     fn unmet(requirement: Requirement, code: Code, expected: String, found: String) -> Self {
         let outcome = Outcome::Unmet(code);
-        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new() }
+        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new(), level: None }
     }
 
     fn near(mut self, nearest: Vec<String>) -> Self {
@@ -238,6 +241,11 @@ impl Verdict {
         let platforms = self.platforms.iter().filter(|(digest, _)| *digest != image.digest);
         let platforms = platforms.map(|(digest, platform)| (*digest, Some(platform.clone()))).collect();
         Subjects { image, platforms }
+    }
+
+    /// The SLSA Build level that the provenance justified on this decision; none where none was asked for or met.
+    pub fn level(&self) -> Option<Level> {
+        self.findings.iter().filter_map(|finding| finding.level).max()
     }
 
     /// Everything the met requirements rely on, each once, sorted.

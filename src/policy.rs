@@ -24,7 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::diagnostic::{PolicyError, PolicyErrors, Warning};
 pub use self::duration::{DurationError, spell_duration};
 pub use self::environment::{
-    After, ApprovalRule, Environment, EvidenceClass, Excluded, Predecessor, ProvenanceRule, RefRule, Require,
+    After, ApprovalRule, Environment, EvidenceClass, Excluded, ParameterRule, Predecessor, ProvenanceRule,
+    RefRule, Require,
 };
 pub use self::names::{EnvironmentName, NameError, Named, ServiceName, SignerName, UnknownName};
 pub use self::pattern::{Pattern, PatternError};

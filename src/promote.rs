@@ -467,6 +467,7 @@ impl Walk<'_> {
             environment: &verdict.environment,
             policy: &verdict.policy,
             evidence: &verdict.evidence(),
+            level: verdict.level(),
             verified_on: verdict.decided_on,
         };
         let author = signer.author();

@@ -8,11 +8,14 @@ use std::collections::BTreeSet;
 use super::{Code, Finding, Requirement, describe, is_own};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Found, Target};
-use crate::policy::{ProvenanceRule, RefRule, SignerName};
+use crate::policy::SignerName;
 use crate::record::Resource;
 use crate::reference::{Reference, Repository};
-use crate::verify::provenance::{self, Provenance};
 use crate::verify::{Attestation, COSIGN_SIGN, SIMPLE_SIGNING};
+
+mod provenance;
+
+pub(super) use provenance::provenance;
 
 /// How many near misses are told.
 const NEAREST: usize = 10;
@@ -23,7 +26,7 @@ pub(super) fn signed_by(target: &Target<'_>, evidence: &Evidence, signer: &Signe
     let mut tally = Tally::default();
     for found in &evidence.attestations {
         if [SIMPLE_SIGNING, COSIGN_SIGN].contains(&found.attestation.predicate_type()) {
-            tally.weigh(target, found, signer, "signature", |_, _| Ok(()));
+            let _counted = tally.weigh(target, found, signer, "signature", |_, _| Ok(()));
         }
     }
     tally.discarded(evidence);
@@ -33,81 +36,6 @@ pub(super) fn signed_by(target: &Target<'_>, evidence: &Evidence, signer: &Signe
         format!("samebits verify {}", target.image()),
     ];
     tally.finding(target, Requirement::SignedBy, Code::NotSignedBy, expected, "none").fix(fix)
-}
-
-/// SLSA provenance by the rule's signer, equal to the rule in builder, source and ref.
-pub(super) fn provenance(target: &Target<'_>, evidence: &Evidence, rule: &ProvenanceRule) -> Finding {
-    let source = rule.source().fill(target.service().name());
-    let expected = format!(
-        "SLSA provenance by `{}`: builder {}, source {source}, ref {}",
-        rule.signer(),
-        rule.builder(),
-        reference(rule.reference()),
-    );
-    let mut tally = Tally::default();
-    for found in &evidence.attestations {
-        if [provenance::V1, provenance::V0_2].contains(&found.attestation.predicate_type()) {
-            tally.weigh(target, found, rule.signer(), "provenance", |attestation, explain| {
-                mismatches(attestation, rule, &source, explain)
-            });
-        }
-    }
-    tally.discarded(evidence);
-    let code = if tally.contradicted { Code::ProvenanceMismatch } else { Code::NoProvenance };
-    let fix = match code {
-        Code::ProvenanceMismatch => vec![format!(
-            "promote an image built from {source} by the builder the policy names, or change the policy in review"
-        )],
-        _ => vec![format!(
-            "have the build attest SLSA provenance as `{}`, for instance: cosign attest --type slsaprovenance1 \
-             --predicate provenance.json --key KEY {}",
-            rule.signer(),
-            target.image()
-        )],
-    };
-    tally
-        .finding(target, Requirement::Provenance, code, expected, "none")
-        .fix(fix)
-        .warn_until(rule.warn_until(), evidence.now)
-}
-
-/// What the provenance says otherwise than the rule, one line each where that is wanted.
-fn mismatches(
-    attestation: &Attestation,
-    rule: &ProvenanceRule,
-    source: &str,
-    explain: bool,
-) -> Result<(), Vec<String>> {
-    let provenance = Provenance::read(attestation).map_err(|error| vec![error.to_string()])?;
-    let accepted = match rule.reference() {
-        RefRule::Any => true,
-        RefRule::Exactly(these) => provenance.reference.as_ref().is_some_and(|found| these.contains(found)),
-    };
-    if accepted && provenance.builder == rule.builder() && provenance.source == source {
-        return Ok(());
-    }
-    let mut wrong = Vec::new();
-    if !explain {
-        return Err(wrong);
-    }
-    if provenance.builder != rule.builder() {
-        wrong.push(format!("builder is {}", crate::digest::shorten(&provenance.builder)));
-    }
-    if provenance.source != source {
-        wrong.push(format!("source is {}", crate::digest::shorten(&provenance.source)));
-    }
-    if !accepted {
-        let found = provenance.reference.as_deref().map_or("absent".to_owned(), crate::digest::shorten);
-        wrong.push(format!("ref is {found}"));
-    }
-    Err(wrong)
-}
-
-fn reference(rule: &RefRule) -> String {
-    match rule {
-        RefRule::Any => "any".to_owned(),
-        RefRule::Exactly(these) => these.join(" or "),
-    }
 }
 
 /// What was weighed, what counted, and what came close.
@@ -120,6 +48,7 @@ struct Tally {
 }
 
 impl Tally {
+    /// Returns the digests for which it counts; none if it does not, or if nothing more was needed.
     fn weigh(
         &mut self,
         target: &Target<'_>,
@@ -127,10 +56,10 @@ impl Tally {
         signer: &SignerName,
         what: &str,
         content: impl FnOnce(&Attestation, bool) -> Result<(), Vec<String>>,
-    ) {
+    ) -> Vec<Digest> {
         // One that covers the root is enough; what else there is changes nothing.
         if self.covered.contains(&target.closure().root()) {
-            return;
+            return Vec::new();
         }
         let attestation = &found.attestation;
         // 1. About this image at all? (in-toto v1: subjects are matched by digest)
@@ -140,20 +69,20 @@ impl Tally {
                 let other = other.map_or_else(String::new, |subject| subject.digest.to_string());
                 format!("a {what} found on {} is about another image: {other}", found.on)
             });
-            return;
+            return Vec::new();
         }
         // 2. By the identity the policy names?
         let names = target.policy().who(attestation.author(), target.service().name());
         if !names.contains(&signer) {
             self.near(|| format!("there is a {what} by {}", describe(target, attestation.author())));
-            return;
+            return Vec::new();
         }
         // 3. For this service?
         let subjects = match bound_to_service(target, attestation, signer) {
             Ok(subjects) => subjects,
             Err(why) => {
                 self.near(|| format!("a {what} by `{signer}` {why}"));
-                return;
+                return Vec::new();
             }
         };
         // 4. Saying what the policy wants?
@@ -162,10 +91,11 @@ impl Tally {
             for line in wrong {
                 self.near(|| format!("{what} by `{signer}`: {line}"));
             }
-            return;
+            return Vec::new();
         }
-        self.covered.extend(subjects);
+        self.covered.extend(&subjects);
         self.evidence.push(Resource::new(attestation.predicate_type(), attestation.evidence()));
+        subjects
     }
 
     /// A hundred attestations that do not count are explained by the first few.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::names::{EnvironmentName, ServiceName, SignerName};
 use super::template::Template;
 use crate::reference::{Repository, Tag};
+use crate::verify::provenance::level::Level;
 
 /// `[environments.NAME]`.
 #[derive(Clone, Debug)]
@@ -170,9 +171,14 @@ impl Require {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenanceRule {
     pub(super) signer: SignerName,
-    pub(super) builder: String,
+    pub(super) builder: Template,
     pub(super) source: Template,
     pub(super) reference: RefRule,
+    pub(super) commit: Option<String>,
+    pub(super) workflow: Option<Template>,
+    pub(super) build_type: Option<String>,
+    pub(super) parameters: Vec<ParameterRule>,
+    pub(super) level: Option<Level>,
     pub(super) warn_until: Option<Date>,
 }
 
@@ -182,8 +188,8 @@ impl ProvenanceRule {
         &self.signer
     }
 
-    /// The builder's id, exactly.
-    pub fn builder(&self) -> &str {
+    /// The builder's id; [`Template::fill`] gives the text to compare with.
+    pub fn builder(&self) -> &Template {
         &self.builder
     }
 
@@ -197,10 +203,66 @@ impl ProvenanceRule {
         &self.reference
     }
 
+    /// The only commit that is good, in full.
+    pub fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
+    }
+
+    /// The build's instructions; [`Template::fill`] gives the text to compare with.
+    pub fn workflow(&self) -> Option<&Template> {
+        self.workflow.as_ref()
+    }
+
+    /// The build type, exactly.
+    pub fn build_type(&self) -> Option<&str> {
+        self.build_type.as_deref()
+    }
+
+    /// What the builder must have been asked for, each once, in the order of the file.
+    pub fn parameters(&self) -> &[ParameterRule] {
+        &self.parameters
+    }
+
+    /// The SLSA Build level that builder and signer must justify.
+    pub fn level(&self) -> Option<Level> {
+        self.level
+    }
+
     /// Until this day (UTC, the day itself included) a failure is a warning.
     pub fn warn_until(&self) -> Option<Date> {
         self.warn_until
     }
+}
+
+/// One parameter of a build and the only value that is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterRule {
+    pub(super) pointer: String,
+    pub(super) value: ParameterValue,
+}
+
+impl ParameterRule {
+    /// Where: an RFC 6901 pointer into `externalParameters` (SLSA v1) or `invocation.parameters` (v0.2).
+    pub fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    /// The value when it is said of a service: compared as JSON, type and all.
+    pub fn value(&self, service: &ServiceName) -> serde_json::Value {
+        match &self.value {
+            ParameterValue::Text(text) => text.fill(service).into(),
+            ParameterValue::Number(number) => (*number).into(),
+            ParameterValue::Truth(truth) => (*truth).into(),
+        }
+    }
+}
+
+/// What a parameter can be compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ParameterValue {
+    Text(Template),
+    Number(i64),
+    Truth(bool),
 }
 
 /// The git refs that an image may be built from.

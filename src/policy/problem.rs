@@ -324,6 +324,24 @@ pub enum Problem {
     /// `any` among others.
     #[error("`any` in a list of refs")]
     AnyAmongRefs,
+    /// A commit that is no full Git object id.
+    #[error("`{found}` is not a commit")]
+    Commit {
+        /// The text, shortened and escaped.
+        found: String,
+    },
+    /// A key of `parameters` that is no pointer.
+    #[error("`{found}` is not a pointer")]
+    Pointer {
+        /// The text, shortened and escaped.
+        found: String,
+    },
+    /// A level that SLSA does not have.
+    #[error("there is no SLSA Build level {found}")]
+    Level {
+        /// The number found.
+        found: String,
+    },
 
     /// A text that is no registry host.
     #[error("`{found}` is not a registry host")]
@@ -475,6 +493,12 @@ impl Problem {
                 "an identity counts once: name more of them, or ask for fewer"
             }
             Self::AnyAmongRefs => "`ref = \"any\"` stands alone, or list exact refs",
+            Self::Commit { .. } => "expected the whole commit: 40 or 64 lowercase hexadecimal digits",
+            Self::Pointer { .. } => {
+                "expected an RFC 6901 pointer that starts with `/`, as in \"/workflow/path\"; `~1` is a slash in a \
+                 name, `~0` a tilde"
+            }
+            Self::Level { .. } => "expected 1, 2 or 3",
             Self::RegistryHost { .. } => {
                 "expected what a repository begins with, as in `registry.example:5000`"
             }

@@ -14,7 +14,7 @@ mod evidence;
 mod signer;
 
 pub(super) use self::environment::{After, Approvals, Environment, Predecessor, Require};
-pub(super) use self::evidence::Provenance;
+pub(super) use self::evidence::{Parameter, Provenance};
 pub(super) use self::signer::{Keyless, Matcher, Signer, Subject};
 
 type Text = At<String>;

@@ -40,6 +40,14 @@ pub(super) struct Found<'t> {
     named: Span,
 }
 
+/// The kinds of values that a build parameter may have.
+pub(super) enum Kind {
+    Text,
+    Number,
+    Truth,
+    Other,
+}
+
 /// A type that can be read from a TOML value. `None` means that an error was pushed.
 pub(super) trait Read: Sized {
     fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self>;
@@ -133,7 +141,17 @@ impl<'t> Found<'t> {
         matches!(self.value, DeValue::Array(_))
     }
 
-    fn wrong<T>(&self, expected: &'static str, errors: &mut Errors) -> Option<T> {
+    /// What a value is, for those that may be of several kinds.
+    pub(super) fn kind(&self) -> Kind {
+        match self.value {
+            DeValue::String(_) => Kind::Text,
+            DeValue::Integer(_) => Kind::Number,
+            DeValue::Boolean(_) => Kind::Truth,
+            DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => Kind::Other,
+        }
+    }
+
+    pub(super) fn wrong<T>(&self, expected: &'static str, errors: &mut Errors) -> Option<T> {
         errors.push(&self.span, Problem::WrongType { expected, found: spell_type(self.value) });
         None
     }
@@ -241,6 +259,12 @@ impl<T: Read> Read for Entries<T> {
         let mut entries = entries.into_iter().collect::<Option<Vec<_>>>()?;
         entries.sort_by_key(|(name, _)| name.span.start);
         Some(Self(entries))
+    }
+}
+
+impl<T: Read> Read for At<Entries<T>> {
+    fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self> {
+        Entries::read(found, errors).map(|value| Self { value, span: found.span() })
     }
 }
 

@@ -54,23 +54,21 @@ impl Template {
         if let Some(found) = text.chars().find(|c| !c.is_ascii_graphic()) {
             return Err(TemplateError::Character { found: found.escape_default().to_string() });
         }
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let tail = &rest[at..];
-            rest = match (tail.strip_prefix(SERVICE), tail.strip_prefix('{').and_then(|tail| tail.find('}')))
-            {
-                (Some(rest), _) => rest,
-                (None, Some(end)) => {
-                    return Err(TemplateError::Placeholder { found: shorten(&tail[..end + 2]) });
-                }
-                (None, None) => {
-                    return Err(TemplateError::Brace {
-                        found: if tail.starts_with('{') { '{' } else { '}' },
-                    });
-                }
-            };
-        }
+        only_service(text)?;
         no_pattern(text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Reads a template for a value that somebody else made up, such as a build parameter: any text without control
+    /// characters, since nobody takes it for a pattern; braces belong in `{service}` all the same.
+    ///
+    /// # Errors
+    /// [`TemplateError`] for placeholders other than `{service}` and for control characters.
+    pub(super) fn of_any_text(text: &str) -> Result<Self, TemplateError> {
+        if let Some(found) = text.chars().find(|c| c.is_control()) {
+            return Err(TemplateError::Character { found: found.escape_default().to_string() });
+        }
+        only_service(text)?;
         Ok(Self(text.to_owned()))
     }
 
@@ -88,6 +86,24 @@ impl Template {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Refuses braces around anything else than `service`.
+fn only_service(text: &str) -> Result<(), TemplateError> {
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let tail = &rest[at..];
+        rest = match (tail.strip_prefix(SERVICE), tail.strip_prefix('{').and_then(|tail| tail.find('}'))) {
+            (Some(rest), _) => rest,
+            (None, Some(end)) => {
+                return Err(TemplateError::Placeholder { found: shorten(&tail[..end + 2]) });
+            }
+            (None, None) => {
+                return Err(TemplateError::Brace { found: if tail.starts_with('{') { '{' } else { '}' } });
+            }
+        };
+    }
+    Ok(())
 }
 
 /// Refuses text that somebody meant as a glob or a regular expression. None of these pieces is found in a

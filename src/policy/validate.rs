@@ -16,6 +16,7 @@ use crate::reference::Tag;
 mod graph;
 mod identities;
 mod places;
+mod provenance;
 mod roots;
 
 /// Numbers of tables that keep the checks of all pairs quick.
@@ -382,33 +383,6 @@ impl<'d> Check<'d> {
             provenance: raw.provenance.as_ref().and_then(|rule| self.provenance(rule)),
             approvals: raw.approvals.as_ref().and_then(|rule| self.approvals(rule)),
         }
-    }
-
-    fn provenance(&mut self, raw: &raw::Provenance) -> Option<ProvenanceRule> {
-        let signer = self.signer_name(&raw.signer);
-        let builder = self.exact(&raw.builder);
-        let source = self.template(&raw.source);
-        let refs = self.each(&raw.reference.0);
-        let reference = match *refs {
-            [only] if only.value == "any" => Some(RefRule::Any),
-            _ => {
-                let mut exactly = Vec::new();
-                for text in refs {
-                    match text.value == "any" {
-                        true => self.errors.push(&text.span, Problem::AnyAmongRefs),
-                        false => exactly.extend(self.exact(text)),
-                    }
-                }
-                Some(RefRule::Exactly(exactly))
-            }
-        };
-        Some(ProvenanceRule {
-            signer: signer?,
-            builder: builder?,
-            source: source?,
-            reference: reference?,
-            warn_until: raw.warn_until.as_ref().map(|date| date.value),
-        })
     }
 
     fn approvals(&mut self, raw: &raw::Approvals) -> Option<ApprovalRule> {

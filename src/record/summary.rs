@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{DraftError, PolicyVersion, Resource, Subjects, sign};
 use crate::policy::EnvironmentName;
 use crate::reference::{Location, Repository};
+use crate::verify::provenance::level::Level;
 use crate::verify::{Attestation, Identity, Sign, Verified};
 
 /// The predicate type.
@@ -28,6 +29,8 @@ pub struct Summary<'a> {
     pub policy: &'a PolicyVersion,
     /// Everything the decision relied on.
     pub evidence: &'a [Resource],
+    /// The SLSA Build level that the decision found justified by builder and signer; none where none was looked at.
+    pub level: Option<Level>,
     /// When.
     pub verified_on: Timestamp,
 }
@@ -45,11 +48,17 @@ impl Summary<'_> {
             "policy": { "uri": self.policy.uri, "digest": self.policy.digest },
             "inputAttestations": self.evidence,
             "verificationResult": "PASSED",
-            // No SLSA level is claimed: which one provenance is worth depends on the builder, not on us.
-            "verifiedLevels": [format!("SAMEBITS_{}", self.environment.as_str().replace('-', "_").to_uppercase())],
+            "verifiedLevels": self.levels(),
             "slsaVersion": "1.1",
         });
         sign(&self.subjects, SUMMARY, predicate, signer)
+    }
+
+    /// What was verified (SLSA v1.1, `SlsaResult`): the Build level, where there is one, and the environment.
+    fn levels(&self) -> Vec<String> {
+        let environment = self.environment.as_str().replace('-', "_").to_uppercase();
+        let level = self.level.map(|level| level.result().to_owned());
+        level.into_iter().chain([format!("SAMEBITS_{environment}")]).collect()
     }
 
     /// Whether an attestation is the summary that `identity` would publish for this repository and policy.
@@ -61,6 +70,7 @@ impl Summary<'_> {
             && field("resourceUri") == Some(&json!(resource_uri(&self.subjects.image.repository)))
             && field("policy") == Some(&json!({ "uri": self.policy.uri, "digest": self.policy.digest }))
             && field("verificationResult") == Some(&json!("PASSED"))
+            && field("verifiedLevels") == Some(&json!(self.levels()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use samebits::digest::Digest;
 use samebits::gate::{Code, Requirement};
+use samebits::verify::provenance::level::Level;
 use samebits::verify::{COSIGN_SIGN, SIMPLE_SIGNING, provenance, simple_signing};
 use serde_json::{Value, json};
 
@@ -273,4 +274,166 @@ fn provenance_that_warns_until_a_day() {
     no(&world.ask("staging", &image, &[]), &[Code::NotSignedBy]);
     world.wait(24 * 60);
     no(&world.ask("staging", &image, &[signed]), &[Code::NoProvenance]);
+}
+
+/// The rule of the sample with more lines, and the provenance that one builder of it writes.
+fn asked_more(more: &str) -> World {
+    World::new(&with(&[("ref = \"refs/heads/main\"", &format!("ref = \"refs/heads/main\"\n{more}"))]))
+}
+
+fn detailed() -> Value {
+    let mut predicate = slsa(SOURCE);
+    predicate["buildDefinition"]["externalParameters"]["workflow"]["path"] =
+        json!(".github/workflows/shop.yml");
+    predicate["buildDefinition"]["externalParameters"]["inputs"] =
+        json!({ "debug": false, "jobs": 2, "a/b": "for shop", "list": ["x"] });
+    predicate
+}
+
+/// Every key of the rule: met by what says it, refused by what says something else or nothing.
+#[test]
+fn b15_every_field_that_the_rule_names_is_compared_exactly() {
+    let image = Built::shop("1");
+    let full = "a".repeat(40);
+    let rows = [
+        (format!("commit = \"{full}\""), format!("commit = \"{}\"", "b".repeat(40)), "commit is aaaa"),
+        (
+            "workflow = \".github/workflows/{service}.yml\"".to_owned(),
+            "workflow = \".github/workflows/other.yml\"".to_owned(),
+            "workflow is .github/workflows/shop.yml",
+        ),
+        (
+            "build-type = \"https://actions.github.io/buildtypes/workflow/v1\"".to_owned(),
+            "build-type = \"https://actions.github.io/buildtypes/workflow/v1/\"".to_owned(),
+            "build type is https://actions.github.io/buildtypes/workflow/v1",
+        ),
+        (
+            "parameters = { \"/inputs/debug\" = false, \"/inputs/jobs\" = 2, \"/inputs/a~1b\" = \"for {service}\" }"
+                .to_owned(),
+            "parameters = { \"/inputs/debug\" = false, \"/inputs/jobs\" = 3 }".to_owned(),
+            "parameter /inputs/jobs is 2",
+        ),
+        ("parameters = { \"/inputs/list/0\" = \"x\" }".to_owned(), "parameters = { \"/inputs/list\" = \"x\" }".to_owned(), "parameter /inputs/list is"),
+        // The type counts, and what is absent is nothing.
+        ("level = 1".to_owned(), "parameters = { \"/inputs/debug\" = \"false\" }".to_owned(), "parameter /inputs/debug is false"),
+        ("level = 1".to_owned(), "parameters = { \"/inputs/jobs\" = \"2\" }".to_owned(), "parameter /inputs/jobs is 2"),
+        ("level = 1".to_owned(), "parameters = { \"/inputs/gone\" = false }".to_owned(), "parameter /inputs/gone is absent"),
+        // A key does not show which platform holds it.
+        ("level = 1".to_owned(), "level = 2".to_owned(), "SLSA Build level is 1, not more: a key signed it"),
+        ("level = 1".to_owned(), "level = 3".to_owned(), "SLSA Build level is 1, not more: a key signed it"),
+    ];
+    for (good, bad, expected) in rows {
+        let attest = |world: &World| {
+            let about = [(SHOP, image.root)];
+            [
+                world.attest("build", COSIGN_SIGN, json!({}), &about),
+                world.attest("build", provenance::V1, detailed(), &about),
+            ]
+        };
+        let world = asked_more(&good);
+        yes(&world.ask("staging", &image, &attest(&world)));
+        let world = asked_more(&bad);
+        let decision = world.ask("staging", &image, &attest(&world));
+        says(no(&decision, &[Code::ProvenanceMismatch]), Requirement::Provenance, &[expected]);
+    }
+}
+
+#[test]
+fn b15_what_the_rule_names_and_the_provenance_leaves_out_is_a_no() {
+    let image = Built::shop("1");
+    let mut silent = slsa(SOURCE);
+    silent["buildDefinition"]["resolvedDependencies"] = json!([]);
+    silent["buildDefinition"]["externalParameters"]["workflow"].as_object_mut().unwrap().remove("ref");
+    let commit = format!("commit = \"{}\"", "a".repeat(40));
+    for (more, expected) in [
+        (commit.as_str(), "commit is absent"),
+        ("workflow = \".github/workflows/shop.yml\"", "workflow is absent"),
+        ("parameters = { \"/inputs/debug\" = false }", "parameter /inputs/debug is absent"),
+    ] {
+        let world = asked_more(more);
+        let about = [(SHOP, image.root)];
+        let attestations = [
+            world.attest("build", COSIGN_SIGN, json!({}), &about),
+            world.attest("build", provenance::V1, silent.clone(), &about),
+        ];
+        let decision = world.ask("staging", &image, &attestations);
+        let verdict = no(&decision, &[Code::ProvenanceMismatch]);
+        says(verdict, Requirement::Provenance, &[expected, "ref is absent"]);
+        assert_eq!(verdict.level(), None);
+    }
+}
+
+/// Tekton: whoever may start a run chooses the pipeline, which may build anything from the right source.
+#[test]
+fn b15_instructions_from_another_repository_count_only_where_the_rule_names_them() {
+    let image = Built::shop("1");
+    let mut tekton = slsa(SOURCE);
+    tekton["buildDefinition"] = json!({
+        "buildType": "https://tekton.dev/chains/v2/slsa",
+        "externalParameters": { "buildConfigSource": {
+            "repository": "git+https://git.example/evil/pipelines", "ref": "sha1:00", "path": "image.yaml",
+        } },
+        "resolvedDependencies": [{
+            "name": "inputs/result", "uri": format!("git+{SOURCE}@refs/heads/main"), "digest": { "sha1": "a".repeat(40) },
+        }],
+    });
+    let ask = |more: &str| {
+        let world = asked_more(more);
+        let about = [(SHOP, image.root)];
+        let attestations = [
+            world.attest("build", COSIGN_SIGN, json!({}), &about),
+            world.attest("build", provenance::V1, tekton.clone(), &about),
+        ];
+        world.ask("staging", &image, &attestations)
+    };
+    let decision = ask("");
+    let verdict = no(&decision, &[Code::ProvenanceMismatch]);
+    says(verdict, Requirement::Provenance, &["git.example/evil/pipelines", "name them with `workflow`"]);
+    let other = "workflow = \"https://git.example/acme/pipelines/image.yaml\"";
+    no(&ask(other), &[Code::ProvenanceMismatch]);
+    no(&ask("workflow = \"image.yaml\""), &[Code::ProvenanceMismatch]);
+    yes(&ask("workflow = \"https://git.example/evil/pipelines/image.yaml\""));
+}
+
+/// The level is the table's, whatever the provenance says of itself.
+#[test]
+fn b15_a_level_is_claimed_as_far_as_the_signer_justifies_it_and_no_further() {
+    let world = World::new(POLICY);
+    let image = Built::shop("1");
+    let about = [(SHOP, image.root)];
+    let mut boastful = slsa(SOURCE);
+    boastful["runDetails"]["metadata"] = json!({ "slsaLevel": 3, "verifiedLevels": ["SLSA_BUILD_LEVEL_3"] });
+    let attestations = [
+        world.attest("build", COSIGN_SIGN, json!({}), &about),
+        world.attest("build", provenance::V1, boastful, &about),
+    ];
+    let decision = world.ask("staging", &image, &attestations);
+    let verdict = yes(&decision);
+    let found = &finding(verdict, Requirement::Provenance).found;
+    assert!(found.contains("SLSA Build level 1: a key signed it"), "{found}");
+    assert_eq!(verdict.level(), Some(Level::L1));
+    // None where the environment asks for no provenance, and none where it is not met.
+    let decision = world.ask("staging", &image, &attestations[..1]);
+    assert_eq!(no(&decision, &[Code::NoProvenance]).level(), None);
+}
+
+/// `{service}` in the builder: one rule for every service that builds in its own repository.
+#[test]
+fn b15_a_builder_of_each_service_is_not_the_builder_of_another() {
+    let rule = "builder = \"https://ci.example/builder\"";
+    let world = World::new(&with(&[(rule, "builder = \"https://git.example/acme/{service}/build.yml\"")]));
+    let image = Built::shop("1");
+    let ask = |builder: &str| {
+        let mut predicate = slsa(SOURCE);
+        predicate["runDetails"]["builder"]["id"] = json!(builder);
+        let about = [(SHOP, image.root)];
+        let attestations = [
+            world.attest("build", COSIGN_SIGN, json!({}), &about),
+            world.attest("build", provenance::V1, predicate, &about),
+        ];
+        world.ask("staging", &image, &attestations)
+    };
+    yes(&ask("https://git.example/acme/shop/build.yml"));
+    no(&ask("https://git.example/acme/api/build.yml"), &[Code::ProvenanceMismatch]);
+    no(&ask("https://git.example/acme/{service}/build.yml"), &[Code::ProvenanceMismatch]);
 }

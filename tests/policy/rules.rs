@@ -544,3 +544,55 @@ proptest! {
         prop_assert_eq!(order, (0..length).map(|index| format!("e{index}")).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn provenance_may_be_asked_for_more() {
+    let reference = "ref     = \"refs/heads/main\" #";
+    let full = "0123456789abcdef".repeat(4);
+    let more = |line: &str| format!("{line}\n{reference}");
+    for (line, expected) in [
+        (format!("commit = \"{full}\""), ""),
+        (format!("commit = \"{}\"", &full[..40]), ""),
+        (format!("commit = \"{}\"", &full[..39]), "is not a commit"),
+        (format!("commit = \"{}\"", full[..40].to_uppercase()), "is not a commit"),
+        ("commit = \"main\"".to_owned(), "expected the whole commit"),
+        ("workflow = \".github/workflows/{service}.yml\"".to_owned(), ""),
+        ("workflow = \".github/workflows/*.yml\"".to_owned(), "patterns are not in this version"),
+        ("workflow = [\"a\", \"b\"]".to_owned(), "expected a string, found a list"),
+        ("build-type = \"https://slsa.dev/container-based-build/v0.1?draft\"".to_owned(), ""),
+        ("build-type = \"https://acme.example/{service}\"".to_owned(), "`{service}` has no place here"),
+        ("build_type = \"https://acme.example/x\"".to_owned(), "did you mean `build-type`?"),
+        ("level = 1".to_owned(), ""),
+        ("level = 3".to_owned(), ""),
+        ("level = 0".to_owned(), "there is no SLSA Build level 0"),
+        ("level = 4".to_owned(), "expected 1, 2 or 3"),
+        ("level = \"3\"".to_owned(), "expected a whole number, found a string"),
+        (
+            "parameters = { \"/workflow/path\" = \"a b*{service}\", \"/x\" = true, \"/y~1z\" = -3 }"
+                .to_owned(),
+            "",
+        ),
+        ("parameters = {}".to_owned(), "an empty list"),
+        ("parameters = { \"\" = \"a\" }".to_owned(), "`` is not a pointer"),
+        ("parameters = { \"workflow/path\" = \"a\" }".to_owned(), "`workflow/path` is not a pointer"),
+        ("parameters = { \"/a~2\" = \"a\" }".to_owned(), "expected an RFC 6901 pointer"),
+        ("parameters = { \"/a\" = \"\" }".to_owned(), "an empty string"),
+        ("parameters = { \"/a\" = \"{name}\" }".to_owned(), "unknown placeholder `{name}`"),
+        ("parameters = { \"/a\" = 1.5 }".to_owned(), "found a number with a fraction"),
+        (
+            "parameters = { \"/a\" = [\"x\"] }".to_owned(),
+            "expected a string, a whole number, `true` or `false`",
+        ),
+        ("parameters = \"x\"".to_owned(), "expected a table, found a string"),
+    ] {
+        rows(&[(reference, &more(&line), expected)]);
+    }
+    // Each error at its own line.
+    let wrong = ["commit = \"x\"", "level = 9", "parameters = { \"a\" = 1 }"];
+    let text = with(reference, &more(&wrong.join("\n")));
+    let shown = validate(&text).unwrap_err().to_string();
+    for piece in wrong {
+        let line = text.lines().position(|line| line.contains(piece)).unwrap() + 1;
+        assert!(shown.contains(&format!("samebits.toml:{line}:")), "{piece}:\n{shown}");
+    }
+}

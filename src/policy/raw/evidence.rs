@@ -1,10 +1,10 @@
 //! What has to be attested about an image.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{At, OneOrMany, Text};
+use super::{At, Entries, OneOrMany, Text};
 use crate::policy::diagnostic::Errors;
-use crate::policy::read::{Found, Read, Table};
+use crate::policy::read::{Found, Kind, Read, Table};
 
 /// SLSA provenance v0.2 or v1.
 #[derive(Debug, JsonSchema)]
@@ -12,15 +12,39 @@ use crate::policy::read::{Found, Read, Table};
 pub(in crate::policy) struct Provenance {
     /// The signer of the provenance.
     pub(in crate::policy) signer: Text,
-    /// The builder's id, compared exactly.
+    /// The builder's id, compared exactly; `{service}` stands for the name of the service.
     pub(in crate::policy) builder: Text,
     /// The source repository, compared exactly; `{service}` stands for the name of the service.
     pub(in crate::policy) source: Text,
     /// The git ref, or a list of refs, compared exactly; `any` lets in every branch and tag.
     #[schemars(rename = "ref")]
     pub(in crate::policy) reference: OneOrMany,
+    /// The only commit that may be built: 40 or 64 lowercase hexadecimal digits.
+    pub(in crate::policy) commit: Option<Text>,
+    /// The build's instructions, compared exactly: a path in the source, as in `.github/workflows/release.yml`, or
+    /// `REPOSITORY/PATH` where they lie elsewhere (then this key is needed); at GitLab the name of the job.
+    /// `{service}` stands for the name of the service.
+    pub(in crate::policy) workflow: Option<Text>,
+    /// The build type, compared exactly.
+    pub(in crate::policy) build_type: Option<Text>,
+    /// What the builder must have been asked for: RFC 6901 pointers into `externalParameters` (SLSA v1) or
+    /// `invocation.parameters` (v0.2), and the only value each may have; `{service}` in texts stands for the name of
+    /// the service.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Parameter>>")]
+    pub(in crate::policy) parameters: Option<At<Entries<Parameter>>>,
+    /// The SLSA Build level that builder and signer must justify: 1, 2 or 3. Never taken from the provenance itself.
+    #[schemars(range(min = 1, max = 3))]
+    pub(in crate::policy) level: Option<At<i64>>,
     /// Until this day (UTC) a failure is a warning.
     pub(in crate::policy) warn_until: Option<At<jiff::civil::Date>>,
+}
+
+/// The value of a build parameter.
+#[derive(Debug)]
+pub(in crate::policy) enum Parameter {
+    Text(Text),
+    Number(At<i64>),
+    Truth(At<bool>),
 }
 
 impl Read for Provenance {
@@ -28,8 +52,46 @@ impl Read for Provenance {
         let mut table = Table::of(found, "a table `[environments.NAME.require.provenance]`", errors)?;
         let (signer, builder) = (table.need("signer"), table.need("builder"));
         let (source, reference) = (table.need("source"), table.need("ref"));
-        let warn_until = table.take("warn-until");
+        let (commit, workflow) = (table.take("commit"), table.take("workflow"));
+        let (build_type, parameters) = (table.take("build-type"), table.take("parameters"));
+        let (level, warn_until) = (table.take("level"), table.take("warn-until"));
         table.finish();
-        Some(Self { signer: signer?, builder: builder?, source: source?, reference: reference?, warn_until })
+        Some(Self {
+            signer: signer?,
+            builder: builder?,
+            source: source?,
+            reference: reference?,
+            commit,
+            workflow,
+            build_type,
+            parameters,
+            level,
+            warn_until,
+        })
+    }
+}
+
+impl Read for Parameter {
+    fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self> {
+        match found.kind() {
+            Kind::Text => Text::read(found, errors).map(Self::Text),
+            Kind::Number => At::read(found, errors).map(Self::Number),
+            Kind::Truth => At::read(found, errors).map(Self::Truth),
+            Kind::Other => found.wrong("a string, a whole number, `true` or `false`", errors),
+        }
+    }
+}
+
+impl JsonSchema for Parameter {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Parameter".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "integer", "boolean"], "minLength": 1 })
     }
 }
