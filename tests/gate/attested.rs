@@ -2,8 +2,9 @@
 
 use samebits::digest::Digest;
 use samebits::gate::{Code, Requirement};
+use samebits::record::Summary;
 use samebits::verify::provenance::level::Level;
-use samebits::verify::{COSIGN_SIGN, SIMPLE_SIGNING, provenance, simple_signing};
+use samebits::verify::{COSIGN_SIGN, SIMPLE_SIGNING, bundle, provenance, simple_signing};
 use serde_json::{Value, json};
 
 use super::world::*;
@@ -436,4 +437,34 @@ fn b15_a_builder_of_each_service_is_not_the_builder_of_another() {
     yes(&ask("https://git.example/acme/shop/build.yml"));
     no(&ask("https://git.example/acme/api/build.yml"), &[Code::ProvenanceMismatch]);
     no(&ask("https://git.example/acme/{service}/build.yml"), &[Code::ProvenanceMismatch]);
+}
+
+/// The summary for other tools names the level that this decision found justified, and none where none was asked for.
+#[test]
+fn the_summary_claims_the_level_of_the_decision_and_no_other() {
+    let world = World::new(POLICY);
+    let image = Built::shop("1");
+    let decision = world.ask("staging", &image, &world.built(&image));
+    let verdict = yes(&decision);
+    let summary = |level| Summary {
+        subjects: verdict.subjects(),
+        environment: &verdict.environment,
+        policy: &verdict.policy,
+        evidence: &[],
+        level,
+        verified_on: verdict.decided_on,
+    };
+    let publish = |level| {
+        let bytes = summary(level).sign(world.key("release")).unwrap();
+        bundle(&bytes, &world.trust).unwrap()
+    };
+    let levels = |level| publish(level).predicate()["verifiedLevels"].clone();
+    assert_eq!(levels(verdict.level()), json!(["SLSA_BUILD_LEVEL_1", "SAMEBITS_STAGING"]));
+    assert_eq!(levels(Some(Level::L3)), json!(["SLSA_BUILD_LEVEL_3", "SAMEBITS_STAGING"]));
+    assert_eq!(levels(None), json!(["SAMEBITS_STAGING"]));
+    // One that claims another level is not the one to publish.
+    let release = world.identity("release");
+    assert!(summary(None).is_published_as(&publish(None), &release));
+    assert!(!summary(Some(Level::L1)).is_published_as(&publish(None), &release));
+    assert!(!summary(Some(Level::L1)).is_published_as(&publish(Some(Level::L3)), &release));
 }
