@@ -123,6 +123,14 @@ pub enum Problem {
         /// What is wrong with it.
         source: PatternError,
     },
+    /// More patterns, times services, than can be tried.
+    #[error(
+        "the patterns with `{{service}}` take more than {limit} regular expressions, one for each service"
+    )]
+    TooManyPatterns {
+        /// How many they may take.
+        limit: usize,
+    },
     /// A name that no root can have.
     #[error(transparent)]
     RootName(RootNameError),
@@ -441,11 +449,12 @@ impl Problem {
                 let hint = match source {
                     PatternError::NotAnchored => ": it is compared with the whole identity",
                     PatternError::Everybody { .. } => ": say whose, `identity = \"…\"` is exact",
-                    PatternError::Placeholder => ": it belongs in `identity`",
+                    PatternError::Placeholder => ": not in brackets, not behind a backslash",
                     PatternError::TooLarge | PatternError::Syntax => "",
                 };
                 return Some(format!("{source}{hint}"));
             }
+            Self::TooManyPatterns { .. } => "use `identity` with `{service}`, which costs nothing",
             Self::RootName(_) => return None,
             Self::UnknownRoot { known, .. } => return Some(format!("expected {}", list(known))),
             Self::RootPath { .. } => {

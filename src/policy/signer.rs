@@ -112,7 +112,7 @@ impl Matcher {
             ) => {
                 let named = match identity {
                     Subject::Exactly(template) => template.fill(service) == *subject,
-                    Subject::Pattern(pattern) => pattern.matches(subject),
+                    Subject::Pattern(pattern) => pattern.matches(subject, service),
                 };
                 issuer == found_issuer && root == found_root && named
             }
@@ -122,8 +122,9 @@ impl Matcher {
     /// Whether the identity differs from service to service.
     pub fn names_service(&self) -> bool {
         match self {
-            Self::Key { .. } | Self::Keyless { identity: Subject::Pattern(_), .. } => false,
+            Self::Key { .. } => false,
             Self::Keyless { identity: Subject::Exactly(template), .. } => template.names_service(),
+            Self::Keyless { identity: Subject::Pattern(pattern), .. } => pattern.names_service(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::names::ServiceName;
 use crate::digest::shorten;
 
 /// The only placeholder.
-const SERVICE: &str = "{service}";
+pub(super) const SERVICE: &str = "{service}";
 
 /// A text in which `{service}` stands for the name of a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -45,6 +45,9 @@ struct Check<'d> {
     errors: Errors,
     signer_names: BTreeSet<SignerName>,
     environment_names: BTreeSet<EnvironmentName>,
+    service_names: BTreeSet<ServiceName>,
+    /// Regular expressions made so far.
+    compiled: usize,
     roots: BTreeMap<RootName, Root>,
     /// Roots that the file names, and what their files hold.
     root_digests: BTreeMap<String, Digest>,
@@ -63,6 +66,8 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
         errors: Errors::default(),
         signer_names: BTreeSet::new(),
         environment_names: BTreeSet::new(),
+        service_names: BTreeSet::new(),
+        compiled: 0,
         roots: BTreeMap::new(),
         root_digests: BTreeMap::new(),
         used_roots: BTreeSet::new(),
@@ -87,6 +92,7 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
     }
     check.signer_names = signers.iter().map(|(name, _)| name.clone()).collect();
     check.environment_names = environments.iter().map(|(name, _)| name.clone()).collect();
+    check.service_names = services.iter().map(|(name, _)| name.clone()).collect();
     // 4. Each table by itself; roots first, signers name them.
     check.roots();
     for (name, signer) in &signers {

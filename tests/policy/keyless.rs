@@ -120,6 +120,42 @@ fn b6_a_pattern_is_for_the_whole_identity() {
 }
 
 #[test]
+fn b6_a_pattern_with_a_service_is_that_services_only() {
+    let with = |pattern: &str| format!("{ISSUER}\npattern = '{pattern}'");
+    // The real bundle's repository, as a service.
+    let conformance = BEACON.rsplit('/').next().unwrap();
+    let name = format!("[services.{conformance}]\nrepository = \"registry.example/beacon\"");
+    let organisation = r"^https://github\.com/sigstore-conformance/{service}/\.github/.+@refs/heads/main$";
+    let policy = policy(&with(organisation), &name).unwrap_or_else(|errors| panic!("{errors}"));
+    let who = |service: &str| -> Vec<String> {
+        let who = policy.who_signed(&beacon(), &service.parse().unwrap());
+        who.iter().map(|name| name.to_string()).collect()
+    };
+    assert_eq!(who(conformance), ["build"]);
+    assert!(who("shop").is_empty(), "another service");
+    assert!(policy.signer(&"build".parse().unwrap()).unwrap().names_service());
+    let anywhere = self::policy(&with("^https://github.com/[a-z-]+/{service}/.*$"), "");
+    assert!(
+        matches!(anywhere, Ok(policy) if !policy.signer(&"build".parse().unwrap()).unwrap().names_service())
+    );
+    refused(&with("^(https://.*|{service})$"), "", "it matches strangers");
+    refused(&with("^https://github.com/acme/[{service}]/x$"), "", "not in brackets");
+    // As many as services times patterns, and no more than can be tried.
+    let services: String =
+        (0..1_000).map(|n| format!("[services.s{n}]\nrepository = \"registry.example/s{n}\"\n")).collect();
+    let many = |count: usize| {
+        format!(
+            "any-of = [{}]",
+            (0..count)
+                .map(|n| format!("{{ {ISSUER}, pattern = '^x:{n}/{{service}}$' }}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    };
+    refused(&many(6), &services, "more than 5000 regular expressions");
+}
+
+#[test]
 fn e5_a_pattern_may_be_the_deployer_too() {
     let may = "may both report deployments in `staging`";
     let staging = "[signers.staging]\npublic-key = \"keys/staging.pub\"";
@@ -137,6 +173,8 @@ fn e5_a_pattern_may_be_the_deployer_too() {
     assert!(clash("pattern = '^x:[a-z]+$'", "identity = \"x:shop\""));
     assert!(clash("identity = \"x:{service}\"", "pattern = '^x:(shop|y)$'"));
     assert!(clash("pattern = '^x:a$'", "pattern = '^x:b$'"), "two patterns are taken for one");
+    assert!(clash("pattern = '^x:{service}$'", "identity = \"x:shop\""));
+    assert_eq!(both("pattern = '^x:{service}$'", "identity = \"x:other\""), Ok(()));
     // What else is asked of a certificate does not make two identities of one.
     assert!(clash("identity = \"x:a\"\nsource-ref = \"refs/heads/a\"", "identity = \"x:a\""));
     assert_eq!(both("pattern = '^x:[a-z]+$'", "identity = \"x:1\""), Ok(()));

@@ -217,7 +217,7 @@ fn keyless_schema(text: &Schema) -> Schema {
         text
     };
     let mut pattern = described(
-        "Instead of `identity`: a regular expression for the whole identity, from `^` to `$`. Never everybody's.",
+        "Instead of `identity`: a regular expression for the whole identity, from `^` to `$`, in which `{service}` is the service's name. Never everybody's.",
     );
     pattern.insert("pattern".into(), "^\\^.*\\$$".into());
     let mut root = described(

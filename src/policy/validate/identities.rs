@@ -22,6 +22,9 @@ impl raw::Matcher {
     }
 }
 
+/// How many regular expressions all patterns may take together, one for each service that a pattern names.
+const PATTERNS: usize = 5_000;
+
 /// An identity before a service is filled in.
 type Written = (Option<Digest>, String, String);
 
@@ -84,10 +87,7 @@ impl Check<'_> {
         }
         let identity = match &raw.subject {
             raw::Subject::Identity(text) => self.template(text).map(Subject::Exactly),
-            raw::Subject::Pattern(text) => {
-                let problem = |source| Problem::Pattern { text: shorten(&text.value), source };
-                self.errors.keep(&text.span, Pattern::parse(&text.value), problem).map(Subject::Pattern)
-            }
+            raw::Subject::Pattern(text) => self.pattern(text).map(Subject::Pattern),
         };
         let root = match &raw.root {
             Some(text) => self.root_name(text),
@@ -110,6 +110,21 @@ impl Check<'_> {
             root,
             claims: Box::new(claims),
         })
+    }
+
+    /// A pattern, compiled for every service it names; all of them together must not take too long.
+    fn pattern(&mut self, text: &Text) -> Option<Pattern> {
+        if self.compiled > PATTERNS {
+            return None; // Said already.
+        }
+        let problem = |source| Problem::Pattern { text: shorten(&text.value), source };
+        let parsed = Pattern::parse(&text.value, &self.service_names);
+        let pattern = self.errors.keep(&text.span, parsed, problem)?;
+        self.compiled += pattern.compiled();
+        if self.compiled > PATTERNS {
+            self.errors.push(&text.span, Problem::TooManyPatterns { limit: PATTERNS });
+        }
+        Some(pattern)
     }
 
     fn key(&mut self, file: &Text) -> Option<PublicKey> {
@@ -197,7 +212,7 @@ impl Check<'_> {
             }
             (Subject::Exactly(text), Subject::Pattern(pattern))
             | (Subject::Pattern(pattern), Subject::Exactly(text)) => {
-                self.services.keys().any(|service| pattern.matches(&text.fill(service)))
+                self.services.keys().any(|service| pattern.matches(&text.fill(service), service))
             }
             // Two patterns may have an identity in common: assume that they do.
             (Subject::Pattern(_), Subject::Pattern(_)) => true,
