@@ -221,24 +221,20 @@ struct Candidate {
 impl Candidate {
     fn verify(&self, trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
         let annotation = |name| self.annotations.get(name).map(String::as_str);
-        // An empty certificate is none: cosign writes one beside a key.
-        let certified =
-            annotation(CERTIFICATE).filter(|pem| !pem.is_empty()).map(|certificate| Annotations {
-                certificate,
-                bundle: annotation(REKOR_BUNDLE).filter(|json| !json.is_empty()),
-                timestamp: annotation(TIMESTAMP).filter(|json| !json.is_empty()),
-            });
+        // An empty one is none: cosign writes an empty certificate beside a key.
+        let written = |name| annotation(name).filter(|text| !text.is_empty());
+        let annotations = Annotations {
+            certificate: written(CERTIFICATE),
+            bundle: written(REKOR_BUNDLE),
+            timestamp: written(TIMESTAMP),
+        };
         let signature = annotation(SIGNATURE).unwrap_or_default();
-        match (self.source, certified) {
-            (Source::Referrer, _) => verify::attached(&self.bytes, self.on, trust),
-            (Source::SignatureTag, None) => verify::simple_signing(&self.bytes, signature, trust),
-            (Source::SignatureTag, Some(certified)) => {
-                verify::annotated_simple_signing(&self.bytes, signature, &certified, trust)
+        match self.source {
+            Source::Referrer => verify::attached(&self.bytes, self.on, trust),
+            Source::SignatureTag => {
+                verify::annotated_simple_signing(&self.bytes, signature, &annotations, trust)
             }
-            (Source::AttestationTag, None) => verify::envelope(&self.bytes, trust),
-            (Source::AttestationTag, Some(certified)) => {
-                verify::annotated_envelope(&self.bytes, &certified, trust)
-            }
+            Source::AttestationTag => verify::annotated_envelope(&self.bytes, &annotations, trust),
         }
     }
 }

@@ -7,9 +7,11 @@
 //!
 //! Start at [`Draft::parse`], then [`Draft::key_files`], then [`Draft::validate`].
 
+mod claims;
 mod diagnostic;
 mod duration;
 mod environment;
+mod mismatch;
 mod names;
 mod pattern;
 mod problem;
@@ -21,17 +23,19 @@ mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::claims::{ClaimName, ClaimRules, WrongClaim};
 pub use self::diagnostic::{PolicyError, PolicyErrors, Warning};
 pub use self::duration::{DurationError, spell_duration};
 pub use self::environment::{
     After, ApprovalRule, Environment, EvidenceClass, Excluded, ParameterRule, Predecessor, ProvenanceRule,
     RefRule, Require,
 };
+pub use self::mismatch::Mismatch;
 pub use self::names::{EnvironmentName, NameError, Named, ServiceName, SignerName, UnknownName};
 pub use self::pattern::{Pattern, PatternError};
 pub use self::problem::{Problem, Remark};
 pub use self::raw::schema;
-pub use self::signer::{ClaimRules, Matcher, Signer, Subject};
+pub use self::signer::{KeyTime, Matcher, Signer, Subject};
 pub use self::template::{Template, TemplateError};
 
 use crate::closure::Platform;
@@ -83,7 +87,7 @@ impl Draft {
     pub fn key_files(&self) -> BTreeSet<String> {
         let matchers = self.raw.signers.0.iter().flat_map(|(_, signer)| signer.matchers());
         let keys = matchers.filter_map(|matcher| match matcher {
-            raw::Matcher::Key { file } => Some(file.value.clone()),
+            raw::Matcher::Key { file, .. } => Some(file.value.clone()),
             raw::Matcher::Keyless(_) => None,
         });
         let roots = self.raw.roots.0.iter().map(|(_, root)| root.trusted_root.value.clone());
@@ -233,6 +237,11 @@ impl Policy {
     /// certificate says where a signer asks for it.
     pub fn who(&self, author: &Author, service: &ServiceName) -> Vec<&SignerName> {
         self.signers.values().filter(|signer| signer.is(author, service)).map(Signer::name).collect()
+    }
+
+    /// What keeps an author from being the signer of that name, where they nearly are: for explaining a refusal.
+    pub fn why_not(&self, signer: &SignerName, author: &Author, service: &ServiceName) -> Vec<Mismatch> {
+        self.signer(signer).map(|signer| signer.why_not(author, service)).unwrap_or_default()
     }
 
     /// What is allowed and probably not meant.

@@ -295,7 +295,7 @@ impl Content {
     /// [`RecordError`] when the signature is not by a key of `trust` or the bytes are not a record of ours.
     pub fn read(bytes: &[u8], origin: &str, index: u64, trust: &Trust) -> Result<Self, RecordError> {
         // 1. Signature and in-toto Statement v1.
-        let attestation = verify::bundle(bytes, trust).map_err(RecordError::Rejected)?;
+        let attestation = verify::record(bytes, trust).map_err(RecordError::Rejected)?;
         // 2. Kind and predicate, closed and strict.
         let kind = Kind::of(attestation.predicate_type())
             .ok_or_else(|| RecordError::Kind(shorten(attestation.predicate_type())))?;

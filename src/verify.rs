@@ -13,8 +13,9 @@
 //!                        --certificate, log, time, PAE --->                                 end in Rejected
 //! ```
 //!
-//! What a key proves: *who* signed, never *when*. Log entries and timestamps beside a public key are not read (but
-//! by [`artifact()`]); a record's time is its position in the ledger. What a certificate proves: who, when
+//! What a key proves: *who* signed, never *when*. That takes a log entry or a timestamp beside it
+//! ([`Author::is_dated`]), or a place in the ledger ([`record`]); whether it takes it is the policy's word. What a
+//! certificate proves: who, when
 //! ([`Author::time`]) and what the issuer said of the workload ([`Author::claims`]).
 
 use std::fmt;
@@ -39,8 +40,8 @@ mod statement;
 mod trust;
 
 pub use artifact::{Artifact, SignedArtifact, artifact};
-pub use author::Author;
-pub use bundle::{attached, bundle};
+pub use author::{Author, Undated};
+pub use bundle::{attached, bundle, record};
 pub use dsse::{annotated_envelope, envelope};
 pub use keyless::legacy::Annotations;
 pub use keyless::{Claims, Root, RootError, RootName, RootNameError};

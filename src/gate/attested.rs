@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use super::{Code, Finding, Requirement, describe, is_own};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Found, Target};
-use crate::policy::SignerName;
+use crate::policy::{Mismatch, SignerName};
 use crate::record::Resource;
 use crate::reference::{Reference, Repository};
-use crate::verify::{Attestation, COSIGN_SIGN, SIMPLE_SIGNING};
+use crate::verify::{Attestation, Author, COSIGN_SIGN, Identity, MESSAGE_SIGNATURE, SIMPLE_SIGNING};
 
 mod provenance;
 
@@ -20,12 +20,12 @@ pub(super) use provenance::provenance;
 /// How many near misses are told.
 const NEAREST: usize = 10;
 
-/// A signature by `signer`: cosign simple signing, or cosign's `sign/v1` statement.
+/// A signature by `signer`: cosign simple signing, cosign's `sign/v1` statement, or a signature over the manifest.
 pub(super) fn signed_by(target: &Target<'_>, evidence: &Evidence, signer: &SignerName) -> Finding {
     let expected = format!("a signature by `{signer}`");
     let mut tally = Tally::default();
     for found in &evidence.attestations {
-        if [SIMPLE_SIGNING, COSIGN_SIGN].contains(&found.attestation.predicate_type()) {
+        if [SIMPLE_SIGNING, COSIGN_SIGN, MESSAGE_SIGNATURE].contains(&found.attestation.predicate_type()) {
             let _counted = tally.weigh(target, found, signer, "signature", |_, _| Ok(()));
         }
     }
@@ -74,7 +74,7 @@ impl Tally {
         // 2. By the identity the policy names?
         let names = target.policy().who(attestation.author(), target.service().name());
         if !names.contains(&signer) {
-            self.near(|| format!("there is a {what} by {}", describe(target, attestation.author())));
+            self.near(|| nearly(target, signer, attestation.author(), what));
             return Vec::new();
         }
         // 3. For this service?
@@ -144,6 +144,23 @@ impl Tally {
         };
         Finding::unmet(requirement, code, expected, found).near(self.nearest)
     }
+}
+
+/// By whom it is instead, and what keeps them from being the signer where they nearly are.
+fn nearly(target: &Target<'_>, signer: &SignerName, author: &Author, what: &str) -> String {
+    let wrong = target.policy().why_not(signer, author, target.service().name());
+    if wrong.is_empty() {
+        return format!("there is a {what} by {}", describe(target, author));
+    }
+    let whose = match (wrong.first(), author.identity()) {
+        (Some(Mismatch::Subject { .. } | Mismatch::Issuer { .. }), _) => {
+            format!("an identity much like that of `{signer}`")
+        }
+        (_, Identity::Key { .. }) => format!("the key of `{signer}`"),
+        (_, Identity::Keyless { .. }) => format!("the identity of `{signer}`"),
+    };
+    let wrong: Vec<String> = wrong.iter().map(Mismatch::to_string).collect();
+    format!("there is a {what} by {whose} ({}), but {}", author.identity(), wrong.join("; "))
 }
 
 /// Evidence of one service never counts for another: a subject that names a repository counts if that is one of the

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -88,6 +90,22 @@ impl PublicKey {
         self.parsed
             .verify_sig(message, signature)
             .map_err(|_| KeyError::Signature { algorithm: self.algorithm, key: self.id })
+    }
+}
+
+impl PublicKey {
+    /// Checks that `signature` was made over the bytes with this SHA-256, where only that is at hand.
+    ///
+    /// # Errors
+    /// As [`PublicKey::verify`]; always for keys whose scheme does not begin with SHA-256 (P-384, Ed25519).
+    pub fn verify_digest(&self, digest: Digest, signature: &[u8]) -> Result<(), KeyError> {
+        let refused = |_| KeyError::Signature { algorithm: self.algorithm, key: self.id };
+        match self.algorithm {
+            Algorithm::EcdsaP256 | Algorithm::Rsa => {}
+            Algorithm::EcdsaP384 | Algorithm::Ed25519 => return Err(refused(Unspecified)),
+        }
+        let digest = digest::Digest::import_less_safe(digest.as_bytes(), &digest::SHA256).map_err(refused)?;
+        self.parsed.verify_digest_sig(&digest, signature).map_err(refused)
     }
 }
 
@@ -181,6 +199,17 @@ mod tests {
                 changed[at] ^= 1;
                 assert_eq!(key.verify(MESSAGE, &changed), refused, "{algorithm}, byte {at}");
             }
+        }
+    }
+
+    #[test]
+    fn a_digest_is_enough_for_the_schemes_that_begin_with_it() {
+        for (algorithm, pem, signature) in golden() {
+            let key = PublicKey::from_pem(pem).unwrap();
+            let enough = matches!(algorithm, Algorithm::EcdsaP256 | Algorithm::Rsa);
+            assert_eq!(key.verify_digest(Digest::of(MESSAGE), signature).is_ok(), enough, "{algorithm}");
+            assert!(key.verify_digest(Digest::of(b"same byteS"), signature).is_err(), "{algorithm}");
+            assert!(key.verify_digest(Digest::of(MESSAGE), b"").is_err(), "{algorithm}");
         }
     }
 

@@ -156,6 +156,11 @@ impl Require {
         &self.signed_by
     }
 
+    /// Whoever has to have attested something.
+    pub fn attesters(&self) -> impl Iterator<Item = &SignerName> {
+        self.signed_by.iter().chain(self.provenance.iter().map(ProvenanceRule::signer))
+    }
+
     /// The provenance that must be there.
     pub fn provenance(&self) -> Option<&ProvenanceRule> {
         self.provenance.as_ref()

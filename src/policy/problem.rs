@@ -131,6 +131,9 @@ pub enum Problem {
         /// How many they may take.
         limit: usize,
     },
+    /// A root that has nothing to say.
+    #[error("`root` has no meaning with `time = \"not-required\"`")]
+    RootOfNoTime,
     /// A name that no root can have.
     #[error(transparent)]
     RootName(RootNameError),
@@ -455,6 +458,7 @@ impl Problem {
                 return Some(format!("{source}{hint}"));
             }
             Self::TooManyPatterns { .. } => "use `identity` with `{service}`, which costs nothing",
+            Self::RootOfNoTime => "remove one of the two: the root says when the key signed",
             Self::RootName(_) => return None,
             Self::UnknownRoot { known, .. } => return Some(format!("expected {}", list(known))),
             Self::RootPath { .. } => {

@@ -1,10 +1,11 @@
 //! Signers: who an identity is, by equality, or by a pattern from end to end.
 
+use super::claims::ClaimRules;
 use super::names::{ServiceName, SignerName};
 use super::pattern::Pattern;
 use super::template::Template;
 use crate::key::PublicKey;
-use crate::verify::{Author, Claims, Identity, RootName};
+use crate::verify::{Author, Identity, RootName};
 
 /// One identity, or several under one name.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum Matcher {
         file: String,
         /// What it holds.
         key: PublicKey,
+        /// What has to say when it signed.
+        time: KeyTime,
     },
     /// This issuer and this identity, proved under this root.
     Keyless {
@@ -36,6 +39,18 @@ pub enum Matcher {
     },
 }
 
+/// What has to say when a key signed something that is not in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyTime {
+    /// A log entry or a timestamp, under this root.
+    Vouched {
+        /// The root.
+        root: RootName,
+    },
+    /// Nothing: `time = "not-required"`. Whoever has the key, at any time, may have signed.
+    NotRequired,
+}
+
 /// How the identity in a certificate is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -43,36 +58,6 @@ pub enum Subject {
     Exactly(Template),
     /// By a pattern from end to end.
     Pattern(Pattern),
-}
-
-/// What a certificate must say beside its identity; all of it, by equality, after `{service}` is filled in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClaimRules {
-    pub(super) source_repository: Option<Template>,
-    pub(super) source_ref: Option<Template>,
-    pub(super) workflow_trigger: Option<Template>,
-    pub(super) runner_environment: Option<Template>,
-}
-
-impl ClaimRules {
-    /// Whether nothing is asked.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn hold(&self, claims: &Claims, service: &ServiceName) -> bool {
-        let rules = [
-            (&self.source_repository, &claims.source_repository_uri),
-            (&self.source_ref, &claims.source_repository_ref),
-            (&self.workflow_trigger, &claims.build_trigger),
-            (&self.runner_environment, &claims.runner_environment),
-        ];
-        // A claim that is absent is not the one that was asked for.
-        rules.into_iter().all(|(rule, found)| match rule {
-            Some(rule) => found.as_ref() == Some(&rule.fill(service)),
-            None => true,
-        })
-    }
 }
 
 impl Subject {
@@ -83,18 +68,26 @@ impl Subject {
             Self::Pattern(pattern) => pattern.as_str(),
         }
     }
+
+    /// Whether an identity in a certificate is this one when it speaks about a service.
+    pub(super) fn is(&self, found: &str, service: &ServiceName) -> bool {
+        match self {
+            Self::Exactly(template) => template.fill(service) == found,
+            Self::Pattern(pattern) => pattern.matches(found, service),
+        }
+    }
 }
 
 impl Matcher {
     /// Whether the author is this one when they speak about a service.
     ///
-    /// Where something is asked of a certificate that is not at hand, the answer is no.
+    /// Where something is asked of a certificate that is not at hand, the answer is no; and so it is where nothing says
+    /// when a key signed that has to be dated.
     fn matches(&self, author: &Author, service: &ServiceName) -> bool {
         let said = match self {
-            Self::Key { .. } => true,
-            Self::Keyless { claims: rules, .. } => {
-                rules.is_empty() || author.claims().is_some_and(|claims| rules.hold(claims, service))
-            }
+            Self::Key { time: KeyTime::NotRequired, .. } => true,
+            Self::Key { time: KeyTime::Vouched { root }, .. } => author.is_dated(root).is_ok(),
+            Self::Keyless { claims, .. } => claims.wrong(author.claims(), service).is_empty(),
         };
         said && self.names(author.identity(), service)
     }
@@ -109,13 +102,15 @@ impl Matcher {
             (
                 Self::Keyless { issuer, identity, root, claims: _ },
                 Identity::Keyless { issuer: found_issuer, subject, root: found_root },
-            ) => {
-                let named = match identity {
-                    Subject::Exactly(template) => template.fill(service) == *subject,
-                    Subject::Pattern(pattern) => pattern.matches(subject, service),
-                };
-                issuer == found_issuer && root == found_root && named
-            }
+            ) => issuer == found_issuer && root == found_root && identity.is(subject, service),
+        }
+    }
+
+    /// Whether a log or timestamp of the public root has to say when this key signed.
+    pub(super) fn is_dated_by_the_public(&self) -> bool {
+        match self {
+            Self::Key { time: KeyTime::Vouched { root }, .. } => *root == RootName::PublicGood,
+            Self::Key { time: KeyTime::NotRequired, .. } | Self::Keyless { .. } => false,
         }
     }
 

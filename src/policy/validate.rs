@@ -110,6 +110,7 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
     // 5. The tables together.
     let order = check.order(&environments);
     check.separation(&environments);
+    check.attesters(&environments);
     let homes = check.homes(&environments);
     let warnings = check.warnings(&homes);
 
@@ -127,7 +128,7 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
         }
     }
     let key_digest = |matcher: &Matcher| match matcher {
-        Matcher::Key { file, key } => Some((file.clone(), key.id())),
+        Matcher::Key { file, key, .. } => Some((file.clone(), key.id())),
         Matcher::Keyless { .. } => None,
     };
     Ok(Policy {
@@ -371,9 +372,9 @@ impl<'d> Check<'d> {
     }
 
     /// A word of a closed set.
-    fn word<T: Copy>(&mut self, text: &Text, words: &[(&'static str, T)]) -> Option<T> {
+    fn word<T: Clone>(&mut self, text: &Text, words: &[(&'static str, T)]) -> Option<T> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
-            return Some(*value);
+            return Some(value.clone());
         }
         let known: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
         let nearest = super::names::nearest(&text.value, known.iter().copied())

@@ -78,11 +78,12 @@ fn verified(
         (Signer::Key { hint }, Content::Dsse(envelope)) => {
             let verified = dsse::verified(envelope, hint.as_deref(), trust, evidence, claim)?;
             is_about(&verified, digest)?;
+            let verified = bundle.dated(verified, artifact, trust);
             Ok(verified.map(|attestation| SignedArtifact { digest, attestation: Some(attestation) }))
         }
         (Signer::Key { .. }, Content::Message) => {
-            let key = keyless::keyed(&bundle.candidate(artifact), trust.keys(), trust.roots())?;
-            Ok(Verified::by_logged_key(SignedArtifact { digest, attestation: None }, key, evidence))
+            let (key, by) = keyless::keyed(&bundle.candidate(artifact), trust.keys(), trust.roots())?;
+            Ok(Verified::by_logged_key(SignedArtifact { digest, attestation: None }, key, by, evidence))
         }
         (Signer::Certificate, Content::Dsse(envelope)) => {
             let attestation = envelope.statement(claim)?;

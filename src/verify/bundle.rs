@@ -1,9 +1,12 @@
 //! The Sigstore bundle, versions 0.1 to 0.3 (sigstore/protobuf-specs `sigstore_bundle.proto`).
 
+use serde_json::Value;
+
 use super::dsse::{self, Envelope};
 use super::keyless::{self, Candidate, Version};
 use super::read::{Object, Reader};
 use super::statement;
+use super::trust::Signed;
 use super::{
     Artifact, Attestation, Claim, MESSAGE_SIGNATURE, Part, Reason, Rejected, Subject, Trust, Verified,
 };
@@ -15,8 +18,9 @@ const READ: Reader = Reader(Part::Bundle);
 
 /// Verifies a Sigstore bundle that carries an in-toto statement.
 ///
-/// Signed with a public key (v0.3 only): `tlogEntries` and `timestampVerificationData` beside it are not read; a key
-/// proves who, never when. Signed with a certificate (v0.1 to v0.3): verified under one of the trust's roots, with
+/// Signed with a public key (v0.3 only): a key proves who, never when; log entries and timestamps beside it are verified
+/// under each of the trust's roots, and [`Author::is_dated`](super::Author::is_dated) tells which of them vouch, or why
+/// none does. Signed with a certificate (v0.1 to v0.3): verified under one of the trust's roots, with
 /// proof and checkpoint of every log entry whatever the version, or as that root's rules say.
 ///
 /// Members the format does not have are refused at every level that is read, as protobuf's JSON mapping does
@@ -27,11 +31,22 @@ const READ: Reader = Reader(Part::Bundle);
 /// [`Rejected`] with the first thing that is wrong, in the order: JSON, media type, key material, envelope,
 /// signature, statement.
 pub fn bundle(bytes: &[u8], trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
-    attestation(bytes, None, trust)
+    attestation(bytes, Found::Alone, trust)
 }
 
-/// Verifies a bundle that was found attached to `manifest`: as [`bundle()`], and a message signature by certificate is
-/// accepted too if what it signs is that very manifest.
+/// Verifies a record of the ledger: as [`bundle()`], and its place in the ledger dates it. What may lie beside the
+/// signature of a key is not read.
+///
+/// # Errors
+/// As [`bundle()`].
+pub fn record(bytes: &[u8], trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
+    attestation(bytes, Found::InLedger, trust).map(Verified::placed)
+}
+
+/// Verifies a bundle that was found attached to `manifest`: as [`bundle()`], and a message signature is accepted too if
+/// what it signs is that very manifest.
+///
+/// By a key, that takes P-256 or RSA: of the manifest only the SHA-256 is at hand.
 ///
 /// Such a signature says nothing but who signed these bytes: predicate type [`MESSAGE_SIGNATURE`], the manifest as
 /// the only subject, no predicate.
@@ -39,17 +54,33 @@ pub fn bundle(bytes: &[u8], trust: &Trust) -> Result<Verified<Attestation>, Reje
 /// # Errors
 /// As [`bundle()`].
 pub fn attached(bytes: &[u8], manifest: Digest, trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
-    attestation(bytes, Some(manifest), trust)
+    attestation(bytes, Found::On(manifest), trust)
 }
 
-fn attestation(
-    bytes: &[u8],
-    manifest: Option<Digest>,
-    trust: &Trust,
-) -> Result<Verified<Attestation>, Rejected> {
+/// Where a bundle was.
+#[derive(Clone, Copy)]
+enum Found {
+    /// Attached to a manifest, which a message signature may be over.
+    On(Digest),
+    /// In the ledger, and dated by that.
+    InLedger,
+    /// Wherever.
+    Alone,
+}
+
+impl Found {
+    fn manifest(self) -> Result<Digest, Reason> {
+        match self {
+            Self::On(manifest) => Ok(manifest),
+            Self::InLedger | Self::Alone => Err(Reason::MessageSignature),
+        }
+    }
+}
+
+fn attestation(bytes: &[u8], found: Found, trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
     let evidence = Digest::of(bytes);
     let mut claim = Claim::default();
-    verified(bytes, manifest, trust, evidence, &mut claim).map_err(|reason| Rejected {
+    verified(bytes, found, trust, evidence, &mut claim).map_err(|reason| Rejected {
         evidence,
         reason,
         claim: Box::new(claim),
@@ -58,7 +89,7 @@ fn attestation(
 
 fn verified(
     bytes: &[u8],
-    manifest: Option<Digest>,
+    found: Found,
     trust: &Trust,
     evidence: Digest,
     claim: &mut Claim,
@@ -66,25 +97,41 @@ fn verified(
     let bundle = Bundle::read(bytes, claim)?;
     match (&bundle.signer, &bundle.content) {
         (Signer::Key { hint }, Content::Dsse(envelope)) => {
-            dsse::verified(envelope, hint.as_deref(), trust, evidence, claim)
+            let verified = dsse::verified(envelope, hint.as_deref(), trust, evidence, claim)?;
+            let about = Artifact::Digest(statement::about(&verified)?);
+            match found {
+                Found::InLedger => Ok(verified),
+                Found::Alone | Found::On(_) => Ok(bundle.dated(verified, about, trust)),
+            }
         }
-        (Signer::Key { .. }, Content::Message) => Err(Reason::MessageSignature),
+        (Signer::Key { hint }, Content::Message) => {
+            let about = Artifact::Digest(found.manifest()?);
+            claim.predicate_type = Some(MESSAGE_SIGNATURE.to_owned());
+            let signature = bundle.message(about.digest())?;
+            let signed = Signed { message: about, signature: &signature, hint: hint.as_deref(), evidence };
+            let verified = trust.verify(&signed, || Ok(signature_over(about.digest())))?;
+            Ok(bundle.dated(verified, about, trust))
+        }
         (Signer::Certificate, Content::Dsse(envelope)) => {
             let said = envelope.statement(claim)?;
             let proof = bundle.proof(Artifact::Digest(statement::about(&said)?), trust)?;
             Ok(Verified::by_certificate(said, proof, evidence))
         }
         (Signer::Certificate, Content::Message) => {
-            let manifest = manifest.ok_or(Reason::MessageSignature)?;
+            let manifest = found.manifest()?;
             claim.predicate_type = Some(MESSAGE_SIGNATURE.to_owned());
             let proof = bundle.proof(Artifact::Digest(manifest), trust)?;
-            let attestation = Attestation {
-                predicate_type: MESSAGE_SIGNATURE.to_owned(),
-                subjects: vec![Subject { name: None, digest: manifest }],
-                predicate: serde_json::Value::Null,
-            };
-            Ok(Verified::by_certificate(attestation, proof, evidence))
+            Ok(Verified::by_certificate(signature_over(manifest), proof, evidence))
         }
+    }
+}
+
+/// What a message signature says: who signed these bytes, and nothing of them.
+fn signature_over(manifest: Digest) -> Attestation {
+    Attestation {
+        predicate_type: MESSAGE_SIGNATURE.to_owned(),
+        subjects: vec![Subject { name: None, digest: manifest }],
+        predicate: Value::Null,
     }
 }
 
@@ -156,6 +203,44 @@ impl<'a> Bundle<'a> {
             (false, _) => Content::Dsse(Envelope::read(READ.object(&bundle, "dsseEnvelope")?)?),
         };
         Ok(Self { text: bytes, object: bundle, version, signer, content })
+    }
+
+    /// What says when it was signed, where it was signed with a key.
+    pub(super) fn dated<T>(&self, verified: Verified<T>, about: Artifact<'_>, trust: &Trust) -> Verified<T> {
+        let by = match (trust.key(verified.identity()), self.is_bare()) {
+            (Some(key), false) => keyless::vouched(&self.candidate(about), key, trust.roots()),
+            (Some(_) | None, _) => Err(Reason::Undated),
+        };
+        verified.vouched(by)
+    }
+
+    /// Whether it has neither a log entry nor a timestamp.
+    fn is_bare(&self) -> bool {
+        let material = self.object.get("verificationMaterial").and_then(Value::as_object);
+        material
+            .is_none_or(|it| !it.contains_key("tlogEntries") && !it.contains_key("timestampVerificationData"))
+    }
+
+    /// The message signature, which says that it is over this artifact, or says nothing of it.
+    fn message(&self, artifact: Digest) -> Result<Vec<u8>, Reason> {
+        let message = READ.object(&self.object, "messageSignature")?;
+        READ.only(message, "messageSignature", &["messageDigest", "signature"])?;
+        if message.contains_key("messageDigest") {
+            let digest = READ.object(message, "messageSignature/messageDigest")?;
+            READ.only(digest, "messageSignature/messageDigest", &["algorithm", "digest"])?;
+            let algorithm = READ.text(digest, "messageSignature/messageDigest/algorithm")?;
+            let said = READ.base64(digest, "messageSignature/messageDigest/digest")?;
+            if algorithm != "SHA2_256" {
+                return Err(Reason::BytesNeeded {
+                    detail: shorten(&format!("it was made over {algorithm}")),
+                });
+            }
+            if said != artifact.as_bytes() {
+                let detail = "its message digest is not the manifest's".to_owned();
+                return Err(Reason::ArtifactMismatch { detail });
+            }
+        }
+        READ.base64(message, "messageSignature/signature")
     }
 
     /// Who signed it by certificate, under one of the roots.

@@ -4,7 +4,7 @@ use super::keyless::legacy::{self, Annotations, Content};
 use super::read::{Object, Reader};
 use super::statement;
 use super::trust::Signed;
-use super::{Attestation, Claim, Part, Reason, Rejected, Trust, Verified};
+use super::{Artifact, Attestation, Claim, Part, Reason, Rejected, Trust, Verified};
 use crate::digest::{Digest, shorten};
 
 pub(super) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -18,25 +18,18 @@ pub(super) struct Envelope {
     keyid: Option<String>,
 }
 
-/// Verifies a bare DSSE envelope that carries an in-toto statement: a layer of a legacy `.att` image.
+/// Verifies a bare DSSE envelope that carries an in-toto statement, by a key: a layer of a legacy `.att` image.
 ///
-/// The `keyid` names the key to try first, as a bundle's hint does.
+/// The `keyid` names the key to try first, as a bundle's hint does. Nothing says when it was signed.
 ///
 /// # Errors
 /// [`Rejected`] with the first thing that is wrong.
 pub fn envelope(bytes: &[u8], trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
-    let evidence = Digest::of(bytes);
-    let mut claim = Claim::default();
-    READ.document(bytes)
-        .and_then(|object| Envelope::read(&object))
-        .and_then(|envelope| {
-            claim.hint = envelope.keyid.as_deref().map(shorten);
-            verified(&envelope, envelope.keyid.as_deref(), trust, evidence, &mut claim)
-        })
-        .map_err(|reason| Rejected { evidence, reason, claim: Box::new(claim) })
+    annotated_envelope(bytes, &Annotations::default(), trust)
 }
 
-/// Verifies a layer of a legacy `.att` image that was signed with a certificate: envelope and annotations.
+/// Verifies a layer of a legacy `.att` image: the envelope, and the annotations that speak of a certificate, a log entry
+/// or a timestamp.
 ///
 /// # Errors
 /// [`Rejected`] with the first thing that is wrong.
@@ -49,10 +42,18 @@ pub fn annotated_envelope(
     let mut claim = Claim::default();
     READ.document(bytes)
         .and_then(|object| {
-            let said = Envelope::read(&object)?.statement(&mut claim)?;
-            let content = Content::Envelope { envelope: &object, about: statement::about(&said)? };
-            let proof = legacy::verify(&content, annotations, trust.roots())?;
-            Ok(Verified::by_certificate(said, proof, evidence))
+            let envelope = Envelope::read(&object)?;
+            if let Some(certificate) = annotations.certificate {
+                let said = envelope.statement(&mut claim)?;
+                let content = Content::Envelope { envelope: &object, about: statement::about(&said)? };
+                let proof = legacy::verify(&content, certificate, annotations, trust.roots())?;
+                return Ok(Verified::by_certificate(said, proof, evidence));
+            }
+            claim.hint = envelope.keyid.as_deref().map(shorten);
+            let verified = verified(&envelope, envelope.keyid.as_deref(), trust, evidence, &mut claim)?;
+            let content = Content::Envelope { envelope: &object, about: statement::about(&verified)? };
+            let by = legacy::vouched(&content, annotations, verified.identity(), trust);
+            Ok(verified.vouched(by))
         })
         .map_err(|reason| Rejected { evidence, reason, claim: Box::new(claim) })
 }
@@ -68,7 +69,8 @@ pub(super) fn verified(
     // Unverified until the last line has passed.
     let statement = envelope.statement(claim);
     let message = pae(PAYLOAD_TYPE, &envelope.payload);
-    let signed = Signed { message: &message, signature: &envelope.signature, hint, evidence };
+    let message = Artifact::Bytes(&message);
+    let signed = Signed { message, signature: &envelope.signature, hint, evidence };
     trust.verify(&signed, || statement)
 }
 

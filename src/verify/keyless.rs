@@ -7,7 +7,8 @@
 //! and the certificate names exactly one identity of a known kind and its issuer.
 //! Never does: I/O, TUF, policy. `sigstore-verify` reads the clock to refuse times in the future: later runs can
 //! only accept more than earlier ones, never less.
-//! Start at [`verify`]; [`keyed`] is for artifacts signed with a key and logged.
+//! Start at [`verify`]; [`vouched`] dates the signature of a key; [`keyed`] is for artifacts signed with a key and
+//! logged.
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use sigstore_types as types;
 use sigstore_types::bundle::VerificationMaterialContent as Material;
 use sigstore_verify::{PublicKeyVerificationPolicy, VerificationPolicy, Verifier};
 
+use super::author::Vouched;
 use super::read::Object;
 use super::{Artifact, Identity, Reason};
 use crate::digest::{Digest, shorten};
@@ -38,7 +40,7 @@ pub(super) enum Version {
     V0_1,
     V0_2,
     V0_3,
-    /// A v0.1 bundle that [`legacy`] made of cosign's annotations; it has a promise and no proof.
+    /// What [`legacy`] made of cosign's annotations; its log entries have a promise and no proof.
     Converted,
 }
 
@@ -100,24 +102,22 @@ pub(super) fn announced(der: &[u8], root: RootName) -> Result<(Identity, Claims,
 }
 
 /// Verifies an artifact's signature by one of the keys, logged in a log of one of the roots.
-pub(super) fn keyed(candidate: &Candidate<'_>, keys: &[PublicKey], roots: &[Root]) -> Result<Digest, Reason> {
+pub(super) fn keyed(
+    candidate: &Candidate<'_>,
+    keys: &[PublicKey],
+    roots: &[Root],
+) -> Result<(Digest, Vouched), Reason> {
     let bundle = candidate.read()?;
     let mut first = None;
     for root in roots.iter().filter(|root| root.0.rules == Rules::Logged) {
-        let verifier = match root.0.log_of(&bundle, candidate.version) {
-            Ok(verifier) => verifier,
-            Err(reason) => {
-                first = first.or(Some(reason));
-                continue;
-            }
-        };
+        if let Err(reason) = root.0.log_of(&bundle, candidate.version) {
+            first = first.or(Some(reason));
+            continue;
+        }
         for key in keys {
-            let spki = types::DerPublicKey::from_pem(&key.to_pem()).map_err(refusal::types)?;
-            let policy = PublicKeyVerificationPolicy::new(spki);
-            match verifier.verify(artifact(candidate.artifact)?, &bundle, &policy) {
-                Ok(result) if result.tlog_verified() => return Ok(key.id()),
-                Ok(_) => first = first.or(Some(skipped("the log"))),
-                Err(error) => first = first.or(Some(refusal::reason(error))),
+            match root.0.vouches(&bundle, candidate, key) {
+                Ok(time) => return Ok((key.id(), Vouched::from([(root.name().clone(), time)]))),
+                Err(reason) => first = first.or(Some(reason)),
             }
         }
     }
@@ -125,6 +125,29 @@ pub(super) fn keyed(candidate: &Candidate<'_>, keys: &[PublicKey], roots: &[Root
         true => Reason::NoTrustedKey { trusted: 0, hint: None },
         false => first.unwrap_or(Reason::NoTrustedRoot),
     })
+}
+
+/// Under which of the roots something beside the signature of this key says when it was made: each root on its own.
+///
+/// What is there must hold: under a root, one entry or timestamp that is wrong is as good as none.
+pub(super) fn vouched(candidate: &Candidate<'_>, key: &PublicKey, roots: &[Root]) -> Result<Vouched, Reason> {
+    let bundle = candidate.read()?;
+    let mut vouched = Vouched::new();
+    let mut why = None;
+    for root in roots {
+        match root.0.vouches(&bundle, candidate, key) {
+            Ok(time) => drop(vouched.insert(root.name().clone(), time)),
+            // Of a root that has nothing to do with it there is nothing to tell.
+            Err(reason @ (Reason::UnknownLog { .. } | Reason::LogEntryUnexpected)) => {
+                why = why.or(Some(reason))
+            }
+            Err(reason) => why = Some(reason),
+        }
+    }
+    match vouched.is_empty() {
+        true => Err(why.unwrap_or(Reason::NoTrustedRoot)),
+        false => Ok(vouched),
+    }
 }
 
 impl Candidate<'_> {
@@ -183,6 +206,39 @@ impl Inner {
             root: self.name.clone(),
         };
         Ok(Proof { identity, claims: leaf.claims.clone(), time })
+    }
+
+    /// The time of a signature by this key: a log entry, a timestamp, or both, bound to this very signature. A log of
+    /// the second version vouches without a time.
+    fn vouches(
+        &self,
+        bundle: &types::Bundle,
+        candidate: &Candidate<'_>,
+        key: &PublicKey,
+    ) -> Result<Option<Timestamp>, Reason> {
+        let stamped = !bundle.verification_material.timestamp_verification_data.rfc3161_timestamps.is_empty();
+        let logged = !bundle.verification_material.tlog_entries.is_empty();
+        let spki = types::DerPublicKey::from_pem(&key.to_pem()).map_err(refusal::types)?;
+        let by = PublicKeyVerificationPolicy::new(spki);
+        // 1. What this root can check: its rules ask for no log where a timestamp of its own is enough to date a key.
+        let (verifier, policy) = match (self.rules, logged, stamped) {
+            (_, false, false) => return Err(Reason::Undated),
+            (Rules::Logged, true, _) => (self.log_of(bundle, candidate.version)?, by),
+            (Rules::Stamped | Rules::GitHub, true, _) => return Err(Reason::LogEntryUnexpected),
+            (Rules::Logged | Rules::Stamped | Rules::GitHub, false, true) => {
+                (&*self.without_log, by.skip_tlog_unsafe())
+            }
+        };
+        // 2. Log, timestamps, signature, and that the log entry is about this very signature and key.
+        let result =
+            verifier.verify(artifact(candidate.artifact)?, bundle, &policy).map_err(refusal::reason)?;
+        // 3. The absence of an error is weak evidence that a check ran.
+        let time = result.verified_timestamps().iter().min().copied();
+        match (logged, time) {
+            (true, _) if !result.tlog_verified() => Err(skipped("the log")),
+            (false, None) => Err(Reason::TimeMissing),
+            (true | false, time) => Ok(time),
+        }
     }
 
     /// The verifier that knows the one log every entry of the bundle names, and no other log.

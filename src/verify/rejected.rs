@@ -59,7 +59,7 @@ impl fmt::Display for Part {
 }
 
 /// Why bytes are no evidence.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// Not strict JSON: duplicate keys, trailing bytes, too large, too deep, …
     #[error("the {part} is not strict JSON")]
@@ -291,6 +291,9 @@ pub enum Reason {
         /// What is wrong, neutralised.
         detail: String,
     },
+    /// A key alone: it says who signed, and nothing says when.
+    #[error("signed with a key, without a log entry or timestamp")]
+    Undated,
     /// Nobody who is trusted says when it was signed.
     #[error("no trusted time: neither a log's promise (SET) nor a timestamp (RFC 3161)")]
     TimeMissing,
@@ -425,6 +428,7 @@ impl Reason {
             Self::Checkpoint { .. } => "log-checkpoint",
             Self::LogDisagrees { .. } => "log-disagrees",
             Self::LogTime { .. } => "log-time",
+            Self::Undated => "undated",
             Self::TimeMissing => "time-missing",
             Self::Timestamp { .. } => "timestamp",
             Self::TimestampAuthorityTime { .. } => "timestamp-authority-time",

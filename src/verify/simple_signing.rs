@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::keyless::legacy::{self, Annotations, Content};
 use super::read::Reader;
 use super::trust::Signed;
-use super::{Attestation, Claim, Part, Reason, Rejected, SIMPLE_SIGNING, Subject, Trust, Verified};
+use super::{Artifact, Attestation, Claim, Part, Reason, Rejected, SIMPLE_SIGNING, Subject, Trust, Verified};
 use crate::digest::{Digest, shorten};
 
 /// What `critical.type` says.
@@ -14,7 +14,8 @@ pub(super) const TYPE: &str = "cosign container image signature";
 
 const READ: Reader = Reader(Part::SimpleSigning);
 
-/// Verifies a simple signing payload: the layer's bytes and the annotation `dev.cosignproject.cosign/signature`.
+/// Verifies a simple signing payload, by a key: the layer's bytes and the annotation
+/// `dev.cosignproject.cosign/signature`. Nothing says when it was signed.
 ///
 /// The one subject has `critical.image.docker-manifest-digest` as digest and `critical.identity.docker-reference` as
 /// name. Unknown members of `critical` are refused, as its specification asks; `optional` proves nothing and is
@@ -27,18 +28,11 @@ pub fn simple_signing(
     signature_base64: &str,
     trust: &Trust,
 ) -> Result<Verified<Attestation>, Rejected> {
-    let evidence = Digest::of(payload);
-    let read = read(payload);
-    let claim = claim(&read);
-    READ.decode(signature_base64, "dev.cosignproject.cosign/signature")
-        .and_then(|signature| {
-            let signed = Signed { message: payload, signature: &signature, hint: None, evidence };
-            trust.verify(&signed, || read)
-        })
-        .map_err(|reason| Rejected { evidence, reason, claim: Box::new(claim) })
+    annotated_simple_signing(payload, signature_base64, &Annotations::default(), trust)
 }
 
-/// Verifies a simple signing payload that was signed with a certificate: the layer's bytes and its annotations.
+/// Verifies a simple signing payload: as [`simple_signing`], and the annotations that speak of a certificate, a log entry
+/// or a timestamp.
 ///
 /// The log's entry must be about this very signature and payload.
 ///
@@ -56,8 +50,15 @@ pub fn annotated_simple_signing(
     READ.decode(signature_base64, "dev.cosignproject.cosign/signature")
         .and_then(|signature| {
             let content = Content::Message { payload, signature: &signature };
-            let proof = legacy::verify(&content, annotations, trust.roots())?;
-            Ok(Verified::by_certificate(read?, proof, evidence))
+            if let Some(certificate) = annotations.certificate {
+                let proof = legacy::verify(&content, certificate, annotations, trust.roots())?;
+                return Ok(Verified::by_certificate(read?, proof, evidence));
+            }
+            let message = Artifact::Bytes(payload);
+            let signed = Signed { message, signature: &signature, hint: None, evidence };
+            let verified = trust.verify(&signed, || read)?;
+            let by = legacy::vouched(&content, annotations, verified.identity(), trust);
+            Ok(verified.vouched(by))
         })
         .map_err(|reason| Rejected { evidence, reason, claim: Box::new(claim) })
 }

@@ -19,6 +19,7 @@ macro_rules! conformance {
     };
 }
 
+mod dated;
 mod legacy;
 mod mutation;
 

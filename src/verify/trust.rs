@@ -1,7 +1,8 @@
 //! Trust in keys and roots, and the proof that one of them stands behind a signature.
 
+use super::author::Vouched;
 use super::keyless::{Proof, Root};
-use super::{Author, Identity, Reason};
+use super::{Artifact, Author, Identity, Reason};
 use crate::digest::{Digest, shorten};
 use crate::key::PublicKey;
 
@@ -43,8 +44,18 @@ impl<T> Verified<T> {
     }
 
     /// What [`super::keyless::keyed`] returned a key for.
-    pub(super) fn by_logged_key(inner: T, key: Digest, evidence: Digest) -> Self {
-        Self { inner, author: key_holder(key), evidence }
+    pub(super) fn by_logged_key(inner: T, key: Digest, by: Vouched, evidence: Digest) -> Self {
+        Self { inner, author: key_holder(key).vouched(Ok(by)), evidence }
+    }
+
+    /// The same, dated by what lies beside the signature of a key.
+    pub(super) fn vouched(self, by: Result<Vouched, Reason>) -> Self {
+        Self { author: self.author.vouched(by), ..self }
+    }
+
+    /// The same, dated by a place in the ledger.
+    pub(super) fn placed(self) -> Self {
+        Self { author: self.author.placed(), ..self }
     }
 }
 
@@ -57,13 +68,13 @@ impl<T> std::ops::Deref for Verified<T> {
 }
 
 fn key_holder(id: Digest) -> Author {
-    Author::from(Identity::Key { id })
+    Author::of_key(Identity::Key { id })
 }
 
 /// What is to be verified: exact bytes and their signature.
 pub(super) struct Signed<'a> {
-    /// The bytes that were signed, in the encoding of their format.
-    pub(super) message: &'a [u8],
+    /// The bytes that were signed, in the encoding of their format; or their digest.
+    pub(super) message: Artifact<'a>,
     /// The signature as the key's scheme writes it.
     pub(super) signature: &'a [u8],
     /// The key that is said to have made it.
@@ -101,6 +112,14 @@ impl Trust {
         &self.keys
     }
 
+    /// The key with this id.
+    pub(super) fn key(&self, identity: &Identity) -> Option<&PublicKey> {
+        match identity {
+            Identity::Key { id } => self.keys.iter().find(|key| key.id() == *id),
+            Identity::Keyless { .. } => None,
+        }
+    }
+
     /// The one place where a signature is checked with a key: `read` is asked for the meaning of the message only
     /// after a key was found that made the signature.
     ///
@@ -113,7 +132,11 @@ impl Trust {
         let hinted = |key: &&PublicKey| signed.hint.is_some_and(|hint| hint == key.hint());
         let others = self.keys.iter().filter(|key| !hinted(key));
         for key in self.keys.iter().filter(hinted).chain(others) {
-            if key.verify(signed.message, signed.signature).is_ok() {
+            let made = match signed.message {
+                Artifact::Bytes(message) => key.verify(message, signed.signature),
+                Artifact::Digest(digest) => key.verify_digest(digest, signed.signature),
+            };
+            if made.is_ok() {
                 return Ok(Verified {
                     inner: read()?,
                     author: key_holder(key.id()),

@@ -348,7 +348,7 @@ fn b8_legacy_att_layers_are_bound_to_their_log_entry() {
     let envelope = value["dsseEnvelope"].to_string();
     let (certificate, promise) = annotations(&value);
     let verdict = |envelope: &str, certificate: &str, promise: Option<&str>| {
-        let annotations = Annotations { certificate, bundle: promise, timestamp: None };
+        let annotations = Annotations { certificate: Some(certificate), bundle: promise, timestamp: None };
         annotated_envelope(envelope.as_bytes(), &annotations, &public())
             .map_err(|rejected| rejected.reason.code())
     };
@@ -390,7 +390,7 @@ fn b8_legacy_sig_layers_are_bound_to_their_log_entry() {
     let signature = value["messageSignature"]["signature"].as_str().unwrap().to_owned();
     let (certificate, promise) = annotations(&value);
     let code = |payload: &[u8], signature: &str, promise: Option<&str>| {
-        let annotations = Annotations { certificate: &certificate, bundle: promise, timestamp: None };
+        let annotations = Annotations { certificate: Some(&certificate), bundle: promise, timestamp: None };
         annotated_simple_signing(payload, signature, &annotations, &public()).unwrap_err().reason.code()
     };
     // What was signed is a text, not a simple signing payload: that is said only after the signature was verified.

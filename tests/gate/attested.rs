@@ -24,6 +24,35 @@ fn b4_absent_evidence_is_a_no_for_each_piece_of_it() {
 }
 
 #[test]
+fn b7_a_key_that_has_to_be_dated_and_is_not() {
+    let world = World::new(&with(&[("time = \"not-required\"\n", "")]));
+    let image = Built::shop("1");
+    let decision = world.ask("staging", &image, &world.built(&image));
+    let verdict = no(&decision, &[Code::NotSignedBy, Code::NoProvenance]);
+    let says_so = ["by the key of `build`", "without a log entry or timestamp", "time = \"not-required\""];
+    says(verdict, Requirement::SignedBy, &says_so);
+    says(verdict, Requirement::Provenance, &says_so);
+    // Of another key there is nothing of the kind to say.
+    let other = world.attest("production", COSIGN_SIGN, json!({}), &[(SHOP, image.root)]);
+    let decision = world.ask("staging", &image, &[other]);
+    let verdict = no(&decision, &[Code::NotSignedBy, Code::NoProvenance]);
+    let nearest = &finding(verdict, Requirement::SignedBy).nearest;
+    assert!(!nearest.concat().contains("without a log entry"), "{nearest:?}");
+}
+
+#[test]
+fn c1_whoever_signs_records_is_dated_by_the_ledger() {
+    // Neither deployers nor promoters nor approvers say `time`, and their records count.
+    assert_eq!(POLICY.matches("time = ").count(), 1);
+    let mut world = World::new(POLICY);
+    let image = Built::shop("1");
+    world.staged(&image);
+    world.approve("ana", &world.approval("ana", &image));
+    world.wait(61);
+    yes(&world.ask("production", &image, &[]));
+}
+
+#[test]
 fn b1_the_right_key_over_another_image() {
     let world = World::new(POLICY);
     let (image, other) = (Built::shop("1"), Built::shop("2"));

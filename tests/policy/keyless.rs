@@ -128,7 +128,7 @@ fn b6_a_pattern_with_a_service_is_that_services_only() {
     let organisation = r"^https://github\.com/sigstore-conformance/{service}/\.github/.+@refs/heads/main$";
     let policy = policy(&with(organisation), &name).unwrap_or_else(|errors| panic!("{errors}"));
     let who = |service: &str| -> Vec<String> {
-        let who = policy.who_signed(&beacon(), &service.parse().unwrap());
+        let who = policy.who(beacon().author(), &service.parse().unwrap());
         who.iter().map(|name| name.to_string()).collect()
     };
     assert_eq!(who(conformance), ["build"]);
@@ -210,10 +210,98 @@ fn b6_claims_are_exact_and_never_assumed() {
     refused(&with("source-ref = \"\""), "", "an empty string");
     refused(&with("source-branch = \"main\""), "", "unknown key `source-branch`");
     refused("public-key = \"keys/ana.pub\"\nsource-ref = \"refs/heads/main\"", "", "exactly one of");
+    // And with the ones that survive a new name.
+    for (claim, right) in [
+        ("source-repository-owner", "https://github.com/sigstore-conformance"),
+        ("source-repository-owner-id", "131804563"),
+        ("source-repository-id", "632596897"),
+        ("source-repository-visibility", "public"),
+        ("build-signer-uri", &format!("{BEACON}{WORKFLOW}")),
+        ("build-config-uri", &format!("{BEACON}{WORKFLOW}")),
+    ] {
+        assert_eq!(who(&with(&format!("{claim} = \"{right}\"")), ""), ["build"], "{claim}");
+        assert!(who(&with(&format!("{claim} = \"{right}0\"")), "").is_empty(), "{claim}");
+    }
     let name = Identity::Keyless {
         issuer: "https://token.actions.githubusercontent.com".to_owned(),
         subject: format!("{BEACON}{WORKFLOW}"),
         root: RootName::PublicGood,
     };
     assert_eq!(beacon().identity(), &name);
+}
+
+/// What keeps the real bundle's author from being this build signer.
+#[track_caller]
+fn why_not(build: &str, more: &str) -> Vec<String> {
+    let policy = policy(build, more).unwrap_or_else(|errors| panic!("{errors}"));
+    let (build, shop) = ("build".parse().unwrap(), "shop".parse().unwrap());
+    policy.why_not(&build, beacon().author(), &shop).iter().map(|wrong| wrong.to_string()).collect()
+}
+
+#[test]
+fn b6_a_refusal_says_what_did_not_match() {
+    let exact = format!("{ISSUER}\nidentity = \"{BEACON}{WORKFLOW}\"");
+    assert!(why_not(&exact, "").is_empty());
+    for (claims, said) in [
+        (
+            "source-ref = \"refs/heads/release\"",
+            &["its certificate says refs/heads/main for source-ref: expected refs/heads/release"]
+                as &[&str],
+        ),
+        (
+            "deployment-environment = \"production\"",
+            &["its certificate says nothing for deployment-environment: expected production"],
+        ),
+        (
+            "workflow-trigger = \"push\"\nrunner-environment = \"self-hosted\"\nsource-ref = \"refs/heads/main\"",
+            &[
+                "its certificate says workflow_dispatch for workflow-trigger: expected push",
+                "its certificate says github-hosted for runner-environment: expected self-hosted",
+            ],
+        ),
+        ("root = \"github\"", &["it was proved under the root public-good: expected github"]),
+    ] {
+        assert_eq!(why_not(&format!("{exact}\n{claims}"), ""), said, "{claims}");
+    }
+    // Another branch, another issuer; and nobody near.
+    let branch = exact.replace("refs/heads/main", "refs/heads/dev");
+    assert_eq!(
+        why_not(&branch, ""),
+        [format!("its identity is {BEACON}{WORKFLOW}: expected {BEACON}{}", WORKFLOW.replace("main", "dev"))]
+    );
+    let issuer = exact.replace("token.actions.githubusercontent.com", "issuer.example");
+    assert_eq!(
+        why_not(&issuer, ""),
+        ["its issuer is https://token.actions.githubusercontent.com: expected https://issuer.example"]
+    );
+    assert!(why_not(BUILD, "").is_empty());
+    assert!(why_not("public-key = \"keys/ana.pub\"", "").is_empty());
+    // Of several identities the nearest one is told.
+    let nearest = format!(
+        "any-of = [{{ {} }}, {{ {}, source-ref = \"refs/heads/release\" }}]",
+        branch.replace('\n', ", "),
+        exact.replace('\n', ", ")
+    );
+    assert!(why_not(&nearest, "")[0].contains("for source-ref"));
+}
+
+#[test]
+fn b7_a_key_says_what_has_to_date_it() {
+    let key = "public-key = \"keys/ana.pub\"";
+    let roots = |build: &str, more: &str| -> Vec<String> {
+        let policy = policy(build, more).unwrap_or_else(|errors| panic!("{errors}"));
+        policy.roots().map(|root| root.name().to_string()).collect()
+    };
+    let acme = "[roots.acme]\ntrusted-root = \"trust/acme.json\"";
+    // Who attests has to be dated under a root, which has to be there. Who signs records only needs none.
+    assert_eq!(roots(key, ""), ["public-good"]);
+    assert_eq!(roots(&format!("{key}\nroot = \"acme\""), acme), ["acme"]);
+    assert!(roots(&format!("{key}\ntime = \"not-required\""), "").is_empty());
+    refused(&format!("{key}\nroot = \"acme\""), "", "unknown root `acme`");
+    refused(&format!("{key}\ntime = \"not-required\"\nroot = \"github\""), "", "`root` has no meaning");
+    refused(&format!("{key}\ntime = \"required\""), "", "is not one of the words that may stand here");
+    refused(&format!("{key}\ntime = \"\""), "", "an empty string");
+    refused(&format!("{key}\ntime = false"), "", "expected");
+    refused(&format!("{ISSUER}\nidentity = \"a:b\"\ntime = \"not-required\""), "", "exactly one of");
+    refused("time = \"not-required\"", "", "`public-key` is missing");
 }

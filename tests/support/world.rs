@@ -41,6 +41,7 @@ verifier = "@VERIFIER@"
 
 [signers.build]
 public-key = "keys/build.pub"
+time = "not-required"
 [signers.staging]
 public-key = "keys/staging.pub"
 [signers.release]

@@ -1,8 +1,10 @@
 //! `[signers]`: who may sign.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
 
 use super::{List, Text};
+use crate::policy::claims::ClaimName;
 use crate::policy::diagnostic::Errors;
 use crate::policy::names;
 use crate::policy::problem::Problem;
@@ -18,7 +20,7 @@ pub(in crate::policy) enum Signer {
 /// One identity: a public key, or an issuer with an identity.
 #[derive(Debug)]
 pub(in crate::policy) enum Matcher {
-    Key { file: Text },
+    Key { file: Text, time: Option<Text>, root: Option<Text> },
     Keyless(Box<Keyless>),
 }
 
@@ -28,10 +30,7 @@ pub(in crate::policy) struct Keyless {
     pub(in crate::policy) issuer: Text,
     pub(in crate::policy) subject: Subject,
     pub(in crate::policy) root: Option<Text>,
-    pub(in crate::policy) source_repository: Option<Text>,
-    pub(in crate::policy) source_ref: Option<Text>,
-    pub(in crate::policy) workflow_trigger: Option<Text>,
-    pub(in crate::policy) runner_environment: Option<Text>,
+    pub(in crate::policy) claims: Vec<(ClaimName, Text)>,
 }
 
 /// `identity`, or `pattern`.
@@ -49,17 +48,20 @@ impl Subject {
     }
 }
 
-/// The keys of a signer by certificate.
-pub(super) const KEYLESS: [&str; 8] = [
-    "issuer",
-    "identity",
-    "pattern",
-    "root",
-    "source-repository",
-    "source-ref",
-    "workflow-trigger",
-    "runner-environment",
-];
+/// The keys of a signer by certificate, beside the claims and `root`.
+const KEYLESS: [&str; 3] = ["issuer", "identity", "pattern"];
+
+/// The keys of a signer by public key, beside `root`.
+const KEY: [&str; 2] = ["public-key", "time"];
+
+/// Every key of one identity.
+pub(super) fn keys() -> Vec<&'static str> {
+    KEY.into_iter().chain(certified()).chain(["root"]).collect()
+}
+
+fn certified() -> impl Iterator<Item = &'static str> {
+    KEYLESS.into_iter().chain(ClaimName::ALL.map(ClaimName::key))
+}
 
 impl Read for Signer {
     fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self> {
@@ -80,11 +82,11 @@ impl Read for Signer {
 
 /// More or less than one of the kinds of signers in one table. `any-of` does not nest.
 fn wrong_shape(found: &Found<'_>, nested: bool) -> Option<Problem> {
-    let present = |keys: &[&'static str]| -> Vec<&'static str> {
-        keys.iter().copied().filter(|key| has_key(found, key)).collect()
+    let present = |keys: Vec<&'static str>| -> Vec<&'static str> {
+        keys.into_iter().filter(|key| has_key(found, key)).collect()
     };
-    let any_of: &[&'static str] = if nested { &[] } else { &["any-of"] };
-    let kinds = [present(&["public-key"]), present(&KEYLESS), present(any_of)];
+    let any_of = if nested { Vec::new() } else { vec!["any-of"] };
+    let kinds = [present(KEY.to_vec()), present(certified().collect()), present(any_of)];
     match kinds.iter().filter(|kind| !kind.is_empty()).count() {
         1 => None,
         _ => Some(Problem::SignerShape { found: kinds.concat() }),
@@ -96,18 +98,23 @@ impl Matcher {
         const EXPECTED: &str = "a table, as in `{ public-key = \"keys/release.pub\" }`";
         let mut table = Table::of(found, EXPECTED, errors)?;
         let at = table.at();
-        let key = table.take("public-key");
-        let matcher = match (wrong_shape(found, nested), has_key(found, "public-key")) {
+        let by_key = KEY.iter().any(|key| has_key(found, key));
+        let matcher = match (wrong_shape(found, nested), by_key) {
             (Some(shape), _) => {
                 table.errors().push(&at, shape);
-                KEYLESS.into_iter().for_each(|key| table.ask(key));
+                keys().into_iter().for_each(|key| table.ask(key));
                 if !nested {
                     table.ask("any-of");
                 }
                 None
             }
-            (None, true) => key.map(|file| Self::Key { file }),
+            (None, true) => {
+                let key = table.need("public-key");
+                let (time, root) = (table.take("time"), table.take("root"));
+                key.map(|file| Self::Key { file, time, root })
+            }
             (None, false) => {
+                KEY.into_iter().for_each(|key| table.ask(key));
                 let issuer = table.need("issuer");
                 let subject = match (has_key(found, "identity"), has_key(found, "pattern")) {
                     (true, true) => {
@@ -126,20 +133,12 @@ impl Matcher {
                     }
                 };
                 let root = table.take("root");
-                let (source_repository, source_ref) =
-                    (table.take("source-repository"), table.take("source-ref"));
-                let workflow_trigger = table.take("workflow-trigger");
-                let runner_environment = table.take("runner-environment");
+                let claims = ClaimName::ALL
+                    .into_iter()
+                    .filter_map(|claim| Some((claim, table.take(claim.key())?)))
+                    .collect();
                 issuer.zip(subject).map(|(issuer, subject)| {
-                    Self::Keyless(Box::new(Keyless {
-                        issuer,
-                        subject,
-                        root,
-                        source_repository,
-                        source_ref,
-                        workflow_trigger,
-                        runner_environment,
-                    }))
+                    Self::Keyless(Box::new(Keyless { issuer, subject, root, claims }))
                 })
             }
         };
@@ -195,9 +194,23 @@ impl JsonSchema for Signer {
 fn key_schema(text: &Schema) -> Schema {
     let mut file = text.clone();
     file.insert("description".into(), "A PEM file with a public key, relative to the policy file.".into());
+    let mut time = text.clone();
+    time.insert(
+        "description".into(),
+        "`not-required`: nothing has to say when this key signed. Left out, what it signs outside of the ledger counts with a log entry or a timestamp only."
+            .into(),
+    );
+    time.insert("enum".into(), ["not-required"].as_slice().into());
+    let mut root = text.clone();
+    root.insert(
+        "description".into(),
+        "The root whose log or timestamp authority has to say when this key signed: `public-good` (the default), `github`, or a name of `[roots]`."
+            .into(),
+    );
+    root.insert("pattern".into(), names::PATTERN.into());
     json_schema!({
         "type": "object",
-        "properties": { "public-key": file },
+        "properties": { "public-key": file, "time": time, "root": root },
         "required": ["public-key"],
         "additionalProperties": false
     })
@@ -229,20 +242,16 @@ fn keyless_schema(text: &Schema) -> Schema {
             "The certificate's claim, compared exactly after `{{service}}` is filled in: {what}."
         ))
     };
-    json_schema!({
+    let mut schema = json_schema!({
         "type": "object",
-        "properties": {
-            "issuer": issuer,
-            "identity": identity,
-            "pattern": pattern,
-            "root": root,
-            "source-repository": claim("the repository that was built, a URL"),
-            "source-ref": claim("the git ref that was built"),
-            "workflow-trigger": claim("the event that started the build, as in `push`"),
-            "runner-environment": claim("`github-hosted` or `self-hosted`"),
-        },
+        "properties": { "issuer": issuer, "identity": identity, "pattern": pattern, "root": root },
         "required": ["issuer"],
         "oneOf": [{ "required": ["identity"] }, { "required": ["pattern"] }],
         "additionalProperties": false
-    })
+    });
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties
+            .extend(ClaimName::ALL.map(|name| (name.key().to_owned(), claim(name.meaning()).to_value())));
+    }
+    schema
 }

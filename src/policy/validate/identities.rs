@@ -16,7 +16,7 @@ impl raw::Signer {
 impl raw::Matcher {
     fn span(&self) -> &Span {
         match self {
-            Self::Key { file } => &file.span,
+            Self::Key { file, .. } => &file.span,
             Self::Keyless(keyless) => &keyless.subject.text().span,
         }
     }
@@ -71,9 +71,9 @@ impl Check<'_> {
 
     fn matcher(&mut self, raw: &raw::Matcher) -> Option<Matcher> {
         match raw {
-            raw::Matcher::Key { file } => {
-                let key = self.key(file)?;
-                Some(Matcher::Key { file: file.value.clone(), key })
+            raw::Matcher::Key { file, time, root } => {
+                let (key, time) = (self.key(file), self.key_time(time.as_ref(), root.as_ref()));
+                Some(Matcher::Key { file: file.value.clone(), key: key?, time: time? })
             }
             raw::Matcher::Keyless(keyless) => self.keyless(keyless),
         }
@@ -93,23 +93,45 @@ impl Check<'_> {
             Some(text) => self.root_name(text),
             None => self.embedded(RootName::PublicGood, &issuer.span),
         };
-        let before = self.errors.problems().count();
-        let mut rule = |text: &Option<Text>| text.as_ref().and_then(|text| self.template(text));
-        let claims = ClaimRules {
-            source_repository: rule(&raw.source_repository),
-            source_ref: rule(&raw.source_ref),
-            workflow_trigger: rule(&raw.workflow_trigger),
-            runner_environment: rule(&raw.runner_environment),
-        };
+        let claims: Vec<_> =
+            raw.claims.iter().map(|(claim, text)| Some((*claim, self.template(text)?))).collect();
         // A rule that could not be read must not become no rule.
-        let read = self.errors.problems().count() == before;
-        let (identity, root) = (identity?, root?);
-        (good && read).then(|| Matcher::Keyless {
+        let claims = claims.into_iter().collect::<Option<_>>().map(ClaimRules);
+        let (identity, root, claims) = (identity?, root?, claims?);
+        good.then(|| Matcher::Keyless {
             issuer: issuer.value.clone(),
             identity,
             root,
             claims: Box::new(claims),
         })
+    }
+
+    /// What has to say when a key signed.
+    fn key_time(&mut self, time: Option<&Text>, root: Option<&Text>) -> Option<KeyTime> {
+        let Some(time) = time else {
+            let root = match root {
+                Some(root) => self.root_name(root)?,
+                // Taken from this program only where something has to be dated: see `attesters`.
+                None => RootName::PublicGood,
+            };
+            return Some(KeyTime::Vouched { root });
+        };
+        if let Some(root) = root {
+            self.errors.push(&root.span, Problem::RootOfNoTime);
+            return None;
+        }
+        self.word(time, &[("not-required", KeyTime::NotRequired)])
+    }
+
+    /// The keys that attest have to be dated under a root, so that root has to be there; who signs records only is
+    /// dated by the ledger.
+    pub(super) fn attesters(&mut self, environments: &[Checked<'_>]) {
+        let names = environments.iter().flat_map(|environment| environment.require.attesters());
+        let signers = names.filter_map(|name| self.signers.get(name));
+        let public = Matcher::is_dated_by_the_public;
+        if signers.flat_map(|signer| &signer.any_of).any(public) {
+            self.embedded(RootName::PublicGood, &(0..0));
+        }
     }
 
     /// A pattern, compiled for every service it names; all of them together must not take too long.

@@ -8,20 +8,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Candidate, Proof, Reason, Root, Version};
+use super::{Candidate, Proof, Reason, Root, Version, Vouched};
 use crate::digest::{Digest, shorten};
 use crate::verify::read::{Object, Reader};
-use crate::verify::{Artifact, Part};
+use crate::verify::{Artifact, Identity, Part, Trust, bundle};
 
 const READ: Reader = Reader(Part::Annotation);
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
 
-/// The annotations of a layer in a `.sig` or `.att` image that speak of its certificate.
-#[derive(Clone, Copy, Debug)]
+/// The annotations of a layer in a `.sig` or `.att` image that say who signed, and when.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Annotations<'a> {
-    /// `dev.sigstore.cosign/certificate`: the signing certificate, PEM.
-    pub certificate: &'a str,
+    /// `dev.sigstore.cosign/certificate`: the signing certificate, PEM. None beside the signature of a key.
+    pub certificate: Option<&'a str>,
     /// `dev.sigstore.cosign/bundle`: the log's promise, JSON.
     pub bundle: Option<&'a str>,
     /// `dev.sigstore.cosign/rfc3161timestamp`: a timestamp, JSON.
@@ -36,32 +36,64 @@ pub(in crate::verify) enum Content<'a> {
     Envelope { envelope: &'a Object, about: Digest },
 }
 
-/// Converts and verifies.
+/// Converts and verifies what was signed with a certificate.
 pub(in crate::verify) fn verify(
     content: &Content<'_>,
+    certificate: &str,
     annotations: &Annotations<'_>,
     roots: &[Root],
 ) -> Result<Proof, Reason> {
-    let bundle = convert(content, annotations)?;
+    let certificate = pem::parse(certificate)
+        .ok()
+        .filter(|pem| pem.tag() == "CERTIFICATE")
+        .ok_or_else(|| READ.wrong(CERTIFICATE, "one PEM certificate"))?;
+    let certificate = json!({ "rawBytes": STANDARD.encode(certificate.contents()) });
+    let signer = ("x509CertificateChain", json!({ "certificates": [certificate] }));
+    with_candidate(content, signer, annotations, |candidate| super::verify(candidate, roots))
+}
+
+/// What says when the holder of a key signed.
+pub(in crate::verify) fn vouched(
+    content: &Content<'_>,
+    annotations: &Annotations<'_>,
+    identity: &Identity,
+    trust: &Trust,
+) -> Result<Vouched, Reason> {
+    let key = trust.key(identity).ok_or(Reason::Undated)?;
+    if annotations.bundle.is_none() && annotations.timestamp.is_none() {
+        return Err(Reason::Undated);
+    }
+    let signer = ("publicKey", json!({ "hint": key.hint() }));
+    with_candidate(content, signer, annotations, |candidate| super::vouched(candidate, key, trust.roots()))
+}
+
+fn with_candidate<T>(
+    content: &Content<'_>,
+    signer: (&str, Value),
+    annotations: &Annotations<'_>,
+    verify: impl FnOnce(&Candidate<'_>) -> Result<T, Reason>,
+) -> Result<T, Reason> {
+    let bundle = convert(content, signer, annotations)?;
     let text = Value::Object(bundle.clone()).to_string();
     let artifact = match content {
         Content::Message { payload, .. } => Artifact::Bytes(payload),
         Content::Envelope { about, .. } => Artifact::Digest(*about),
     };
-    let candidate =
-        Candidate { text: text.as_bytes(), object: &bundle, version: Version::Converted, artifact };
-    super::verify(&candidate, roots)
+    verify(&Candidate { text: text.as_bytes(), object: &bundle, version: Version::Converted, artifact })
 }
 
-fn convert(content: &Content<'_>, annotations: &Annotations<'_>) -> Result<Object, Reason> {
-    let certificate = pem::parse(annotations.certificate)
-        .ok()
-        .filter(|pem| pem.tag() == "CERTIFICATE")
-        .ok_or_else(|| READ.wrong(CERTIFICATE, "one PEM certificate"))?;
-    let mut material = json!({
-        "x509CertificateChain": { "certificates": [{ "rawBytes": STANDARD.encode(certificate.contents()) }] },
-        "tlogEntries": [],
-    });
+fn convert(
+    content: &Content<'_>,
+    (signer, who): (&str, Value),
+    annotations: &Annotations<'_>,
+) -> Result<Object, Reason> {
+    let mut material = json!({ "tlogEntries": [] });
+    material[signer] = who;
+    // A promise is what v0.1 has; v0.3 knows timestamps without one, beside a key.
+    let media_type = match (annotations.bundle, signer) {
+        (None, "publicKey") => bundle::MEDIA_TYPE,
+        (Some(_) | None, _) => MEDIA_TYPE,
+    };
     if let Some(promise) = annotations.bundle {
         material["tlogEntries"] = json!([entry(promise)?]);
     }
@@ -72,7 +104,7 @@ fn convert(content: &Content<'_>, annotations: &Annotations<'_>) -> Result<Objec
             json!({ "rfc3161Timestamps": [{ "signedTimestamp": token }] });
     }
     let mut bundle = Object::new();
-    bundle.insert("mediaType".to_owned(), MEDIA_TYPE.into());
+    bundle.insert("mediaType".to_owned(), media_type.into());
     bundle.insert("verificationMaterial".to_owned(), material);
     let (member, value) = match content {
         Content::Message { payload, signature } => {

@@ -41,7 +41,7 @@ pub(super) fn check(bundle: &Object, version: Version) -> Result<(), Reason> {
                 certificate(one?)?;
             }
         }
-        (Version::V0_3, ["publicKey"]) => {
+        (Version::V0_3 | Version::Converted, ["publicKey"]) => {
             READ.only(READ.object(material, "publicKey")?, "publicKey", &["hint"])?;
         }
         (Version::V0_1 | Version::V0_2 | Version::V0_3 | Version::Converted, _) => {
