@@ -27,6 +27,10 @@
 //! A module uses only modules above it; `tests/layering.rs` enforces it. Down to [`gate`] they are pure: no I/O, no
 //! clock, no environment, no async.
 
+// What tests use of `tests/support` names this crate as they do.
+#[cfg(test)]
+extern crate self as samebits;
+
 // Identity of bytes.
 pub mod digest;
 pub mod json;

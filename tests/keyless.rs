@@ -6,6 +6,7 @@
 mod keyless {
     mod client;
     mod cosign;
+    mod dated;
     mod images;
     mod legacy;
     mod refused;

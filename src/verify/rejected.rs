@@ -232,6 +232,15 @@ pub enum Reason {
         /// Kind and version.
         found: String,
     },
+    /// A kind of entry that was written once, and that nothing here can bind to a signature: `sigstore-verify` checks
+    /// chain and SCT at the time of entries it knows, and offers neither without them.
+    #[error(
+        "log entries of kind `{found}` (of 2021 to 2023) are not verified: attest again with cosign 2.2 or later, which writes dsse 0.0.1"
+    )]
+    LogEntryUnsupported {
+        /// Kind and version.
+        found: String,
+    },
     /// The entry's body cannot be read.
     #[error("the log entry is malformed: {detail}")]
     LogEntryMalformed {
@@ -417,6 +426,7 @@ impl Reason {
             Self::LogEntryMissing => "log-entry-missing",
             Self::LogEntryUnexpected => "log-entry-unexpected",
             Self::LogEntryKind { .. } => "log-entry-kind",
+            Self::LogEntryUnsupported { .. } => "log-entry-unsupported",
             Self::LogEntryMalformed { .. } => "log-entry-malformed",
             Self::LogEntryMismatch { .. } => "log-entry-mismatch",
             Self::UnknownLog { .. } => "unknown-log",

@@ -377,9 +377,11 @@ fn b8_legacy_att_layers_are_bound_to_their_log_entry() {
     assert_eq!(code(&envelope, &theirs, Some(&promise)), "certificate-expired");
     // Entries of 2023.
     let mut old: Value = serde_json::from_str(&promise).unwrap();
-    let body = STANDARD.encode(r#"{"apiVersion":"0.0.1","kind":"intoto","spec":{}}"#);
-    old["Payload"]["body"] = json!(body);
-    assert_eq!(code(&envelope, &certificate, Some(&old.to_string())), "log-entry-kind");
+    for (kind, said) in [("intoto", "log-entry-unsupported"), ("tuf", "log-entry-kind")] {
+        let body = json!({ "apiVersion": "0.0.1", "kind": kind, "spec": {} }).to_string();
+        old["Payload"]["body"] = json!(STANDARD.encode(body));
+        assert_eq!(code(&envelope, &certificate, Some(&old.to_string())), said);
+    }
 }
 
 #[test]

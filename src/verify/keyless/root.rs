@@ -293,6 +293,9 @@ fn read(json: &str) -> Result<TrustedRoot, RootError> {
 }
 
 #[cfg(test)]
+mod github;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

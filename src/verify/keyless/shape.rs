@@ -19,6 +19,9 @@ const CERTIFICATES: usize = 8;
 const HASHES: usize = 64;
 const KINDS: [(&str, &str); 4] =
     [("hashedrekord", "0.0.1"), ("hashedrekord", "0.0.2"), ("dsse", "0.0.1"), ("intoto", "0.0.2")];
+/// What Rekor v1 was given before (sigstore/rekor `pkg/types`): attestations by cosign before 2.2, signatures of keys by
+/// other clients.
+const OLD_KINDS: [(&str, &str); 2] = [("intoto", "0.0.1"), ("rekord", "0.0.1")];
 
 /// Everything but the DSSE envelope, which has its own reader.
 pub(super) fn check(bundle: &Object, version: Version) -> Result<(), Reason> {
@@ -111,6 +114,9 @@ fn entry(entry: &Object) -> Result<(), Reason> {
         READ.text(kind, "tlogEntries/*/kindVersion/kind")?,
         READ.text(kind, "tlogEntries/*/kindVersion/version")?,
     );
+    if OLD_KINDS.contains(&(kind, version)) {
+        return Err(Reason::LogEntryUnsupported { found: format!("{kind} {version}") });
+    }
     if !KINDS.contains(&(kind, version)) {
         return Err(Reason::LogEntryKind { found: shorten(&format!("{kind} {version}")) });
     }

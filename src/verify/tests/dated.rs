@@ -102,7 +102,8 @@ fn b8_what_is_wrong_beside_a_key_dates_nothing() {
         "log-proof-missing"
     );
     assert_eq!(entry(&|entry| entry["more"] = 1.into()), "unknown-member");
-    assert_eq!(entry(&|entry| entry["kindVersion"]["kind"] = "intoto".into()), "log-entry-kind");
+    assert_eq!(entry(&|entry| entry["kindVersion"]["kind"] = "intoto".into()), "log-entry-unsupported");
+    assert_eq!(entry(&|entry| entry["kindVersion"]["kind"] = "tuf".into()), "log-entry-kind");
     // One good entry does not make up for a bad timestamp, nor the other way round.
     let stamp = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps/0/signedTimestamp";
     assert_eq!(code(&|bundle| *bundle.pointer_mut(stamp).unwrap() = "MIIB".into()), "timestamp");

@@ -176,7 +176,7 @@ impl Instance {
             Sct::AnotherLog => Some(&unknown),
         };
         let leaf = fulcio.intermediate.leaf(&key.spki(), identity, time, ct);
-        let made = Made::sign(signed, &key, &leaf);
+        let made = Made::sign(signed, &key, &By::Leaf(&leaf));
         let mut material = match recipe.version {
             Version::V0_3 => json!({ "certificate": raw(&leaf) }),
             Version::V0_1 | Version::V0_2 => {
@@ -184,19 +184,7 @@ impl Instance {
                 json!({ "x509CertificateChain": { "certificates": chain } })
             }
         };
-        if recipe.log != Log::None {
-            let of = match recipe.logged {
-                Logged::This => &made,
-                Logged::AnotherSignature => &made.another(&key, &leaf),
-            };
-            material["tlogEntries"] = json!([self.entry(of, recipe, time + recipe.logged_after)]);
-        }
-        if let Some(after) = recipe.stamped {
-            let signature = if recipe.stamp_of_another { b"another" } else { made.signature.as_slice() };
-            let stamp = self.tsa.stamp(signature, time + after);
-            let stamps = [json!({ "signedTimestamp": STANDARD.encode(stamp) })];
-            material["timestampVerificationData"] = json!({ "rfc3161Timestamps": stamps });
-        }
+        self.date(&mut material, &made, (&key, &By::Leaf(&leaf)), time, recipe);
         let media_type = match recipe.version {
             Version::V0_1 => "application/vnd.dev.sigstore.bundle+json;version=0.1",
             Version::V0_2 => "application/vnd.dev.sigstore.bundle+json;version=0.2",
@@ -206,6 +194,43 @@ impl Instance {
         json!({ "mediaType": media_type, "verificationMaterial": material, *member: content })
             .to_string()
             .into_bytes()
+    }
+
+    /// Any bundle v0.3 by a key, dated at `time`; what the recipe says of certificates is not read.
+    pub fn make_keyed(&self, signed: Signed<'_>, key: &Key, time: Timestamp, recipe: &Recipe) -> Vec<u8> {
+        let time = Timestamp::from_second(time.as_second()).unwrap();
+        let made = Made::sign(signed, &key.0, &By::Key);
+        let mut material = json!({ "publicKey": { "hint": STANDARD.encode(key.0.id()) } });
+        self.date(&mut material, &made, (&key.0, &By::Key), time, recipe);
+        let (member, content) = &made.content;
+        let media_type = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        json!({ "mediaType": media_type, "verificationMaterial": material, *member: content })
+            .to_string()
+            .into_bytes()
+    }
+
+    /// Adds log entry and timestamp.
+    fn date(
+        &self,
+        material: &mut Value,
+        made: &Made,
+        by: (&P256, &By<'_>),
+        time: Timestamp,
+        recipe: &Recipe,
+    ) {
+        if recipe.log != Log::None {
+            let of = match recipe.logged {
+                Logged::This => made,
+                Logged::AnotherSignature => &made.another(by.0, by.1),
+            };
+            material["tlogEntries"] = json!([self.entry(of, recipe, time + recipe.logged_after)]);
+        }
+        if let Some(after) = recipe.stamped {
+            let signature = if recipe.stamp_of_another { b"another" } else { made.signature.as_slice() };
+            let stamp = self.tsa.stamp(signature, time + after);
+            let stamps = [json!({ "signedTimestamp": STANDARD.encode(stamp) })];
+            material["timestampVerificationData"] = json!({ "rfc3161Timestamps": stamps });
+        }
     }
 
     /// The entry in the log, by way of the request that a client would send.
@@ -242,8 +267,8 @@ impl Instance {
             Promise::Missing => drop(value.as_object_mut().unwrap().remove("inclusionPromise")),
             Promise::OfAnotherEntry => {
                 let key = P256::generate();
-                let other = Made::sign(Signed::Message(Digest::of(b"another")), &key, &key.spki());
-                let other = self.rekor_v1.post(&other.v1_with_key(&key), time).unwrap();
+                let other = Made::sign(Signed::Message(Digest::of(b"another")), &key, &By::Key);
+                let other = self.rekor_v1.post(&other.v1, time).unwrap();
                 value["inclusionPromise"] = other.in_bundle()["inclusionPromise"].clone();
             }
         }
@@ -253,6 +278,26 @@ impl Instance {
 
 fn raw(certificate: &[u8]) -> Value {
     json!({ "rawBytes": STANDARD.encode(certificate) })
+}
+
+/// Somebody's key, without a certificate.
+pub struct Key(P256);
+
+impl Key {
+    pub fn generate() -> Self {
+        Self(P256::generate())
+    }
+
+    /// The public key, PEM.
+    pub fn public(&self) -> String {
+        pem_of("PUBLIC KEY", &self.0.spki())
+    }
+}
+
+/// What the signature is checked with.
+enum By<'a> {
+    Leaf(&'a [u8]),
+    Key,
 }
 
 /// A signature, as bundle and logs want it.
@@ -267,9 +312,13 @@ struct Made {
 }
 
 impl Made {
-    fn sign(signed: Signed<'_>, key: &P256, leaf: &[u8]) -> Self {
-        let pem = STANDARD.encode(pem_of("CERTIFICATE", leaf));
-        let verifier = json!({ "keyDetails": "PKIX_ECDSA_P256_SHA_256", "x509Certificate": raw(leaf) });
+    fn sign(signed: Signed<'_>, key: &P256, by: &By<'_>) -> Self {
+        let (pem, whose) = match by {
+            By::Leaf(leaf) => (pem_of("CERTIFICATE", leaf), json!({ "x509Certificate": raw(leaf) })),
+            By::Key => (pem_of("PUBLIC KEY", &key.spki()), json!({ "publicKey": raw(&key.spki()) })),
+        };
+        let (pem, mut verifier) = (STANDARD.encode(pem), whose);
+        verifier["keyDetails"] = json!("PKIX_ECDSA_P256_SHA_256");
         match signed {
             Signed::Statement(payload) => {
                 let message = pae(PAYLOAD_TYPE, payload);
@@ -321,25 +370,18 @@ impl Made {
     }
 
     /// The same content signed again: an ECDSA signature is never the same twice.
-    fn another(&self, key: &P256, leaf: &[u8]) -> Self {
+    fn another(&self, key: &P256, by: &By<'_>) -> Self {
         match self.content.0 {
             "dsseEnvelope" => {
                 let payload = self.content.1["payload"].as_str().unwrap();
-                Self::sign(Signed::Statement(&STANDARD.decode(payload).unwrap()), key, leaf)
+                Self::sign(Signed::Statement(&STANDARD.decode(payload).unwrap()), key, by)
             }
             _ => {
                 let digest = self.content.1["messageDigest"]["digest"].as_str().unwrap();
                 let digest: [u8; 32] = STANDARD.decode(digest).unwrap().try_into().unwrap();
-                Self::sign(Signed::Message(Digest::from_bytes(digest)), key, leaf)
+                Self::sign(Signed::Message(Digest::from_bytes(digest)), key, by)
             }
         }
-    }
-
-    /// The request with a bare key instead of a certificate.
-    fn v1_with_key(mut self, key: &P256) -> Value {
-        let pem = pem_of("PUBLIC KEY", &key.spki());
-        self.v1["spec"]["signature"]["publicKey"]["content"] = json!(STANDARD.encode(pem));
-        self.v1
     }
 }
 

@@ -37,7 +37,7 @@ mod rekor_v2;
 mod root;
 mod tsa;
 
-pub use bundle::{Checkpoint, Fulcio, Log, Logged, Promise, Recipe, Sct, Signed, Version};
+pub use bundle::{Checkpoint, Fulcio, Key, Log, Logged, Promise, Recipe, Sct, Signed, Version};
 pub use ca::{Identity, Name};
 pub use http::Sigstore;
 pub use legacy::Layer;
