@@ -11,6 +11,7 @@ mod keyless {
     mod legacy;
     mod refused;
     mod services;
+    mod vectors;
     mod workload;
 }
 #[path = "support/cli.rs"]
