@@ -13,7 +13,7 @@ use crate::{keyless, statement, trust};
 
 fn read(instance: &Instance, layer: &Layer) -> Result<Verified<Attestation>, Rejected> {
     let annotations = Annotations {
-        certificate: &layer.certificate,
+        certificate: Some(&layer.certificate),
         bundle: layer.promise.as_deref(),
         timestamp: layer.timestamp.as_deref(),
     };

@@ -1,7 +1,6 @@
 //! GitHub's rules, under a root that is GitHub's in all but its keys: nobody outside of this folder can make one.
 
 #[path = "../../../../tests/support/sigstore/mod.rs"]
-#[allow(unused_imports, reason = "one of its several users")]
 mod sigstore;
 
 use jiff::SignedDuration;
