@@ -227,7 +227,7 @@ fn b8_what_disagrees_with_its_own_checkpoint() {
     refused(
         &logged,
         |bundle| entry(bundle)["kindVersion"] = json!({ "kind": "intoto", "version": "0.0.1" }),
-        "log-entry-kind",
+        "log-entry-unsupported",
     );
 }
 
