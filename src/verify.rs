@@ -44,7 +44,7 @@ pub use author::{Author, Undated};
 pub use bundle::{attached, bundle, record};
 pub use dsse::{annotated_envelope, envelope};
 pub use keyless::legacy::Annotations;
-pub use keyless::{Claims, Root, RootError, RootName, RootNameError};
+pub use keyless::{Claims, Keys, Known, Root, RootError, RootName, RootNameError};
 pub use rejected::{Claim, Part, Reason, Rejected};
 pub use sign::{Sign, SignError, sign_statement};
 pub use simple_signing::{annotated_simple_signing, simple_signing};

@@ -1,4 +1,5 @@
-//! Signatures by certificate: the only place that knows the Sigstore crates.
+//! Signatures by certificate: the only place that knows the Sigstore crates, but for the TUF client in
+//! `crate::roots`, which fetches roots and reads none.
 //!
 //! Guarantees: a [`Proof`] says who signed (certificate chain, SCT), when (a trusted time), and that a log or an
 //! authority of the same [`Root`] vouches for it, by that root's own rules and no other's. What `sigstore-verify`
@@ -32,7 +33,7 @@ mod shape;
 pub use certificate::Claims;
 use certificate::Leaf;
 use root::{Inner, Rules};
-pub use root::{Root, RootError, RootName, RootNameError};
+pub use root::{Keys, Known, Root, RootError, RootName, RootNameError};
 
 /// What the media type says, or how an older layout was converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

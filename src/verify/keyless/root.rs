@@ -10,7 +10,9 @@ use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sigstore_trust_root::{SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot};
+use sigstore_trust_root::{
+    SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, TimeRange, TrustedRoot,
+};
 use sigstore_verify::Verifier;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
@@ -128,6 +130,11 @@ pub enum RootError {
         /// What it lacks.
         what: &'static str,
     },
+    /// It is said to be GitHub's, and trusts a certificate authority that is not.
+    #[error(
+        "the trusted root has a certificate authority that is not one of GitHub's: GitHub's exemptions are for no other"
+    )]
+    NotGitHubs,
     /// It trusts a public instance's authority, and leaves out the public instance's log.
     #[error(
         "the trusted root has a certificate authority of `{of}`, but no transparency log: a weaker `{of}` is none"
@@ -159,6 +166,38 @@ pub(super) struct Inner {
     snapshot: Option<Date>,
     /// The DER names of its certificate authorities: the likely root is tried first, nothing else.
     authorities: Vec<Vec<u8>>,
+    windows: Windows,
+}
+
+/// When what a root knows is good, kind by kind; none: for ever.
+struct Windows {
+    logs: Vec<Option<TimeRange>>,
+    ct_logs: Vec<Option<TimeRange>>,
+    authorities: Vec<Option<TimeRange>>,
+    timestamp_authorities: Vec<Option<TimeRange>>,
+}
+
+/// How much of one kind a root knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Known {
+    /// All of them: what was signed in their time stays signed.
+    pub all: usize,
+    /// Those whose time is now.
+    pub current: usize,
+}
+
+/// What a root knows: keys of logs, chains of authorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Keys {
+    /// Transparency logs.
+    pub logs: Known,
+    /// Certificate transparency logs.
+    pub ct_logs: Known,
+    /// Certificate authorities.
+    pub authorities: Known,
+    /// Timestamp authorities.
+    pub timestamp_authorities: Known,
 }
 
 /// One `trusted_root.json` (sigstore/protobuf-specs `sigstore_trustroot.proto`) with its own rules.
@@ -170,7 +209,8 @@ pub(super) struct Inner {
 /// | [`Root::private`] without a log | chain and SCT | refused | RFC 3161 |
 /// | [`Root::github`] | chain, no SCT | refused | RFC 3161 |
 ///
-/// GitHub's exemptions cannot be had with another root: there is no other constructor that gives them.
+/// [`Root::given`] takes a file in the place of an embedded one, with the rules of its name. GitHub's exemptions are
+/// for GitHub's own certificate authorities: those embedded, or those GitHub's own TUF repository lists.
 #[derive(Clone)]
 pub struct Root(pub(super) Arc<Inner>);
 
@@ -200,6 +240,53 @@ impl Root {
         Self::new(RootName::GitHub, Rules::GitHub, SIGSTORE_GITHUB_TRUSTED_ROOT, Some(SNAPSHOT))
     }
 
+    /// The instance of that name from a `trusted_root.json` that somebody keeps, with the rules of the name: a file for
+    /// `public-good` needs a transparency log like any, one for `github` none but GitHub's certificate authorities.
+    ///
+    /// # Errors
+    /// [`RootError`] with the first thing that is wrong; [`RootError::NotGitHubs`] when an authority is not embedded
+    /// here as GitHub's.
+    pub fn given(name: RootName, json: &str) -> Result<Self, RootError> {
+        match name {
+            RootName::PublicGood => Self::logged(name, json),
+            RootName::GitHub => {
+                let theirs = read(SIGSTORE_GITHUB_TRUSTED_ROOT)?.fulcio_certs();
+                match read(json)?.fulcio_certs().iter().all(|mine| theirs.contains(mine)) {
+                    true => Self::stamped_by_github(json),
+                    false => Err(RootError::NotGitHubs),
+                }
+            }
+            RootName::Private(_) => Self::private(name, json),
+        }
+    }
+
+    /// As [`Root::given`], from the TUF repository of the instance itself: what GitHub's repository signs is GitHub's,
+    /// authorities that are newer than this program too. `crate::roots` alone may say so.
+    pub(crate) fn refreshed(name: RootName, json: &str) -> Result<Self, RootError> {
+        match name {
+            RootName::GitHub => Self::stamped_by_github(json),
+            RootName::PublicGood | RootName::Private(_) => Self::given(name, json),
+        }
+    }
+
+    fn stamped_by_github(json: &str) -> Result<Self, RootError> {
+        if read(json)?.timestamp_authorities.is_empty() {
+            return Err(RootError::Lacks { what: "timestamp authority" });
+        }
+        Self::new(RootName::GitHub, Rules::GitHub, json, None)
+    }
+
+    fn logged(name: RootName, json: &str) -> Result<Self, RootError> {
+        let root = read(json)?;
+        if root.ctlogs.is_empty() {
+            return Err(RootError::Lacks { what: "certificate transparency log" });
+        }
+        if root.tlogs.is_empty() {
+            return Err(RootError::Lacks { what: "transparency log" });
+        }
+        Self::new(name, Rules::Logged, json, None)
+    }
+
     /// An instance of somebody's own, from its `trusted_root.json`, with the rules of the public one.
     ///
     /// It needs a certificate authority, a certificate transparency log, and a transparency log; one without a
@@ -212,11 +299,8 @@ impl Root {
             return Err(RootError::Taken { name });
         };
         let root = read(json)?;
-        if root.ctlogs.is_empty() {
-            return Err(RootError::Lacks { what: "certificate transparency log" });
-        }
-        if !root.tlogs.is_empty() {
-            return Self::new(name, Rules::Logged, json, None);
+        if root.ctlogs.is_empty() || !root.tlogs.is_empty() {
+            return Self::logged(name, json);
         }
         if root.timestamp_authorities.is_empty() {
             return Err(RootError::Lacks { what: "transparency log and no timestamp authority" });
@@ -244,6 +328,16 @@ impl Root {
             certificate.tbs_certificate.subject.to_der().ok()
         };
         let authorities = root.fulcio_certs().iter().filter_map(|one| subject(one.as_bytes())).collect();
+        let windows = Windows {
+            logs: root.tlogs.iter().map(|log| log.public_key.valid_for).collect(),
+            ct_logs: root.ctlogs.iter().map(|log| log.public_key.valid_for).collect(),
+            authorities: root.certificate_authorities.iter().map(|authority| authority.valid_for).collect(),
+            timestamp_authorities: root
+                .timestamp_authorities
+                .iter()
+                .map(|authority| authority.valid_for)
+                .collect(),
+        };
         // The whole root first: what is wrong with one of its logs is wrong with the root.
         super::verifier(&root)?;
         let all = std::mem::take(&mut root.tlogs);
@@ -255,7 +349,7 @@ impl Root {
             logs.push((id, super::verifier(&root)?));
         }
         let digest = Digest::of(json.as_bytes());
-        Ok(Self(Arc::new(Inner { name, rules, logs, without_log, digest, snapshot, authorities })))
+        Ok(Self(Arc::new(Inner { name, rules, logs, without_log, digest, snapshot, authorities, windows })))
     }
 
     /// Its name: identities proved under it carry it.
@@ -271,6 +365,21 @@ impl Root {
     /// The day an embedded root was taken from its repository; a given one has its own keeper.
     pub fn snapshot(&self) -> Option<Date> {
         self.0.snapshot
+    }
+
+    /// What it knows, and how much of that is of today: an instance without a log whose time is now signs nothing new.
+    pub fn keys(&self, now: Timestamp) -> Keys {
+        let known = |windows: &[Option<TimeRange>]| Known {
+            all: windows.len(),
+            current: windows.iter().filter(|one| one.is_none_or(|one| one.contains(now))).count(),
+        };
+        let Windows { logs, ct_logs, authorities, timestamp_authorities } = &self.0.windows;
+        Keys {
+            logs: known(logs),
+            ct_logs: known(ct_logs),
+            authorities: known(authorities),
+            timestamp_authorities: known(timestamp_authorities),
+        }
     }
 
     /// How many days ago that was (UTC); a stale root refuses what is newer than it knows, never the reverse.
@@ -342,6 +451,56 @@ mod tests {
         let weaker = changed(|root| root["tlogs"] = serde_json::json!([]));
         let refused = Root::private(name("own"), &weaker).unwrap_err();
         assert_eq!(refused, RootError::Weakened { of: RootName::PublicGood });
+    }
+
+    #[test]
+    fn f11_a_given_root_has_the_rules_of_its_name() {
+        let given = |text: &str, json: &str| Root::given(name(text), json);
+        let public = given("public-good", SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+        assert_eq!((public.name(), public.0.rules), (&RootName::PublicGood, Rules::Logged));
+        assert_eq!((public.snapshot(), public.digest().to_string()), (None, PUBLIC_GOOD.to_owned()));
+        // Its log cannot be left out, nor can its name be had with another instance's laxness.
+        let unlogged = changed(|root| root["tlogs"] = serde_json::json!([]));
+        assert_eq!(
+            given("public-good", &unlogged).unwrap_err(),
+            RootError::Lacks { what: "transparency log" }
+        );
+        let lacks = given("public-good", SIGSTORE_GITHUB_TRUSTED_ROOT).unwrap_err();
+        assert_eq!(lacks, RootError::Lacks { what: "certificate transparency log" });
+        assert_eq!(given("acme", SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap().0.rules, Rules::Logged);
+    }
+
+    #[test]
+    fn b6_a_given_github_root_is_githubs_or_none() {
+        let given = |json: &str| Root::given(RootName::GitHub, json);
+        assert_eq!(given(SIGSTORE_GITHUB_TRUSTED_ROOT).unwrap().0.rules, Rules::GitHub);
+        // Another instance, and GitHub's with one authority more.
+        assert_eq!(given(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap_err(), RootError::NotGitHubs);
+        let mut more: serde_json::Value = serde_json::from_str(SIGSTORE_GITHUB_TRUSTED_ROOT).unwrap();
+        let public: serde_json::Value = serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+        let theirs = public["certificateAuthorities"][0].clone();
+        more["certificateAuthorities"].as_array_mut().unwrap().push(theirs);
+        assert_eq!(given(&more.to_string()).unwrap_err(), RootError::NotGitHubs);
+        let mut timeless: serde_json::Value = serde_json::from_str(SIGSTORE_GITHUB_TRUSTED_ROOT).unwrap();
+        timeless["timestampAuthorities"] = serde_json::json!([]);
+        let lacks = given(&timeless.to_string()).unwrap_err();
+        assert_eq!(lacks, RootError::Lacks { what: "timestamp authority" });
+        timeless["certificateAuthorities"] = serde_json::json!([]);
+        assert!(given(&timeless.to_string()).is_err());
+    }
+
+    #[test]
+    fn f11_what_a_root_knows_is_counted_by_its_time() {
+        let root = changed(|root| {
+            root["tlogs"][0]["publicKey"]["validFor"]["end"] = "2026-01-01T00:00:00Z".into();
+        });
+        let root = Root::private(name("own"), &root).unwrap();
+        let logs = |now: &str| root.keys(now.parse().unwrap()).logs;
+        assert_eq!(logs("2026-01-01T00:00:00Z"), Known { all: 2, current: 2 });
+        assert_eq!(logs("2026-01-01T00:00:01Z"), Known { all: 2, current: 1 });
+        assert_eq!(logs("2000-01-01T00:00:00Z"), Known { all: 2, current: 0 });
+        let public = Root::public_good().unwrap().keys("2026-11-21T08:00:00Z".parse().unwrap());
+        assert!(public.authorities.current >= 1 && public.ct_logs.current >= 1, "{public:?}");
     }
 
     #[test]
