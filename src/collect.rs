@@ -17,7 +17,7 @@ use crate::evidence::{Discarded, Evidence, Found, Source, Target};
 use crate::json;
 use crate::ledger::target::{History, history};
 use crate::ledger::{Ledger, LedgerError};
-use crate::policy::{Matcher, Policy};
+use crate::policy::{Matcher, Policy, RootRule};
 use crate::record::{Status, TreeHead};
 use crate::reference::Image;
 use crate::registry::{Found as Fetched, Referrers, Registries, RegistryError, Suffix};
@@ -91,7 +91,9 @@ impl Budget {
     }
 }
 
-/// Every key the policy names, and every root of trust that its signers name: whose signatures are looked at.
+/// Every key the policy names, and every root of trust that it takes as it is, from this program or a file: whose
+/// signatures are looked at. A root that is refreshed, or has an age that it must not reach, is not among them: ask
+/// [`crate::roots`] for all, and put them in with [`Trust::with_roots`].
 pub fn trust(policy: &Policy) -> Trust {
     let matchers = policy.signers().flat_map(|signer| signer.any_of());
     Trust::new(
@@ -103,7 +105,7 @@ pub fn trust(policy: &Policy) -> Trust {
             })
             .collect(),
     )
-    .with_roots(policy.roots().cloned().collect())
+    .with_roots(policy.roots().filter_map(RootRule::unconditional).cloned().collect())
 }
 
 /// Everything that counts, or could have counted, for `target`.

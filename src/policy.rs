@@ -17,6 +17,7 @@ mod pattern;
 mod problem;
 mod raw;
 mod read;
+mod root;
 mod signer;
 mod template;
 mod validate;
@@ -35,13 +36,14 @@ pub use self::names::{EnvironmentName, NameError, Named, ServiceName, SignerName
 pub use self::pattern::{Pattern, PatternError};
 pub use self::problem::{Problem, Remark};
 pub use self::raw::schema;
+pub use self::root::{RootRule, RootSource, TufSource};
 pub use self::signer::{KeyTime, Matcher, Signer, Subject};
 pub use self::template::{Template, TemplateError};
 
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::reference::Repository;
-use crate::verify::{Author, Root, RootName};
+use crate::verify::{Author, RootName};
 
 /// The longest policy file, in bytes.
 pub const LIMIT: usize = 1024 * 1024;
@@ -82,7 +84,7 @@ impl Draft {
         }
     }
 
-    /// The files the policy names, public keys and trusted roots, as written: relative to the folder of the policy
+    /// The files the policy names, public keys and roots of trust, as written: relative to the folder of the policy
     /// file.
     pub fn key_files(&self) -> BTreeSet<String> {
         let matchers = self.raw.signers.0.iter().flat_map(|(_, signer)| signer.matchers());
@@ -90,7 +92,7 @@ impl Draft {
             raw::Matcher::Key { file, .. } => Some(file.value.clone()),
             raw::Matcher::Keyless(_) => None,
         });
-        let roots = self.raw.roots.0.iter().map(|(_, root)| root.trusted_root.value.clone());
+        let roots = self.raw.roots.0.iter().flat_map(|(_, root)| root.files()).map(|file| file.value.clone());
         keys.chain(roots).collect()
     }
 
@@ -112,7 +114,7 @@ pub struct Policy {
     key_digests: BTreeMap<String, Digest>,
     ledger: LedgerSettings,
     registries: BTreeMap<String, RegistrySettings>,
-    roots: BTreeMap<RootName, Root>,
+    roots: BTreeMap<RootName, RootRule>,
     signers: BTreeMap<SignerName, Signer>,
     services: BTreeMap<ServiceName, Service>,
     environments: Vec<Environment>,
@@ -140,8 +142,8 @@ impl Policy {
         &self.file
     }
 
-    /// The id of every public key and the digest of every trusted root, by file as written: with [`Policy::digest`]
-    /// all that a decision depends on beside the roots in this program.
+    /// The id of every public key and the digest of every file of a root of trust, by file as written: with
+    /// [`Policy::digest`] all that a decision depends on beside the roots in this program and those that are refreshed.
     pub fn key_digests(&self) -> &BTreeMap<String, Digest> {
         &self.key_digests
     }
@@ -162,8 +164,9 @@ impl Policy {
         plain.map(|(host, _)| host.as_str()).collect()
     }
 
-    /// The roots of trust that signers name, and that the file names.
-    pub fn roots(&self) -> impl Iterator<Item = &Root> {
+    /// The roots of trust that signers name, and those the file keeps for keys whose signatures are logged. One that
+    /// has to be refreshed is here only if a signer names it.
+    pub fn roots(&self) -> impl Iterator<Item = &RootRule> {
         self.roots.values()
     }
 

@@ -11,6 +11,8 @@ use samebits::policy::{Draft, Policy, PolicyErrors};
 
 #[path = "policy/keyless.rs"]
 mod keyless;
+#[path = "policy/roots.rs"]
+mod roots;
 #[path = "policy/rules.rs"]
 mod rules;
 

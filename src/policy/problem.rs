@@ -4,7 +4,7 @@ use crate::closure::PlatformError;
 use crate::digest::shorten;
 use crate::key::KeyError;
 use crate::reference::ReferenceError;
-use crate::verify::{RootError, RootNameError};
+use crate::verify::{RootError, RootName, RootNameError};
 
 use super::duration::DurationError;
 use super::names::{EnvironmentName, NameError, Named, SignerName, UnknownName, list};
@@ -164,6 +164,36 @@ pub enum Problem {
         file: String,
         /// What is wrong with it.
         source: RootError,
+    },
+    /// A root with two sources, or none.
+    #[error("a root has exactly one of `trusted-root` and `refresh`")]
+    RootShape,
+    /// A day for a root that is not a file.
+    #[error("`taken-on` is the day of a `trusted-root`")]
+    TakenOnWithRefresh,
+    /// A limit of age for a file of unknown age.
+    #[error("`max-age` of a file that does not say how old it is")]
+    MaxAgeWithoutDay,
+    /// `refresh = "tuf"` for an instance whose repository nobody knows.
+    #[error("`refresh = \"tuf\"` is for `public-good` and `github`")]
+    RefreshWithoutRepository,
+    /// A beginning of trust for an instance that has one.
+    #[error("the beginning of trust in `{name}` is in this program")]
+    RefreshWithRoot {
+        /// The root.
+        name: RootName,
+    },
+    /// A text that is no URL of a TUF repository.
+    #[error("`{found}` is not the URL of a TUF repository")]
+    TufUrl {
+        /// The text, shortened and escaped.
+        found: String,
+    },
+    /// A file that holds no TUF root metadata.
+    #[error("`{file}` is not the `root.json` of a TUF repository")]
+    TufRoot {
+        /// The path, shortened and escaped.
+        file: String,
     },
     /// A text that is no template.
     #[error("`{text}` is not an exact text")]
@@ -466,6 +496,21 @@ impl Problem {
             }
             Self::RootFileMissing { .. } => "paths are relative to the folder of the policy file",
             Self::Root { source, .. } => return Some(neutral(&source.to_string())),
+            Self::RootShape => "either a file, `trusted-root = \"…\"`, or `refresh = \"tuf\"`",
+            Self::TakenOnWithRefresh => "when a root was refreshed is noted by itself: remove it",
+            Self::MaxAgeWithoutDay => {
+                "add `taken-on = 2026-12-31`, the day on which the file was taken from its keeper"
+            }
+            Self::RefreshWithoutRepository => {
+                "say which: `refresh = { tuf = \"https://…\", root = \"root.json\" }`"
+            }
+            Self::RefreshWithRoot { .. } => {
+                "remove `root`; a file of another instance gets a name of its own"
+            }
+            Self::TufUrl { .. } => {
+                "expected a URL that starts with `https://`, without user, query and fragment (`http://` on loopback)"
+            }
+            Self::TufRoot { .. } => "expected TUF metadata of the role root, as its keeper publishes it",
             Self::ServiceHasNoPlace => "expected a text that is the same for every service",
             Self::Issuer { .. } => {
                 "expected a URL that starts with `https://`, without user, query, fragment or placeholder"

@@ -11,10 +11,12 @@ use super::read::{At, Entries, Found, Read, Table};
 
 mod environment;
 mod evidence;
+mod root;
 mod signer;
 
 pub(super) use self::environment::{After, Approvals, Environment, Predecessor, Require};
 pub(super) use self::evidence::{Parameter, Provenance};
+pub(super) use self::root::{Refresh, Repository, Root};
 pub(super) use self::signer::{Keyless, Matcher, Signer, Subject};
 
 type Text = At<String>;
@@ -32,7 +34,8 @@ pub(super) struct File {
     /// Exceptions for registries, by host and port as a repository begins with them.
     #[schemars(default)]
     pub(super) registries: Entries<Registry>,
-    /// Roots of trust of your own, for signers with `root`; `public-good` and `github` are there already.
+    /// Roots of trust: of your own, for signers with `root`; or where `public-good` and `github` come from, when not
+    /// from the program.
     #[schemars(default, extend("propertyNames" = { "pattern": super::names::PATTERN }))]
     pub(super) roots: Entries<Root>,
     /// Who may sign; the other tables use these names.
@@ -72,14 +75,6 @@ pub(super) struct Registry {
     pub(super) token_host: Option<Text>,
     #[schemars(skip)]
     pub(super) at: Span,
-}
-
-/// A private Sigstore instance.
-#[derive(Debug, JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Root {
-    /// Its `trusted_root.json`, relative to the policy file.
-    pub(super) trusted_root: Text,
 }
 
 /// Something that is built.
@@ -140,15 +135,6 @@ impl Read for Registry {
         };
         table.finish();
         Some(registry)
-    }
-}
-
-impl Read for Root {
-    fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self> {
-        let mut table = Table::of(found, "a table `[roots.NAME]`", errors)?;
-        let trusted_root = table.need("trusted-root");
-        table.finish();
-        Some(Self { trusted_root: trusted_root? })
     }
 }
 
@@ -262,6 +248,7 @@ mod tests {
         assert_eq!(asked::<Provenance>(), of("Provenance"));
         assert_eq!(asked::<Approvals>(), of("Approvals"));
         assert_eq!(asked::<Root>(), of("Root"));
+        assert_eq!(asked::<Repository>(), of("Repository"));
         let mut keys = signer::keys();
         keys.sort_unstable();
         assert_eq!(asked::<Matcher>(), keys);

@@ -48,7 +48,7 @@ struct Check<'d> {
     service_names: BTreeSet<ServiceName>,
     /// Regular expressions made so far.
     compiled: usize,
-    roots: BTreeMap<RootName, Root>,
+    roots: BTreeMap<RootName, RootRule>,
     /// Roots that the file names, and what their files hold.
     root_digests: BTreeMap<String, Digest>,
     used_roots: BTreeSet<RootName>,
@@ -111,6 +111,7 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
     let order = check.order(&environments);
     check.separation(&environments);
     check.attesters(&environments);
+    check.refreshed_roots_are_used();
     let homes = check.homes(&environments);
     let warnings = check.warnings(&homes);
 

@@ -87,10 +87,10 @@ fn f11_the_roots_of_a_policy_are_those_its_signers_name() {
             "the trusted root `trust/empty.json` is not one",
         ),
         ("[roots.acme]\ntrusted-root = \"keys/staging.pub\"", "not strict JSON"),
-        ("[roots.github]\ntrusted-root = \"trust/acme.json\"", "the name `github` is taken"),
+        ("[roots.github]\ntrusted-root = \"trust/acme.json\"", "not one of GitHub's"),
         ("[roots.Acme]\ntrusted-root = \"trust/acme.json\"", "is not a root's name"),
         ("[roots.acme]\ntrusted-root = \"trust/acme.json\"\nsct = false", "unknown key `sct`"),
-        ("[roots.acme]", "`trusted-root` is missing"),
+        ("[roots.acme]", "exactly one of `trusted-root` and `refresh`"),
     ] {
         refused(BUILD, more, expected);
     }

@@ -91,7 +91,7 @@ impl Check<'_> {
         };
         let root = match &raw.root {
             Some(text) => self.root_name(text),
-            None => self.embedded(RootName::PublicGood, &issuer.span),
+            None => self.public(RootName::PublicGood, &issuer.span),
         };
         let claims: Vec<_> =
             raw.claims.iter().map(|(claim, text)| Some((*claim, self.template(text)?))).collect();
