@@ -7,6 +7,7 @@
 //! "registry.example/shop:1.4.2"
 //!    | parse                    reference   text -> Reference                 (no implied tag)
 //!    | resolve       network    registry    Reference -> Image + Closure      (bytes rehashed here)
+//!    | refresh       network    roots       Policy -> roots of trust            (TUF, where the policy asks for it)
 //!    | collect       network    collect     Image -> Evidence                 (bundles verified; ledger history)
 //!    | decide        PURE       gate        (&Target, &Evidence) -> Decision  (every unmet requirement)
 //!    |                                        Denied -> recorded, explained, exit 1
@@ -48,6 +49,7 @@ pub mod gate;
 // The world.
 pub mod ledger;
 pub mod registry;
+pub mod roots;
 pub mod signing;
 pub mod collect;
 pub mod promote;

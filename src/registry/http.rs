@@ -15,7 +15,7 @@ mod config;
 mod guard;
 mod login;
 mod referrers;
-mod retry;
+pub(crate) mod retry;
 mod transport;
 
 use std::sync::Arc;
