@@ -26,7 +26,8 @@ use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignErr
 
 pub use predicate::{
     Actor, Approval, ApprovedFor, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
-    Position, Promotion, Rationale, Resource, Runtime, Sha256, Status, Superseded, TreeHead, Verdict,
+    Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TreeHead,
+    Verdict,
 };
 pub use summary::{SUMMARY, Summary, VERIFIER};
 

@@ -17,7 +17,7 @@ use crate::ledger::{Entry, Index, Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
 use crate::record::{
     Actor, Body, Direction, Draft, DraftError, Endpoint, LedgerView, Phase, Position, Promotion, Record,
-    Subjects, Superseded, TreeHead,
+    RootVersion, Subjects, Superseded, TreeHead,
 };
 use crate::tlog::SignedCheckpoint;
 use crate::verify::{Author, Identity, Sign, Trust};
@@ -188,9 +188,9 @@ impl Writer<'_> {
         if self.policy.who(&self.author(), &verdict.service).is_empty() {
             return Ok(None);
         }
-        let actor = Actor::from(self.author().identity());
+        let (actor, trust) = (Actor::from(self.author().identity()), self.trust);
         let (position, ()) = self.append(&verdict.service, &verdict.environment, |view| {
-            let body = promotion(verdict, &actor, Phase::Refused, view.ledger(key));
+            let body = promotion(verdict, &actor, trust, Phase::Refused, view.ledger(key));
             Ok::<_, ProtocolError>(Step::Append(Box::new(draft(verdict, body)), ()))
         })?;
         Ok(position)
@@ -213,7 +213,7 @@ fn draft(verdict: &Verdict, promotion: Promotion) -> Draft {
     Draft { subjects: verdict.subjects(), body: Body::Promotion(Box::new(promotion)) }
 }
 
-fn promotion(verdict: &Verdict, actor: &Actor, phase: Phase, ledger: LedgerView) -> Promotion {
+fn promotion(verdict: &Verdict, actor: &Actor, trust: &Trust, phase: Phase, ledger: LedgerView) -> Promotion {
     Promotion {
         actor: actor.clone(),
         service: verdict.service.clone(),
@@ -227,6 +227,7 @@ fn promotion(verdict: &Verdict, actor: &Actor, phase: Phase, ledger: LedgerView)
         },
         supersedes: None,
         policy: verdict.policy.clone(),
+        roots: trust.roots().iter().map(RootVersion::from).collect(),
         evidence: verdict.evidence(),
         exceptions: Vec::new(),
         rationale: verdict.rationale(),
@@ -286,7 +287,7 @@ impl Intent {
             return Err(ProtocolError::Requester { decided, found: identity.clone() });
         }
         let actor = Actor::from(identity);
-        let policy = writer.policy;
+        let (policy, trust) = (writer.policy, writer.trust);
         loop {
             let (appended, (found, superseded)) =
                 writer.append(&verdict.service, &verdict.environment, |view| {
@@ -299,7 +300,7 @@ impl Intent {
                             let (index, image) = (newest.commit.index, newest.image.digest);
                             return Err(ProtocolError::Overtaken { index, image });
                         }
-                        let mut body = promotion(verdict, &actor, Phase::Intent, view.ledger(key));
+                        let mut body = promotion(verdict, &actor, trust, Phase::Intent, view.ledger(key));
                         body.supersedes = superseded;
                         return Ok(Step::Append(
                             Box::new(draft(verdict, body)),
@@ -356,7 +357,7 @@ impl Intent {
         let verdict = self.verdict();
         same(verdict, environment)?;
         let actor = Actor::from(writer.author().identity());
-        let policy = writer.policy;
+        let (policy, trust) = (writer.policy, writer.trust);
         let (appended, before) = writer.append(&verdict.service, &verdict.environment, |view| {
             let state = State::replay(&view.history.records, policy, environment);
             if let Some(done) = state.commits.iter().find(|commit| commit.intent == self.position) {
@@ -365,7 +366,7 @@ impl Intent {
             if state.holder().is_none_or(|holder| holder.position != self.position) {
                 return Err(ProtocolError::Fenced { index: self.position.index });
             }
-            let mut body = promotion(verdict, &actor, Phase::Commit, view.ledger(self.key));
+            let mut body = promotion(verdict, &actor, trust, Phase::Commit, view.ledger(self.key));
             body.intent = Some(self.position);
             body.supersedes = self.supersedes;
             body.decided_on = now;
@@ -386,14 +387,14 @@ impl Intent {
     ) -> Result<Position, ProtocolError> {
         let verdict = denied.verdict();
         let actor = Actor::from(writer.author().identity());
-        let policy = writer.policy;
+        let (policy, trust) = (writer.policy, writer.trust);
         let codes: Vec<String> = verdict.codes().iter().map(ToString::to_string).collect();
         let (appended, ()) = writer.append(&verdict.service, &verdict.environment, |view| {
             let state = State::replay(&view.history.records, policy, environment);
             if !state.open.iter().any(|open| open.position == self.position) {
                 return Ok(Step::Done(()));
             }
-            let mut body = promotion(verdict, &actor, Phase::Abort, view.ledger(self.key));
+            let mut body = promotion(verdict, &actor, trust, Phase::Abort, view.ledger(self.key));
             body.intent = Some(self.position);
             body.abort_reason = Some(format!("the second look said no: {}", codes.join(", ")));
             Ok::<_, ProtocolError>(Step::Append(Box::new(draft(verdict, body)), ()))

@@ -14,7 +14,7 @@ use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::policy::{EnvironmentName, EvidenceClass, ServiceName};
 use crate::reference::Repository;
-use crate::verify::{Identity, RootName};
+use crate::verify::{Identity, Root, RootName};
 
 /// A size and root of a log, as an author saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -279,6 +279,23 @@ pub struct PolicyVersion {
     pub keys: BTreeMap<String, Digest>,
 }
 
+/// A root of trust that certificates were judged under. Not a part of [`PolicyVersion`]: it may change without
+/// anybody's decision, and an approval must not run out by that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RootVersion {
+    /// Its name.
+    pub name: RootName,
+    /// The digest of its `trusted_root.json`.
+    pub digest: Sha256,
+}
+
+impl From<&Root> for RootVersion {
+    fn from(root: &Root) -> Self {
+        Self { name: root.name().clone(), digest: Sha256(root.digest()) }
+    }
+}
+
 /// One line of the reasoning: a requirement and how it stood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -318,6 +335,9 @@ pub struct Promotion {
     pub supersedes: Option<Superseded>,
     /// The rules.
     pub policy: PolicyVersion,
+    /// The roots of trust, where there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<RootVersion>,
     /// Everything the decision relied on.
     pub evidence: Vec<Resource>,
     /// Exceptions used.

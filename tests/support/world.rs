@@ -339,6 +339,7 @@ impl World {
                     to: Endpoint { environment: Some(environment.clone()), uri: repository.clone() },
                     supersedes: None,
                     policy: rules.clone(),
+                    roots: Vec::new(),
                     evidence: Vec::new(),
                     exceptions: Vec::new(),
                     rationale: Vec::new(),
