@@ -19,5 +19,9 @@ mod image;
 mod keyless;
 #[path = "cli/refused.rs"]
 mod refused;
+#[path = "cli/roots.rs"]
+mod roots;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
+#[path = "support/tuf.rs"]
+mod tuf;

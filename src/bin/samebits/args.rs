@@ -75,6 +75,9 @@ pub(crate) struct Common {
     /// `text` (the default) or `json` on stdout; `FORMAT=FILE` writes to a file as well. May be repeated.
     #[arg(short, long, global = true, value_name = "FORMAT[=FILE]", value_parser = output)]
     pub(crate) output: Vec<Output>,
+    /// Ask no TUF repository for roots of trust: take those refreshed before, until the day their repository gave.
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
     /// Colour on the terminal.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
@@ -200,6 +203,14 @@ Exit code 1: no record is about it.
 EXAMPLE
   samebits show sha256:…")]
     Show(Show),
+    /// Show the roots of trust that certificates are judged under, how old they are, and refresh them.
+    #[command(after_long_help = "\
+Nobody is asked but by `refresh`. Exit code 1: one is older than its max-age.
+
+EXAMPLES
+  samebits roots
+  samebits roots refresh")]
+    Roots(RootsOf),
     /// Audit the log itself.
     #[command(
         subcommand,
@@ -342,6 +353,24 @@ pub(crate) struct Show {
     /// The digest, of an index or of a platform manifest.
     #[arg(value_parser = digest)]
     pub(crate) digest: Digest,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RootsOf {
+    #[command(subcommand)]
+    pub(crate) command: Option<RootsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootsCommand {
+    /// Ask every TUF repository that a signer's root comes from; a repository that does not answer is an error.
+    #[command(after_long_help = "\
+Afterwards the other verbs may run with --offline, as long as the repositories
+said.
+
+EXAMPLE
+  samebits roots refresh && samebits --offline check …")]
+    Refresh,
 }
 
 #[derive(Debug, Subcommand)]

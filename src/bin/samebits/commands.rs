@@ -5,6 +5,7 @@ mod audit;
 mod init;
 mod look;
 mod record;
+mod roots;
 mod verify;
 
 use crate::Outcome;
@@ -15,11 +16,15 @@ use crate::trouble::{Trouble, undecided};
 
 /// Runs the verb that was typed.
 pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
-    let session = || Session::open(&cli.common, outputs);
+    let session = || {
+        let session = Session::open(&cli.common, outputs)?;
+        session.warn_of_roots();
+        Ok::<_, Trouble>(session)
+    };
     match &cli.command {
         Command::Init(init) => init::init(&cli.common, outputs, init),
         Command::Check(ask) => ask::check(&session()?, ask),
-        Command::Promote(ask) => ask::promote(&session()?, ask),
+        Command::Promote(ask) => ask::promote(&Session::open(&cli.common, outputs)?, ask),
         Command::Deployed(deployed) => record::deployed(&session()?, deployed),
         Command::Removed(removed) => record::removed(&session()?, removed),
         Command::Approve(approve) => record::approve(&session()?, approve),
@@ -27,12 +32,13 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Status(status) => look::status(&session()?, status),
         Command::Log(log) => look::log(&session()?, log),
         Command::Show(show) => look::show(&session()?, show),
+        Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
         Command::Ledger(LedgerCommand::Verify) => audit::verify(&session()?),
     }
 }
 
 /// Runs the asynchronous part of a verb.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Trouble> {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Trouble> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -2,6 +2,8 @@
 //!
 //! `schema/*.schema.json` is generated from these types; the test below keeps it current.
 
+mod roots;
+
 use jiff::Timestamp;
 use samebits::closure::Platform;
 use samebits::digest::Digest;
@@ -13,6 +15,8 @@ use samebits::registry::CopyReport;
 use samebits::verify::Identity;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 
 /// The answer of `check` and `promote`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -44,6 +48,8 @@ pub(crate) struct Decision {
     pub(crate) notes: Vec<String>,
     /// The rules.
     pub(crate) policy: PolicyVersion,
+    /// The roots of trust that certificates were judged under.
+    pub(crate) roots: Vec<RootInUse>,
     /// The log that was looked at.
     pub(crate) ledger: TreeHead,
     /// When.
@@ -160,6 +166,7 @@ impl Decision {
             requirements: verdict.findings.iter().map(RequirementStands::from).collect(),
             notes: verdict.notes.clone(),
             policy: verdict.policy.clone(),
+            roots: Vec::new(),
             ledger: verdict.ledger,
             decided_on: verdict.decided_on,
             record: None,
@@ -247,6 +254,8 @@ pub(crate) struct Verification {
     pub(crate) evidence: Vec<EvidenceItem>,
     /// The requirements.
     pub(crate) requirements: Vec<RequirementStands>,
+    /// The roots of trust that certificates were judged under.
+    pub(crate) roots: Vec<RootInUse>,
 }
 
 impl Verification {
@@ -463,6 +472,7 @@ mod tests {
             (Verification::SCHEMA, schema_for!(Verification)),
             (LogPage::SCHEMA, schema_for!(LogPage)),
             (StatusTable::SCHEMA, schema_for!(StatusTable)),
+            (RootsTable::SCHEMA, schema_for!(RootsTable)),
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
             (Initialised::SCHEMA, schema_for!(Initialised)),
             (Trouble::SCHEMA, schema_for!(Trouble)),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::args::{Format, Output};
 use crate::output::{
     Agreement, Copy, Decision, EvidenceItem, Initialised, LedgerAudit, LogEntry, LogPage, Recorded,
-    RequirementStands, Status, StatusTable, Verification, YesOrNo,
+    RequirementStands, RootInUse, Status, StatusTable, Verification, YesOrNo,
 };
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -106,6 +106,11 @@ impl Outputs {
         Ok(Self { stdout: stdout.unwrap_or(Format::Text), files })
     }
 
+    /// Whether stdout is for a program, so that nothing of the result is said to people.
+    pub(crate) fn is_json(&self) -> bool {
+        self.stdout == Format::Json
+    }
+
     /// Writes a result everywhere.
     pub(crate) fn emit(&self, report: &impl Report) -> anyhow::Result<()> {
         self.to_files(report)?;
@@ -194,6 +199,7 @@ impl Report for Decision {
                 moved.tag, moved.now, self.image.digest
             );
         }
+        roots(&mut text, &self.roots);
         if self.record.is_some() || self.copy.is_some() {
             text.push('\n');
         }
@@ -308,7 +314,16 @@ impl Report for Verification {
         }
         let _ = writeln!(text, "\n  what `{}` requires:", self.to);
         requirements(&mut text, &self.requirements);
+        roots(&mut text, &self.roots);
         text
+    }
+}
+
+/// One line, only where certificates are judged.
+fn roots(text: &mut String, roots: &[RootInUse]) {
+    let said: Vec<String> = roots.iter().map(|root| format!("{} {}", root.name, root.said())).collect();
+    if !said.is_empty() {
+        let _ = writeln!(text, "  {DIM}roots         {}{DIM:#}", clean(&said.join("; ")));
     }
 }
 

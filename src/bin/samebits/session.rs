@@ -11,12 +11,14 @@ use samebits::ledger::Ledger;
 use samebits::policy::{Draft, Policy};
 use samebits::reference::{Image, Location, Reference, Repository};
 use samebits::registry::{HttpConfig, Registries};
+use samebits::roots::{self, Network, Roots, Settings};
 use samebits::signing::{Services, SigningError, Token, TokenError, Workload};
 use samebits::tlog::{LogSigner, Vkey};
 use samebits::verify::{RootName, Sign, Trust};
 use zeroize::Zeroizing;
 
 use crate::args::{COSIGN_PASSWORD, Common, KEY_PASSWORD};
+use crate::commands::block_on;
 use crate::report::{Outputs, say};
 use crate::trouble::{Trouble, undecided, usage};
 
@@ -41,6 +43,8 @@ pub(crate) struct Session<'a> {
     pub(crate) outputs: &'a Outputs,
     pub(crate) policy: Policy,
     pub(crate) trust: Trust,
+    /// The roots in it, and what there is to say about them.
+    pub(crate) roots: Roots,
     /// The folder of the policy file; relative paths in it start here.
     pub(crate) folder: PathBuf,
 }
@@ -72,8 +76,38 @@ pub(crate) fn run() -> String {
 }
 
 impl<'a> Session<'a> {
-    /// Finds, reads and validates the policy file and the keys it names.
+    /// All that a verb needs: the policy, its keys, its roots of trust, refreshed where it says so.
     pub(crate) fn open(common: &'a Common, outputs: &'a Outputs) -> Result<Self, Trouble> {
+        let mut session = Self::read(common, outputs)?;
+        let network = if common.offline { Network::Offline } else { Network::Refresh };
+        session.roots = session.load_roots(network)?;
+        let trusted = session.roots.trusted(now()).map_err(undecided)?;
+        session.trust = std::mem::take(&mut session.trust).with_roots(trusted);
+        Ok(session)
+    }
+
+    /// The roots of trust of the policy, whether they may be used or not.
+    pub(crate) fn load_roots(&self, network: Network) -> Result<Roots, Trouble> {
+        let http = http_config(&self.policy, &self.folder);
+        let settings = Settings { cache: cache_folder(), network, http };
+        block_on(roots::load(&self.policy, &settings, now()))?.map_err(undecided)
+    }
+
+    /// What there is to say about the roots, for the answer.
+    pub(crate) fn root_notes(&self) -> Vec<String> {
+        let now = now();
+        self.roots.iter().filter_map(|root| root.remark(now)).collect()
+    }
+
+    /// The same, for whoever reads along.
+    pub(crate) fn warn_of_roots(&self) {
+        for note in self.root_notes() {
+            self.warn(format_args!("warning: {note}"));
+        }
+    }
+
+    /// Finds, reads and validates the policy file and the keys it names; roots of trust are not looked for.
+    pub(crate) fn read(common: &'a Common, outputs: &'a Outputs) -> Result<Self, Trouble> {
         let path = match &common.policy {
             Some(path) => path.clone(),
             None => find_policy().map_err(usage)?,
@@ -99,7 +133,7 @@ impl<'a> Session<'a> {
         }
         let policy = draft.validate(&keys).map_err(usage)?;
         let trust = collect::trust(&policy);
-        let session = Self { common, outputs, policy, trust, folder };
+        let session = Self { common, outputs, policy, trust, roots: Roots::default(), folder };
         session.say_more(format_args!("policy {} ({})", path.display(), session.policy.digest()));
         if common.verbose {
             for warning in session.policy.warnings() {
@@ -424,6 +458,14 @@ fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
     config.proxies.https = either("HTTPS_PROXY");
     config.proxies.except = either("NO_PROXY");
     config
+}
+
+/// Where what was refreshed is kept (XDG Base Directory Specification 0.8).
+fn cache_folder() -> Option<PathBuf> {
+    // A relative one would be looked for in the working folder (F9).
+    let folder = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    cache.map(|cache| cache.join("samebits/tuf"))
 }
 
 /// Where Docker and Podman keep logins, Podman's own variable first (containers-auth.json(5)).

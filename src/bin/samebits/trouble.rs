@@ -11,6 +11,7 @@ use samebits::ledger::protocol::ProtocolError;
 use samebits::policy::{PolicyErrors, UnknownName};
 use samebits::promote::WalkError;
 use samebits::registry::{CopyError, RegistryError};
+use samebits::roots::RootsError;
 use samebits::signing::TokenError;
 
 use crate::args::{COSIGN_PASSWORD, KEY_PASSWORD};
@@ -139,6 +140,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<RootsError>() {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<LedgerError>() {

@@ -130,7 +130,7 @@ impl Check<'_> {
         let signers = names.filter_map(|name| self.signers.get(name));
         let public = Matcher::is_dated_by_the_public;
         if signers.flat_map(|signer| &signer.any_of).any(public) {
-            self.embedded(RootName::PublicGood, &(0..0));
+            self.public(RootName::PublicGood, &(0..0));
         }
     }
 

@@ -42,7 +42,8 @@ pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble
         Decision::Approved(_) => (Outcome::Yes, YesOrNo::Approved),
         Decision::Denied(_) => (Outcome::No, YesOrNo::Denied),
     };
-    let report = output::Decision::new(decision.verdict(), word);
+    let mut report = output::Decision::new(decision.verdict(), word);
+    say_roots(session, &mut report);
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(outcome)
 }
@@ -60,7 +61,7 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
         clock: &session::now,
     };
     let answer = block_on(walk.promote_watched(&request, &*signer, &|stage| say(session, &stage)))??;
-    let (outcome, report) = match answer {
+    let (outcome, mut report) = match answer {
         Answer::Denied { denied, record } => {
             let mut report = output::Decision::new(denied.verdict(), YesOrNo::Denied);
             if record.is_none() {
@@ -85,11 +86,21 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
             (Outcome::Yes, report)
         }
     };
+    say_roots(session, &mut report);
+    // The text says it on stderr; where there is none, this does.
+    if session.outputs.is_json() {
+        session.warn_of_roots();
+    }
     // Text on stdout is the pinned reference, and only on yes, so that a lost exit code cannot deploy a no (E14).
     let line = report.promoted.as_ref().map(ToString::to_string);
     let quiet = session.common.quiet && outcome == Outcome::Yes;
     session.outputs.emit_line(&report, line.as_deref(), quiet).map_err(undecided)?;
     Ok(outcome)
+}
+
+fn say_roots(session: &Session<'_>, report: &mut output::Decision) {
+    report.roots = output::RootInUse::all(session);
+    report.notes.extend(session.root_notes());
 }
 
 fn say(session: &Session<'_>, stage: &Stage<'_>) {

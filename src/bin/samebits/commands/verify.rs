@@ -10,7 +10,7 @@ use samebits::record::TreeHead;
 use crate::Outcome;
 use crate::args::Verify;
 use crate::commands::block_on;
-use crate::output::{EvidenceItem, RequirementStands, Verification, YesOrNo};
+use crate::output::{EvidenceItem, RequirementStands, RootInUse, Verification, YesOrNo};
 use crate::session::{self, Session};
 use crate::trouble::{Trouble, undecided, usage};
 
@@ -86,6 +86,7 @@ pub(crate) fn verify(session: &Session<'_>, args: &Verify) -> Result<Outcome, Tr
         to: environment.name().clone(),
         evidence: accepted.chain(rejected).collect(),
         requirements: findings.iter().map(RequirementStands::from).collect(),
+        roots: RootInUse::all(session),
     };
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(if refused { Outcome::No } else { Outcome::Yes })
