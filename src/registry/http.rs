@@ -18,7 +18,8 @@ mod referrers;
 pub(crate) mod retry;
 mod transport;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -45,6 +46,8 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
 pub(crate) struct Remote {
     host: String,
     transport: Arc<Transport>,
+    /// Repositories in which the referrers API has answered (true), or turned out to be no route at all (false).
+    referrers_api: Mutex<BTreeMap<String, bool>>,
 }
 
 impl Remote {
@@ -53,7 +56,8 @@ impl Remote {
     /// # Errors
     /// A host that is none, a CA file that cannot be used, a proxy that is no URL.
     pub(crate) fn new(host: &str, config: &HttpConfig) -> Result<Self, RegistryError> {
-        Ok(Self { host: host.to_owned(), transport: Arc::new(Transport::new(host, config)?) })
+        let transport = Arc::new(Transport::new(host, config)?);
+        Ok(Self { host: host.to_owned(), transport, referrers_api: Mutex::default() })
     }
 
     /// A manifest, or `None` when the registry says that there is none (distribution-spec v1.1, "Pulling

@@ -5,6 +5,7 @@
 //! Source: distribution-spec v1.1, "Listing Referrers", "Referrers Tag Schema".
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,16 +37,26 @@ impl Remote {
     /// Everything that is neither a whole listing nor a clear "unsupported".
     pub(crate) async fn referrers(&self, path: &str, digest: Digest) -> Result<Listing, RegistryError> {
         let asked = self.asked(path, Request::ListReferrers(digest));
+        if self.referrers_api().get(path) == Some(&false) {
+            return self.fallback(&asked, path, digest, None).await;
+        }
         let mut url = self.transport.url(path, &format!("referrers/{digest}"));
         let mut all = Entries::default();
         for page in 0..PAGES {
             let call = self.call(Method::GET, url, Scope::pull(path)).accept(INDEX);
             let answer = self.transport.fetch(&asked, &call, MANIFEST_LIMIT).await?;
             match answer.status {
+                StatusCode::OK if page == 0 => drop(self.referrers_api().insert(path.to_owned(), true)),
                 StatusCode::OK => {}
                 // Only the first page says whether there is an API.
                 StatusCode::NOT_FOUND if page == 0 => {
-                    return self.fallback(&asked, path, digest, &answer).await;
+                    let code = answer.complaint().code;
+                    // Where the route answers with a code of the specification, or has answered before, it may answer
+                    // otherwise for another digest: only one that is no route is not asked again.
+                    if code.is_none() {
+                        self.referrers_api().entry(path.to_owned()).or_insert(false);
+                    }
+                    return self.fallback(&asked, path, digest, code).await;
                 }
                 _ => return Err(answer.refused(&asked)),
             }
@@ -60,13 +71,17 @@ impl Remote {
         Err(RegistryError::TooManyReferrers { asked: Box::new(asked), limit: PAGES })
     }
 
-    /// The listing under the fallback tag, after the API has answered 404.
+    fn referrers_api(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.referrers_api.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The listing under the fallback tag, after the API has answered 404 with this code, if any.
     async fn fallback(
         &self,
         asked: &Asked,
         path: &str,
         digest: Digest,
-        api: &Answer,
+        api: Option<String>,
     ) -> Result<Listing, RegistryError> {
         let says_no_such_name = |code: Option<String>| code.as_deref() == Some("NAME_UNKNOWN");
         let tag = fallback_tag(digest);
@@ -76,8 +91,7 @@ impl Remote {
         let answer = self.transport.fetch(asked, &call, MANIFEST_LIMIT).await?;
         if is_absent(&answer) {
             // A registry that knows the repository by neither way has said nothing about what refers to what.
-            let unknown =
-                says_no_such_name(api.complaint().code) && says_no_such_name(answer.complaint().code);
+            let unknown = says_no_such_name(api) && says_no_such_name(answer.complaint().code);
             return match unknown {
                 true => Err(RegistryError::RepositoryUnknown { asked: Box::new(asked.clone()) }),
                 false => Ok(Listing::Unsupported),

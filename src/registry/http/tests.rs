@@ -370,6 +370,25 @@ async fn b11_none_unsupported_and_could_not_look_are_three_answers() {
 }
 
 #[tokio::test]
+async fn b12_a_registry_without_the_api_is_asked_for_it_once() {
+    let fake = Fake::with(Behaviour { referrers_api: false, ..Behaviour::default() });
+    let remote = remote(&fake);
+    for subject in ["a", "b", "c"] {
+        fake.seed_manifest("shop", MANIFEST, subject.as_bytes());
+        let subject = Digest::of(subject.as_bytes());
+        assert_eq!(remote.referrers("shop", subject).await.unwrap(), Listing::Unsupported);
+    }
+    assert_eq!((fake.count("GET", "/referrers/"), fake.count("GET", "/manifests/sha256-")), (1, 3));
+    // Another repository may be served by something else; a code of the specification says that the route is there.
+    let subject = Digest::of(b"a");
+    fake.on("GET", "/other/referrers/", 2, Reply::error(404, "MANIFEST_UNKNOWN"));
+    for _ in 0..2 {
+        remote.referrers("other", subject).await.unwrap();
+    }
+    assert_eq!(fake.count("GET", "/other/referrers/"), 2);
+}
+
+#[tokio::test]
 async fn b11_a_repository_nobody_knows_has_no_listing() {
     let fake = Fake::start();
     let error = remote(&fake).referrers("nobody/shop", Digest::of(b"{}")).await.unwrap_err();
