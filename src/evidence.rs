@@ -158,6 +158,8 @@ pub enum Source {
     SignatureTag,
     /// A cosign `sha256-….att` tag.
     AttestationTag,
+    /// A file on disk.
+    File,
 }
 
 impl std::fmt::Display for Source {
@@ -166,6 +168,7 @@ impl std::fmt::Display for Source {
             Self::Referrer => "referrer",
             Self::SignatureTag => "signature-tag",
             Self::AttestationTag => "attestation-tag",
+            Self::File => "file",
         })
     }
 }

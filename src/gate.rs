@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::closure::Platform;
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Target};
+use crate::evidence::{Evidence, Source, Target};
 use crate::policy::SignerName;
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
@@ -143,21 +143,61 @@ pub struct Finding {
     pub fix: Vec<String>,
     /// The SLSA Build level that the provenance justifies, where that is what was wanted and is met.
     pub level: Option<Level>,
+    /// Where the attestations lie that meet it, in the order of the evidence; none for other requirements.
+    pub carried: Vec<Carried>,
+}
+
+/// An attestation that a requirement relies on, and the level of the image that carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// What it is.
+    pub resource: Resource,
+    /// The manifest it lies on: the index or a platform's.
+    pub on: Digest,
+    /// Where it was found.
+    pub source: Source,
+    /// The manifests of the image it is about.
+    pub about: Vec<Digest>,
+    /// Who signed it.
+    pub signer: Identity,
 }
 
 impl Finding {
     fn met(requirement: Requirement, expected: String, found: String, evidence: Vec<Resource>) -> Self {
         let outcome = Outcome::Met(evidence);
-        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new(), level: None }
+        Self {
+            requirement,
+            outcome,
+            expected,
+            found,
+            nearest: Vec::new(),
+            fix: Vec::new(),
+            level: None,
+            carried: Vec::new(),
+        }
     }
 
     fn unmet(requirement: Requirement, code: Code, expected: String, found: String) -> Self {
         let outcome = Outcome::Unmet(code);
-        Self { requirement, outcome, expected, found, nearest: Vec::new(), fix: Vec::new(), level: None }
+        Self {
+            requirement,
+            outcome,
+            expected,
+            found,
+            nearest: Vec::new(),
+            fix: Vec::new(),
+            level: None,
+            carried: Vec::new(),
+        }
     }
 
     fn near(mut self, nearest: Vec<String>) -> Self {
         self.nearest = nearest;
+        self
+    }
+
+    fn carried(mut self, carried: Vec<Carried>) -> Self {
+        self.carried = carried;
         self
     }
 

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::closure::Closure;
-use crate::collect::{Attached, BUNDLE, CollectError, attached, collect, recall};
+use crate::collect::{BUNDLE, CollectError, Files, Look, attached, collect, recall};
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Found, TagSeen, Target, TargetError};
-use crate::gate::{Approved, Decision, Denied, Verdict, decide};
+use crate::evidence::{Evidence, Found, Source, TagSeen, Target, TargetError};
+use crate::gate::{Approved, Carried, Decision, Denied, Verdict, decide};
 use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
 use crate::ledger::target::{Current, State, history};
 use crate::ledger::{Ledger, LedgerError};
@@ -22,7 +22,7 @@ use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Kind, Position, SUMMARY, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{CopyError, CopyReport, Registries, RegistryError};
-use crate::verify::{Author, Sign, Trust};
+use crate::verify::{Author, MESSAGE_SIGNATURE, Sign, Trust};
 
 /// How often the tag is set again because the ledger moved on while it was being set.
 const TAG_ATTEMPTS: u32 = 8;
@@ -107,6 +107,8 @@ pub struct Request {
     pub service: Option<String>,
     /// The CI run without the attempt number; empty at a terminal.
     pub run: String,
+    /// Evidence that the registry does not keep; often none.
+    pub files: Files,
 }
 
 /// Where a promotion is, for whoever watches; never part of the answer.
@@ -250,7 +252,9 @@ impl Walk<'_> {
     ) -> Result<Decision, WalkError> {
         let resolved = Resolved::resolve(self.registries, &request.reference).await?;
         let target = self.target(request, &resolved, requester)?;
-        let evidence = collect(&target, self.registries, self.ledger, self.trust, (self.clock)()).await?;
+        let now = (self.clock)();
+        let evidence =
+            collect(&target, self.registries, &request.files, self.ledger, self.trust, now).await?;
         Ok(decide(&target, &evidence))
     }
 
@@ -280,7 +284,9 @@ impl Walk<'_> {
         let mut promotion = loop {
             // 2. Collect.
             watch(Stage::Collect(&resolved.image));
-            let evidence = collect(&target, self.registries, self.ledger, self.trust, (self.clock)()).await?;
+            let now = (self.clock)();
+            let evidence =
+                collect(&target, self.registries, &request.files, self.ledger, self.trust, now).await?;
             // 3. Decide.
             let approved = match decide(&target, &evidence) {
                 Decision::Approved(approved) => approved,
@@ -302,6 +308,7 @@ impl Walk<'_> {
         };
         // 8. Publish, the tag last.
         watch(Stage::Publish(promotion.destination()));
+        self.keep(&promotion, &request.files).await?;
         self.publish(&target, &promotion, signer).await?;
         // 9. Has the tag that was typed moved meanwhile?
         promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
@@ -413,6 +420,21 @@ impl Walk<'_> {
         Ok(Promotion { verdict: intent.verdict().clone(), commit, report: Some(report), tag_moved: None })
     }
 
+    /// Evidence that only a file held, and that counted, goes where the image went: the next environment may not have
+    /// the file.
+    async fn keep(&self, promotion: &Promotion, files: &Files) -> Result<(), WalkError> {
+        let (image, commit) = (promotion.destination(), promotion.commit.index);
+        let carried = promotion.verdict.findings.iter().flat_map(|finding| &finding.carried);
+        for Carried { resource, on, .. } in carried.filter(|carried| carried.source == Source::File) {
+            let Some(bundle) = files.bundle(resource.digest.0) else { continue };
+            let on = Image::new(image.repository.clone(), *on);
+            let _referrer = self.attach(&on, &resource.uri, bundle).await.map_err(|source| {
+                WalkError::Publish { image: image.clone(), commit, source: Box::new(source) }
+            })?;
+        }
+        Ok(())
+    }
+
     /// The summary for other tools and the record beside the image, then the tag: derived from the ledger, set and
     /// read again until both agree.
     async fn publish(
@@ -471,8 +493,10 @@ impl Walk<'_> {
             verified_on: verdict.decided_on,
         };
         let author = signer.author();
-        let Attached { attestations, .. } =
-            attached(image, target.closure(), self.registries, self.trust).await?;
+        let none = Files::default();
+        let there =
+            attached(image, target.closure(), self.registries, &none, self.trust, Look::Evidence).await?;
+        let (attestations, ..) = there.evidence(target.closure());
         let mut bundle = None;
         for digest in summary.subjects.digests() {
             let here = |found: &&Found| {
@@ -498,10 +522,13 @@ impl Walk<'_> {
         predicate_type: &str,
         bundle: &[u8],
     ) -> Result<Digest, RegistryError> {
-        let annotations = BTreeMap::from([
-            ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
-            ("dev.sigstore.bundle.predicateType".to_owned(), predicate_type.to_owned()),
-        ]);
+        let annotation = |name: &str, value: &str| (format!("dev.sigstore.bundle.{name}"), value.to_owned());
+        let annotations = match predicate_type {
+            MESSAGE_SIGNATURE => BTreeMap::from([annotation("content", "message-signature")]),
+            other => {
+                BTreeMap::from([annotation("content", "dsse-envelope"), annotation("predicateType", other)])
+            }
+        };
         self.registries.attach(image, BUNDLE[0], BUNDLE[0], bundle, &annotations).await
     }
 

@@ -247,14 +247,15 @@ impl Registries {
         Ok(backend.manifest(Which::Tag(tag)).await?.map(|fetched| fetched.digest))
     }
 
-    /// What older tools attached to an image under `sha256-<hex>.sig`, `.att` and `.sbom`.
+    /// What older tools attached to an image under `sha256-<hex>.sig`, `.att` or `.sbom`: the tag and what it means,
+    /// if it means anything.
     ///
     /// # Errors
     /// Trouble only.
-    pub async fn legacy(&self, image: &Image) -> Result<Vec<(Suffix, Found)>, RegistryError> {
+    pub async fn legacy(&self, image: &Image, suffix: Suffix) -> Result<Option<(Tag, Found)>, RegistryError> {
         let backend = self.backend(&image.repository)?;
-        let found = legacy(&backend, image.digest).await?;
-        Ok(found.into_iter().map(|(suffix, _, fetched)| (suffix, fetched.into())).collect())
+        let found = legacy(&backend, image.digest, [suffix]).await?;
+        Ok(found.into_iter().next().map(|(tag, fetched)| (tag, fetched.into())))
     }
 
     /// What of an image a repository does not have: manifests and blobs, each asked for (attack A12). Foreign
@@ -438,11 +439,15 @@ async fn put(
     }
 }
 
-async fn legacy(backend: &Backend, digest: Digest) -> Result<Vec<(Suffix, Tag, Fetched)>, RegistryError> {
-    let lookups = Suffix::ALL.into_iter().filter_map(|suffix| Some((suffix, suffix.tag(digest).ok()?)));
-    let lookups = lookups.map(|(suffix, tag)| async move {
+async fn legacy(
+    backend: &Backend,
+    digest: Digest,
+    suffixes: impl IntoIterator<Item = Suffix>,
+) -> Result<Vec<(Tag, Fetched)>, RegistryError> {
+    let tags: Vec<Tag> = suffixes.into_iter().filter_map(|suffix| suffix.tag(digest).ok()).collect();
+    let lookups = tags.into_iter().map(|tag| async move {
         let fetched = backend.manifest(Which::Tag(&tag)).await?;
-        Ok::<_, RegistryError>(fetched.map(|fetched| (suffix, tag, fetched)))
+        Ok::<_, RegistryError>(fetched.map(|fetched| (tag, fetched)))
     });
     let found: Vec<_> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
     Ok(found.into_iter().flatten().collect())

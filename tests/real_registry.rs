@@ -19,7 +19,7 @@ use docker_registry::{DockerRegistry, Door, PASSWORD, USER};
 use samebits::closure::{Document, OCI_INDEX};
 use samebits::digest::Digest;
 use samebits::reference::{Image, Reference, Repository};
-use samebits::registry::{HttpConfig, Referrers, Registries, RegistryError, Side};
+use samebits::registry::{HttpConfig, Referrers, Registries, RegistryError, Side, Suffix};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -313,7 +313,7 @@ async fn f5_a_registry_that_is_gone_is_trouble_and_not_absence() {
         bench.registries.closure(&there).await.unwrap_err(),
         bench.registries.tagged(&gone, &tag).await.unwrap_err(),
         bench.registries.referrers(&there).await.unwrap_err(),
-        bench.registries.legacy(&there).await.unwrap_err(),
+        bench.registries.legacy(&there, Suffix::Sig).await.unwrap_err(),
         bench.registries.has_closure(&gone, &closure).await.unwrap_err(),
         bench.registries.set_tag(&there, &tag).await.unwrap_err(),
     ] {

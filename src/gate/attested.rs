@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Code, Finding, Requirement, describe, is_own};
+use super::{Carried, Code, Finding, Requirement, describe, is_own};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Found, Target};
 use crate::policy::{Mismatch, SignerName};
@@ -19,6 +19,8 @@ pub(super) use provenance::provenance;
 
 /// How many near misses are told.
 const NEAREST: usize = 10;
+/// How many manifests are named that carry what was wanted.
+const LEVELS: usize = 8;
 
 /// A signature by `signer`: cosign simple signing, cosign's `sign/v1` statement, or a signature over the manifest.
 pub(super) fn signed_by(target: &Target<'_>, evidence: &Evidence, signer: &SignerName) -> Finding {
@@ -42,7 +44,7 @@ pub(super) fn signed_by(target: &Target<'_>, evidence: &Evidence, signer: &Signe
 #[derive(Default)]
 struct Tally {
     covered: BTreeSet<Digest>,
-    evidence: Vec<Resource>,
+    carried: Vec<Carried>,
     nearest: Vec<String>,
     contradicted: bool,
 }
@@ -94,7 +96,10 @@ impl Tally {
             return Vec::new();
         }
         self.covered.extend(&subjects);
-        self.evidence.push(Resource::new(attestation.predicate_type(), attestation.evidence()));
+        let resource = Resource::new(attestation.predicate_type(), attestation.evidence());
+        let signer = attestation.identity().clone();
+        let about = subjects.clone();
+        self.carried.push(Carried { resource, on: found.on, source: found.source, about, signer });
         subjects
     }
 
@@ -109,7 +114,9 @@ impl Tally {
         for discarded in evidence.discarded.iter().take(5) {
             self.nearest.push(format!(
                 "a {} on {} does not count: {}",
-                discarded.source, discarded.on, discarded.rejected
+                discarded.source,
+                discarded.on,
+                discarded.rejected.reason.whole()
             ));
         }
     }
@@ -130,13 +137,15 @@ impl Tally {
             .filter(|(digest, _)| !self.covered.contains(digest))
             .map(|(digest, platform)| format!("{platform} ({digest})"))
             .collect();
-        if self.covered.contains(&target.closure().root()) {
-            let found = format!("on {}", target.closure().root());
-            return Finding::met(requirement, expected, found, self.evidence);
+        let root = target.closure().root();
+        if self.covered.contains(&root) {
+            // What was weighed before says something of single platforms, and is not needed.
+            let carried: Vec<Carried> =
+                self.carried.into_iter().filter(|carried| carried.about.contains(&root)).collect();
+            return met(target, requirement, expected, carried);
         }
         if !platforms.is_empty() && bare.is_empty() {
-            let found = "on every platform manifest".to_owned();
-            return Finding::met(requirement, expected, found, self.evidence);
+            return met(target, requirement, expected, self.carried);
         }
         let found = match self.covered.is_empty() {
             true => nothing.to_owned(),
@@ -161,6 +170,50 @@ fn nearly(target: &Target<'_>, signer: &SignerName, author: &Author, what: &str)
     };
     let wrong: Vec<String> = wrong.iter().map(Mismatch::to_string).collect();
     format!("there is a {what} by {whose} ({}), but {}", author.identity(), wrong.join("; "))
+}
+
+/// Which level of the image carries what, in words: `on the index sha256:… (referrer)`, `on linux/amd64 (sha256:…;
+/// referrer) and linux/arm64 (…)`. Where something lies on one manifest and is about another, that is said too.
+fn met(target: &Target<'_>, requirement: Requirement, expected: String, carried: Vec<Carried>) -> Finding {
+    let mut levels: Vec<String> = Vec::new();
+    for Carried { on, source, about, .. } in &carried {
+        let level = match about.contains(on) {
+            true => level(target, *on, &source.to_string()),
+            false => {
+                let about: Vec<String> = about.iter().map(|digest| name(target, *digest)).collect();
+                level(target, *on, &format!("{source}, about {}", about.join(" and ")))
+            }
+        };
+        if !levels.contains(&level) {
+            levels.push(level);
+        }
+    }
+    let found = match levels.len() > LEVELS {
+        true => format!("on {} and {} more", levels[..LEVELS].join(", "), levels.len() - LEVELS),
+        false => format!("on {}", levels.join(" and ")),
+    };
+    let evidence = carried.iter().map(|carried| carried.resource.clone()).collect();
+    Finding::met(requirement, expected, found, evidence).carried(carried)
+}
+
+/// One manifest of the image, and how evidence was found on it.
+fn level(target: &Target<'_>, on: Digest, how: &str) -> String {
+    let closure = target.closure();
+    match closure.platforms().find(|(digest, _)| *digest == on) {
+        _ if on == closure.root() && closure.is_index() => format!("the index {on} ({how})"),
+        Some((_, platform)) => format!("{platform} ({on}; {how})"),
+        None => format!("{on} ({how})"),
+    }
+}
+
+/// One manifest of the image, shortly.
+fn name(target: &Target<'_>, digest: Digest) -> String {
+    let closure = target.closure();
+    match closure.platforms().find(|(platform, _)| *platform == digest) {
+        _ if digest == closure.root() && closure.is_index() => "the index".to_owned(),
+        Some((_, platform)) => platform.to_string(),
+        None => digest.to_string(),
+    }
 }
 
 /// Evidence of one service never counts for another: a subject that names a repository counts if that is one of the

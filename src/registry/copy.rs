@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::backend::Backend;
 use super::wire::{Fetched, Listing, Mounted, Which};
-use super::{CONCURRENCY, RegistryError, TRIES, legacy, missing, put, read};
+use super::{CONCURRENCY, RegistryError, Suffix, TRIES, legacy, missing, put, read};
 use crate::closure::{Closure, ClosureError, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
 use crate::reference::{Image, Repository, Tag};
@@ -376,14 +376,16 @@ impl Copying {
     async fn listed(&self, subject: Digest) -> Result<Listed, CopyError> {
         let at = self.at(Side::Source);
         let (listing, tagged) =
-            try_join(self.source.referrers(subject), legacy(&self.source, subject)).await.map_err(&at)?;
+            try_join(self.source.referrers(subject), legacy(&self.source, subject, Suffix::ALL))
+                .await
+                .map_err(&at)?;
         let (unsupported, descriptors) = match listing {
             Listing::Unsupported => (true, Vec::new()),
             Listing::Listed(descriptors) => (false, descriptors),
         };
         let claims = descriptors.into_iter().map(|descriptor| (subject, descriptor.digest)).collect();
         let mut found = Vec::new();
-        for (_, tag, fetched) in tagged {
+        for (tag, fetched) in tagged {
             let document = read(&self.source, &fetched).map_err(&at)?;
             found.push(Referrer { fetched, document, tag: Some(tag) });
         }

@@ -396,6 +396,17 @@ fn list(found: &[String]) -> String {
 }
 
 impl Reason {
+    /// The reason with what led to it, on one line.
+    pub fn whole(&self) -> String {
+        let mut whole = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            whole = format!("{whole}: {cause}");
+            source = cause.source();
+        }
+        whole
+    }
+
     /// A stable code for machines, kebab-case.
     pub fn code(&self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use samebits::collect::Files;
 use samebits::digest::Digest;
 use samebits::gate::Decision;
 use samebits::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
@@ -274,8 +275,8 @@ impl Play {
             (None, _) => false,
         };
         let run = format!("run {}", self.oracle.minute);
-        let request =
-            Request { reference, environment: environment(production).to_owned(), service: None, run };
+        let environment = environment(production).to_owned();
+        let request = Request { reference, environment, service: None, run, files: Files::default() };
         // 2. The walk, perhaps with a layer that cannot be read.
         let layer = meant.filter(|_| broken).map(|image| {
             let layer = self.images[image].closure.blobs().into_iter().max_by_key(|blob| blob.digest);

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use samebits::closure::{Builder, Closure, Limits, Platform};
-use samebits::collect::{BUNDLE, recall, trust};
+use samebits::collect::{BUNDLE, Files, recall, trust};
 use samebits::digest::Digest;
 use samebits::evidence::{Evidence, Found, Source, TagSeen, Target};
 use samebits::gate::{Code, Decision, Finding, Requirement, Verdict, decide};
@@ -821,6 +821,7 @@ pub(crate) fn pinned(repository: &Repository, built: &Built, environment: &str, 
         environment: environment.to_owned(),
         service: None,
         run: run.to_owned(),
+        files: Files::default(),
     }
 }
 

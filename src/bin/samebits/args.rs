@@ -176,13 +176,17 @@ EXAMPLES
   samebits approve registry.example/staging/shop@sha256:… --to production \\
       --reject")]
     Approve(Approve),
-    /// Show the signatures and attestations on an image and whether they are what the policy wants.
+    /// Show everything that lies on an image, whose it is, and whether it is what the policy wants.
     #[command(after_long_help = "\
-The history of the image is not looked at; `check` does that too.
+A tree: the index, its platforms, and what is attached to each: signatures,
+attestations, what is rejected and why, what is no evidence. The history of the
+image is not looked at; `check` does that too. Where the environment requires
+neither signatures nor attestations nothing is judged: exit code 2.
 
 EXAMPLES
   samebits verify registry.example/shop:1.4.2
-  samebits verify registry.example/staging/shop:staging --to production")]
+  samebits verify registry.example/staging/shop:staging --to production
+  samebits verify registry.example/shop:1.4.2 --evidence bundles.jsonl")]
     Verify(Verify),
     /// Show what is promoted and what runs, service by environment.
     #[command(after_long_help = "\
@@ -244,6 +248,9 @@ pub(crate) struct Ask {
     /// The service, where the repository does not say it.
     #[arg(long, value_name = "NAME", value_parser = present_text)]
     pub(crate) service: Option<String>,
+    /// Evidence that the registry does not keep: a Sigstore bundle, a .jsonl of them, or a folder. May be repeated.
+    #[arg(long, value_name = "PATH", value_parser = present)]
+    pub(crate) evidence: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -326,6 +333,9 @@ pub(crate) struct Verify {
     /// The service, where the repository does not say it.
     #[arg(long, value_name = "NAME", value_parser = present_text)]
     pub(crate) service: Option<String>,
+    /// Evidence that the registry does not keep: a Sigstore bundle, a .jsonl of them, or a folder. May be repeated.
+    #[arg(long, value_name = "PATH", value_parser = present)]
+    pub(crate) evidence: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

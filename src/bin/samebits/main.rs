@@ -6,6 +6,7 @@ mod output;
 mod report;
 mod session;
 mod trouble;
+mod verification;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,8 @@ enum Outcome {
     Yes,
     /// Exit 1.
     No,
+    /// Exit 2: what was asked has no answer, neither yes nor no; what was found is printed all the same.
+    NothingAsked,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let code = match answer {
         Ok(Outcome::Yes) => 0,
         Ok(Outcome::No) => 1,
+        Ok(Outcome::NothingAsked) => 2,
         Err(trouble) => {
             trouble.print(&outputs);
             trouble.exit_code()

@@ -7,9 +7,9 @@ mod roots;
 use jiff::Timestamp;
 use samebits::closure::Platform;
 use samebits::digest::Digest;
-use samebits::gate::{Code, Finding, Outcome, Requirement, Verdict};
+use samebits::gate::{Carried, Code, Finding, Outcome, Requirement, Verdict};
 use samebits::policy::{EnvironmentName, ServiceName, SignerName};
-use samebits::record::{Kind, PolicyVersion, Position, Resource, TreeHead};
+use samebits::record::{Kind, PolicyVersion, Position, Resource, Sha256, TreeHead};
 use samebits::reference::{Image, Repository, Tag};
 use samebits::registry::CopyReport;
 use samebits::verify::Identity;
@@ -102,7 +102,21 @@ pub(crate) struct RequirementStands {
     /// What would help.
     pub(crate) fix: Vec<String>,
     /// What it relies on, where it is met.
-    pub(crate) evidence: Vec<Resource>,
+    pub(crate) evidence: Vec<ReliedOn>,
+}
+
+/// Something that a requirement relies on.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReliedOn {
+    /// Where or what it is.
+    pub(crate) uri: String,
+    /// Its digest.
+    pub(crate) digest: Sha256,
+    /// The manifest of the image that carries it; none for what is in the ledger.
+    pub(crate) on: Option<Digest>,
+    /// How it was found there: `referrer`, `signature-tag`, `attestation-tag` or `file`.
+    pub(crate) source: Option<String>,
 }
 
 /// How a requirement stands.
@@ -179,7 +193,7 @@ impl Decision {
 impl From<&Finding> for RequirementStands {
     fn from(finding: &Finding) -> Self {
         let (status, warn_until, evidence) = match &finding.outcome {
-            Outcome::Met(evidence) => (Status::Met, None, evidence.clone()),
+            Outcome::Met(evidence) => (Status::Met, None, relied_on(finding, evidence)),
             Outcome::Unmet(_) => (Status::Unmet, None, Vec::new()),
             Outcome::Warned(_, until) => (Status::Warned, Some(until.to_string()), Vec::new()),
         };
@@ -194,6 +208,19 @@ impl From<&Finding> for RequirementStands {
             fix: finding.fix.clone(),
             evidence,
         }
+    }
+}
+
+fn relied_on(finding: &Finding, evidence: &[Resource]) -> Vec<ReliedOn> {
+    let relied = |resource: &Resource, carried: Option<&Carried>| ReliedOn {
+        uri: resource.uri.clone(),
+        digest: resource.digest,
+        on: carried.map(|carried| carried.on),
+        source: carried.map(|carried| carried.source.to_string()),
+    };
+    match finding.carried.is_empty() {
+        true => evidence.iter().map(|resource| relied(resource, None)).collect(),
+        false => finding.carried.iter().map(|carried| relied(&carried.resource, Some(carried))).collect(),
     }
 }
 
@@ -236,52 +263,6 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/recorded.schema.json";
-}
-
-/// The answer of `verify`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Verification {
-    /// `https://samebits.dev/schema/verification.schema.json`
-    pub(crate) schema: &'static str,
-    /// Whether signatures and provenance are what the policy wants.
-    pub(crate) decision: YesOrNo,
-    /// The image, pinned.
-    pub(crate) image: Image,
-    /// The environment whose requirements were looked at.
-    pub(crate) to: EnvironmentName,
-    /// Everything found, accepted or not.
-    pub(crate) evidence: Vec<EvidenceItem>,
-    /// The requirements.
-    pub(crate) requirements: Vec<RequirementStands>,
-    /// The roots of trust that certificates were judged under.
-    pub(crate) roots: Vec<RootInUse>,
-}
-
-impl Verification {
-    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/verification.schema.json";
-}
-
-/// One piece of evidence.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EvidenceItem {
-    /// The manifest it lies on.
-    pub(crate) on: Digest,
-    /// `referrer`, `signature-tag` or `attestation-tag`.
-    pub(crate) source: String,
-    /// The digest of its bytes.
-    pub(crate) digest: Digest,
-    /// Whether a key of the policy made the signature.
-    pub(crate) accepted: bool,
-    /// The predicate type, where it could be read.
-    pub(crate) predicate_type: Option<String>,
-    /// Who signed, where it was accepted.
-    pub(crate) signer: Option<Identity>,
-    /// What the policy calls them.
-    pub(crate) names: Vec<SignerName>,
-    /// Why it was not accepted.
-    pub(crate) rejected: Option<String>,
 }
 
 /// One record of the log.
@@ -461,6 +442,7 @@ pub(crate) enum TroubleKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verification::Verification;
     use schemars::schema_for;
 
     /// Rewritten with `SAMEBITS_BLESS=1 cargo test`.

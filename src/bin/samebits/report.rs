@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::args::{Format, Output};
 use crate::output::{
-    Agreement, Copy, Decision, EvidenceItem, Initialised, LedgerAudit, LogEntry, LogPage, Recorded,
-    RequirementStands, RootInUse, Status, StatusTable, Verification, YesOrNo,
+    Agreement, Copy, Decision, Initialised, LedgerAudit, LogEntry, LogPage, Recorded, RequirementStands,
+    RootInUse, Status, StatusTable, YesOrNo,
 };
 
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const WARN: Style = AnsiColor::Yellow.on_default().bold();
-const DIM: Style = Style::new().dimmed();
-const BOLD: Style = Style::new().bold();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const BOLD: Style = Style::new().bold();
 
 /// Whether a terminal or a reader would not see `character` as it is: control, bidirectional, zero-width.
 fn is_hidden(character: char) -> bool {
@@ -213,7 +213,8 @@ impl Report for Decision {
     }
 }
 
-fn requirements(text: &mut String, requirements: &[RequirementStands]) {
+/// Every requirement and how it stands.
+pub(crate) fn requirements(text: &mut String, requirements: &[RequirementStands]) {
     for stands in requirements {
         let (glyph, style) = match stands.status {
             Status::Met => ("✓", GOOD),
@@ -271,7 +272,7 @@ fn copied(copy: &Copy) -> String {
 }
 
 /// Bytes as people say them, in powers of 1024.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.into_iter().find(|(_, unit)| bytes >= *unit) {
         // One decimal, rounded down: enough for a look.
@@ -299,50 +300,11 @@ impl Report for Recorded {
     }
 }
 
-impl Report for Verification {
-    fn text(&self) -> String {
-        let (word, style) = match self.decision {
-            YesOrNo::Approved => ("yes", GOOD),
-            YesOrNo::Denied => ("no", BAD),
-        };
-        let mut text = format!("{style}{word}{style:#}  {}\n\n", clean(&self.image.to_string()));
-        for item in &self.evidence {
-            evidence(&mut text, item);
-        }
-        if self.evidence.is_empty() {
-            let _ = writeln!(text, "  nothing is attached to it: no referrers, no cosign tags");
-        }
-        let _ = writeln!(text, "\n  what `{}` requires:", self.to);
-        requirements(&mut text, &self.requirements);
-        roots(&mut text, &self.roots);
-        text
-    }
-}
-
 /// One line, only where certificates are judged.
-fn roots(text: &mut String, roots: &[RootInUse]) {
+pub(crate) fn roots(text: &mut String, roots: &[RootInUse]) {
     let said: Vec<String> = roots.iter().map(|root| format!("{} {}", root.name, root.said())).collect();
     if !said.is_empty() {
         let _ = writeln!(text, "  {DIM}roots         {}{DIM:#}", clean(&said.join("; ")));
-    }
-}
-
-fn evidence(text: &mut String, item: &EvidenceItem) {
-    let (glyph, style) = if item.accepted { ("✓", GOOD) } else { ("✗", BAD) };
-    let what = item.predicate_type.as_deref().unwrap_or("unreadable");
-    let _ = writeln!(text, "  {style}{glyph}{style:#} {}", clean(what));
-    let _ = writeln!(text, "    on          {} ({})", item.on, item.source);
-    match (&item.signer, &item.rejected) {
-        (Some(signer), _) => {
-            let names: Vec<String> = item.names.iter().map(|name| format!("`{name}`")).collect();
-            let names =
-                if names.is_empty() { "nobody the policy names".to_owned() } else { names.join(", ") };
-            let _ = writeln!(text, "    signed by   {names} {DIM}{}{DIM:#}", clean(&signer.to_string()));
-        }
-        (None, Some(why)) => {
-            let _ = writeln!(text, "    rejected    {}", clean(why));
-        }
-        (None, None) => {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use samebits::collect;
+use samebits::collect::{self, Files, FilesError};
 use samebits::key::{KeyError, PrivateKey};
 use samebits::ledger::Ledger;
 use samebits::policy::{Draft, Policy};
@@ -313,6 +313,21 @@ impl<'a> Session<'a> {
         text.trim()
             .parse::<LogSigner>()
             .with_context(|| format!("the ledger key {} is wrong", file.display()))
+    }
+
+    /// Evidence that was named on the command line.
+    pub(crate) fn files(&self, paths: &[PathBuf]) -> Result<Files, Trouble> {
+        Files::read(paths).map_err(|error| match error {
+            // Nothing is there: what was typed is wrong, not the evidence.
+            FilesError::Absent { .. } => usage(error),
+            FilesError::Unreadable { .. }
+            | FilesError::NotAFile { .. }
+            | FilesError::Json { .. }
+            | FilesError::NotABundle { .. }
+            | FilesError::Empty { .. }
+            | FilesError::TooLarge { .. }
+            | FilesError::TooMuch { .. } => undecided(error),
+        })
     }
 
     /// The registries, with the logins of Docker and Podman.

@@ -22,6 +22,7 @@ fn request(session: &Session<'_>, ask: &Ask) -> Result<Request, Trouble> {
         environment: ask.to.clone(),
         service: ask.service.clone(),
         run: session::run(),
+        files: session.files(&ask.evidence)?,
     })
 }
 
