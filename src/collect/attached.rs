@@ -27,7 +27,7 @@ use crate::registry::{Found as Fetched, Referrers, Registries, RegistryError, Su
 use crate::verify::{self, Attestation, Claim, MESSAGE_SIGNATURE, Reason, Rejected, Trust, Verified};
 
 /// How many requests are under way at once.
-const CONCURRENCY: usize = 16;
+const CONCURRENCY: usize = 24;
 /// How many referrers are looked at, of all manifests of the image together.
 const REFERRERS: u64 = 4096;
 /// Of how many referrers it is asked what refers to them.

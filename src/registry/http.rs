@@ -222,4 +222,4 @@ fn subject(bytes: &[u8]) -> Option<Digest> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,6 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -44,6 +45,8 @@ pub struct Behaviour {
     /// Answers `Docker-Content-Digest`.
     pub digest_header: bool,
     pub login: Login,
+    /// How long every answer takes to come.
+    pub latency: Duration,
 }
 
 impl Default for Behaviour {
@@ -56,6 +59,7 @@ impl Default for Behaviour {
             mounts: true,
             digest_header: true,
             login: Login::None,
+            latency: Duration::ZERO,
         }
     }
 }
@@ -134,6 +138,8 @@ pub struct Logged {
     /// Length of the body in bytes.
     pub received: u64,
     pub status: u16,
+    /// When it arrived, and when the answer left.
+    pub time: (Instant, Instant),
 }
 
 /// The registry. It stops when dropped.
@@ -303,6 +309,21 @@ impl Fake {
         self.data().log.iter().map(|one| one.received).sum()
     }
 
+    /// The longest chain of requests of which each began after the one before it was answered: how often somebody
+    /// waited for an answer to know what to ask next.
+    pub fn depth(&self) -> usize {
+        let mut times: Vec<_> = self.data().log.iter().map(|one| one.time).collect();
+        times.sort_by_key(|(_, ended)| *ended);
+        let (mut depth, mut last) = (0, None);
+        for (began, ended) in times {
+            if last.is_none_or(|last| began >= last) {
+                depth += 1;
+                last = Some(ended);
+            }
+        }
+        depth
+    }
+
     pub fn forget_log(&self) {
         self.data().log.clear();
     }
@@ -333,6 +354,11 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let Ok(body) = to_bytes(body, usize::MAX).await else { return reply(StatusCode::BAD_REQUEST, &[], "") };
     let authorization = parts.headers.get(header::AUTHORIZATION);
     let authorization = authorization.map(|value| value.to_str().unwrap_or_default().to_owned());
+    let began = Instant::now();
+    let latency = inner.data.lock().unwrap().behaviour.latency;
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
     let mut data = inner.data.lock().unwrap();
     let rule = data.rules.iter_mut().find(|rule| {
         rule.times > 0
@@ -371,6 +397,7 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         authorization,
         received: body.len() as u64,
         status: response.status().as_u16(),
+        time: (began, Instant::now()),
     });
     response
 }

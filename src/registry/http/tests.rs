@@ -1,7 +1,7 @@
 //! The client against a registry on a socket.
 
 #[path = "../../../tests/support/registry.rs"]
-mod registry;
+pub(crate) mod registry;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::registry::error::{Distrust, RegistryError};
 use crate::registry::wire::{Chunks, Listing, Mounted, Which};
 
 /// As patient as the real settings, but quick.
-fn quick() -> HttpConfig {
+pub(crate) fn quick() -> HttpConfig {
     let retry = Retry {
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(5),
