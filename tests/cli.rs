@@ -9,6 +9,8 @@
 mod cli;
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/evidence.rs"]
+mod evidence;
 #[path = "cli/faces.rs"]
 mod faces;
 #[path = "cli/foreign.rs"]

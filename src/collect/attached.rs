@@ -400,7 +400,7 @@ impl<'a> Reader<'a> {
         match may_carry {
             true => self.carried(on, &place, digest, &carrier).await,
             false => {
-                let what = What::Other("nothing that is verified here".to_owned());
+                let what = What::Other("no signature in it that is read here".to_owned());
                 Ok(vec![thing(Some(carrier.artifact_type.clone()), carrier.size(), what)])
             }
         }
@@ -456,7 +456,7 @@ impl<'a> Reader<'a> {
             (_, Some(layer)) if !is_evidence => layer.media_type.clone(),
             (own, _) => own.to_owned(),
         };
-        let what = What::Other("nothing that is verified here".to_owned());
+        let what = What::Other("no signature in it that is read here".to_owned());
         let (on, place) = (on.digest, place.clone());
         Ok(vec![Thing { on, place, media_type, digest: manifest, size: carrier.size(), what }])
     }

@@ -264,13 +264,13 @@ fn manifest(manifest: &ManifestNode) -> Node {
 
 fn item(item: &EvidenceItem) -> Node {
     let what = clean(&item.what);
-    let (head, why) = match item.status {
-        Status::Accepted => (format!("{GOOD}✓{GOOD:#} {what}"), None),
+    let head = match item.status {
+        Status::Accepted => format!("{GOOD}✓{GOOD:#} {what}"),
         Status::Rejected => {
             let code = item.code.as_deref().unwrap_or_default();
-            (format!("{BAD}✗{BAD:#} {what}: {BAD}rejected, {code}{BAD:#}"), Some("why"))
+            format!("{BAD}✗{BAD:#} {what}: {BAD}rejected, {code}{BAD:#}")
         }
-        Status::NotEvidence => (format!("· {what}, {}: not evidence", size(item.size)), Some("is")),
+        Status::NotEvidence => format!("· {what}, {}: not evidence", size(item.size)),
     };
     let mut said = Vec::new();
     if let Some(signer) = &item.signer {
@@ -285,8 +285,8 @@ fn item(item: &EvidenceItem) -> Node {
         let log = item.log_index.map(|index| format!(", log index {index}")).unwrap_or_default();
         said.push(format!("time   signed by {time}{log}"));
     }
-    if let (Some(why), Some(reason)) = (why, &item.reason) {
-        said.push(format!("{why:<6} {}", clean(reason)));
+    if let Some(reason) = &item.reason {
+        said.push(format!("why    {}", clean(reason)));
     }
     if item.status == Status::NotEvidence && what != clean(&item.media_type) && !item.media_type.is_empty() {
         said.push(format!("type   {}", clean(&item.media_type)));

@@ -1,0 +1,173 @@
+//! Evidence wherever it lies, as `verify` shows it and as a promotion takes it along.
+
+use std::collections::BTreeMap;
+
+use samebits::collect::BUNDLE;
+use samebits::key::{Algorithm, PrivateKey};
+use samebits::reference::Image;
+use samebits::verify::{COSIGN_SIGN, sign_statement};
+use serde_json::json;
+use snapbox::{Data, assert_data_eq, file};
+
+use crate::cli::{Yard, at, redact};
+
+const IMAGE: &str = "oci:registry/shop:1";
+const SPDX: &str = "application/spdx+json";
+
+/// A bundle of `key` about `image`, which nobody has attached.
+fn bundle(image: &Image, key: &PrivateKey, predicate_type: &str) -> String {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": image.repository, "digest": { "sha256": image.digest.hex() } }],
+        "predicateType": predicate_type,
+        "predicate": {},
+    });
+    String::from_utf8(sign_statement(statement.to_string().as_bytes(), key).unwrap()).unwrap()
+}
+
+fn attach(yard: &Yard, on: &Image, artifact_type: &str, bytes: &[u8]) -> Image {
+    let none = BTreeMap::new();
+    let attached = yard.registries.attach(on, artifact_type, artifact_type, bytes, &none);
+    Image::new(on.repository.clone(), yard.runtime.block_on(attached).unwrap())
+}
+
+#[track_caller]
+fn same(seen: &str, image: &Image, snapshot: Data) {
+    assert_data_eq!(Data::text(redact(seen, &[("IMAGE", image.digest)])).raw(), snapshot.raw());
+}
+
+#[test]
+fn verify_shows_everything_on_the_index_its_platforms_and_what_is_attached_to_them() {
+    let yard = Yard::new();
+    let image = yard.build("1", "first");
+    let closure = yard.runtime.block_on(yard.registries.closure(&image)).unwrap();
+    let (arm64, _) = closure.platforms().last().unwrap();
+    let arm64 = Image::new(image.repository.clone(), arm64);
+    // 1. Provenance by somebody the policy knows, and by nobody.
+    yard.attest(&arm64, "production", "https://slsa.dev/provenance/v1");
+    let nobody = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    attach(&yard, &image, BUNDLE[0], bundle(&image, &nobody, "https://slsa.dev/provenance/v1").as_bytes());
+    // 2. A bill of materials, and a signature on it; a signature of another image.
+    let sbom = attach(&yard, &image, SPDX, b"{\"spdxVersion\":\"SPDX-2.3\"}");
+    yard.attest(&sbom, "build", COSIGN_SIGN);
+    let other = yard.push("2", "second");
+    attach(&yard, &image, BUNDLE[0], bundle(&other, &yard.key("build"), COSIGN_SIGN).as_bytes());
+    // 3. Something that says it is a bundle, and something nobody knows.
+    attach(&yard, &image, BUNDLE[0], b"{}");
+    attach(&yard, &image, "application/x-\u{1b}[2Junknown", b"?");
+    let ran = yard.run(["verify", IMAGE]).exits(0);
+    // The key is another one every time.
+    let seen = ran.stdout.replace(&nobody.public().hint(), "HINT");
+    same(&seen, &image, file!["verify-tree.txt"]);
+    let json = yard.run(["verify", IMAGE, "-o", "json"]).exits(0).json();
+    let items = |manifest: usize| json["manifests"][manifest]["items"].as_array().unwrap().clone();
+    assert_eq!((items(0).len(), items(1).len(), items(2).len()), (6, 0, 1));
+    let meets: Vec<_> = items(0).iter().filter(|item| item["meets"] != json!([])).cloned().collect();
+    assert_eq!(meets.len(), 1);
+    assert_eq!(meets[0]["meets"][0], "signed-by (a signature by `build`)");
+    let nested = items(0).iter().find(|item| item["mediaType"] == SPDX).unwrap()["beneath"].clone();
+    assert_eq!((&nested[0]["status"], &nested[0]["meets"]), (&json!("accepted"), &json!([])));
+    let status = |status: &str| items(0).iter().filter(|item| item["status"] == status).count();
+    assert_eq!((status("accepted"), status("rejected"), status("not-evidence")), (1, 3, 2));
+}
+
+#[test]
+fn what_lies_on_one_platform_is_said_to_lie_there_and_is_not_enough_for_the_others() {
+    let yard = Yard::new();
+    let image = yard.push("1", "first");
+    let closure = yard.runtime.block_on(yard.registries.closure(&image)).unwrap();
+    let platforms: Vec<Image> =
+        closure.platforms().map(|(digest, _)| Image::new(image.repository.clone(), digest)).collect();
+    yard.attest(&platforms[0], "build", COSIGN_SIGN);
+    let no = yard.run(["check", IMAGE, "--to", "staging"]).exits(1);
+    let missing = format!("not for linux/arm64 ({})", platforms[1].digest);
+    assert!(no.stdout.contains(&missing), "{}", no.stdout);
+    yard.attest(&platforms[1], "build", COSIGN_SIGN);
+    let yes = yard.run(["check", IMAGE, "--to", "staging", "-o", "json"]).exits(0).json();
+    let requirements = yes["requirements"].as_array().unwrap();
+    let signed = requirements.iter().find(|stands| stands["requirement"] == "signed-by").unwrap();
+    let found = format!(
+        "on linux/amd64 ({}; referrer) and linux/arm64 ({}; referrer)",
+        platforms[0].digest, platforms[1].digest
+    );
+    assert_eq!(signed["found"], found);
+    let relied: Vec<_> = signed["evidence"].as_array().unwrap().iter().map(|one| one["on"].clone()).collect();
+    assert_eq!(relied, [json!(platforms[0].digest), json!(platforms[1].digest)]);
+    assert_eq!(signed["evidence"][0]["source"], "referrer");
+    let verify = yard.run(["verify", IMAGE]).exits(0);
+    assert_eq!(verify.stdout.matches("meets  signed-by").count(), 2, "{}", verify.stdout);
+}
+
+#[test]
+fn b12_evidence_from_a_file_counts_and_goes_where_the_image_goes() {
+    let yard = Yard::new();
+    // Production wants the build's signature too, and will not be given the file.
+    let image = yard.push("1", "first");
+    let promote = ["promote", IMAGE, "--to", "staging", "--key", "keys/release.key"];
+    let no = yard.run(promote).exits(1);
+    assert!(no.stderr.contains("not-signed-by"), "{}", no.stderr);
+    let bundle = bundle(&image, &yard.key("build"), COSIGN_SIGN);
+    yard.write("evidence.jsonl", format!("{bundle}\n"));
+    let from_file = || promote.into_iter().chain(["--evidence", "evidence.jsonl"]);
+    let check = ["check", IMAGE, "--to", "staging", "--evidence", "evidence.jsonl"];
+    let yes = yard.run(check).exits(0);
+    assert!(yes.stdout.contains(&format!("on the index {} (file)", image.digest)), "{}", yes.stdout);
+    let verify = yard.run(["verify", IMAGE, "--evidence", "evidence.jsonl"]).exits(0);
+    assert!(verify.stdout.contains("file evidence.jsonl, line 1"), "{}", verify.stdout);
+    yard.run(from_file()).exits(0);
+    // Twice is once.
+    yard.run(from_file()).exits(0);
+    yard.deployed_in_staging(&image).exits(0);
+    let there = at("staging", &image);
+    let verify = yard.run(["verify", &there, "-o", "json"]).exits(0).json();
+    let items = verify["manifests"][0]["items"].as_array().unwrap();
+    let signatures: Vec<_> = items.iter().filter(|item| item["predicateType"] == COSIGN_SIGN).collect();
+    assert_eq!(signatures.len(), 1, "{verify:#}");
+    assert_eq!(signatures[0]["digest"], json!(samebits::digest::Digest::of(bundle.as_bytes())));
+    let yes = yard.run(["check", &there, "--to", "production"]).exits(0);
+    assert!(yes.stdout.contains("(referrer)"), "{}", yes.stdout);
+}
+
+#[test]
+fn b1_and_b9_a_file_about_another_image_counts_for_nothing_and_one_without_a_bundle_is_an_error() {
+    let yard = Yard::new();
+    let image = yard.push("1", "first");
+    let other = yard.push("2", "second");
+    yard.write("other.json", bundle(&other, &yard.key("build"), COSIGN_SIGN));
+    let check = |file| ["check", IMAGE, "--to", "staging", "--evidence", file];
+    let no = yard.run(check("other.json")).exits(1);
+    assert!(no.stdout.contains(&other.digest.to_string()), "{}", no.stdout);
+    let verify = yard.run(["verify", IMAGE, "--evidence", "other.json"]).exits(1);
+    assert!(verify.stdout.contains("rejected, artifact-mismatch"), "{}", verify.stdout);
+    let good = bundle(&image, &yard.key("build"), COSIGN_SIGN);
+    yard.run(check("nowhere.json")).exits(2);
+    for (name, text) in
+        [("cut.json", &good[..100]), ("bad.jsonl", &format!("{good}\nx\n")), ("empty.jsonl", "")]
+    {
+        yard.write(name, text);
+        for verb in ["check", "verify"] {
+            let trouble = yard.run([verb, IMAGE, "--to", "staging", "--evidence", name]).exits(3);
+            assert!(trouble.stderr.contains(name), "{}", trouble.stderr);
+            assert_eq!(trouble.stdout, "");
+        }
+    }
+    let trouble = yard.run(check("bad.jsonl")).exits(3);
+    assert!(trouble.stderr.contains("bad.jsonl, line 2"), "{}", trouble.stderr);
+    assert_eq!(yard.records().len(), 0);
+}
+
+#[test]
+fn where_nothing_is_required_the_tree_is_shown_and_nothing_is_judged() {
+    let yard = Yard::new();
+    let image = yard.build("1", "first");
+    // An entry environment that requires nothing is no policy.
+    yard.edit_policy(|text| {
+        let (before, after) = text.rsplit_once("signed-by = \"build\"\n").unwrap();
+        format!("{before}{after}")
+    });
+    let ran = yard.run(["verify", IMAGE, "--to", "production"]).exits(2);
+    same(&format!("{}── stdout\n{}", ran.stderr, ran.stdout), &image, file!["verify-nothing.txt"]);
+    let json = yard.run(["verify", IMAGE, "--to", "production", "-o", "json"]).exits(2).json();
+    assert_eq!(json["decision"], "nothing-required");
+    assert_eq!(json["manifests"][0]["items"][0]["status"], "accepted");
+}
