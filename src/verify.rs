@@ -31,6 +31,7 @@ mod author;
 mod bundle;
 mod dsse;
 mod keyless;
+pub mod predicate;
 pub mod provenance;
 mod read;
 mod rejected;
