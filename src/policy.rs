@@ -8,6 +8,8 @@
 //! Start at [`Draft::parse`], then [`Draft::key_files`], then [`Draft::validate`].
 
 mod claims;
+mod attestation;
+mod cel;
 mod diagnostic;
 mod duration;
 mod environment;
@@ -24,6 +26,10 @@ mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::attestation::{
+    AttestationKind, AttestationRule, Field, Scalar, SvrRule, TestRule, VsaRule, VulnsRule,
+};
+pub use self::cel::{Expression, ExpressionError, NAMES as EXPRESSION_NAMES, Refusal};
 pub use self::claims::{ClaimName, ClaimRules, WrongClaim};
 pub use self::diagnostic::{PolicyError, PolicyErrors, Warning};
 pub use self::duration::{DurationError, spell_duration};

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use samebits::policy::{Draft, Policy, PolicyErrors};
 
+#[path = "policy/attestations.rs"]
+mod attestations;
 #[path = "policy/keyless.rs"]
 mod keyless;
 #[path = "policy/roots.rs"]

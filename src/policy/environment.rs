@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::attestation::AttestationRule;
 use super::names::{EnvironmentName, ServiceName, SignerName};
 use super::template::Template;
 use crate::reference::{Repository, Tag};
@@ -143,10 +144,11 @@ impl std::fmt::Display for EvidenceClass {
 }
 
 /// What an environment requires beside `after`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Require {
     pub(super) signed_by: Vec<SignerName>,
     pub(super) provenance: Option<ProvenanceRule>,
+    pub(super) attestations: Vec<AttestationRule>,
     pub(super) approvals: Option<ApprovalRule>,
 }
 
@@ -164,6 +166,11 @@ impl Require {
     /// The provenance that must be there.
     pub fn provenance(&self) -> Option<&ProvenanceRule> {
         self.provenance.as_ref()
+    }
+
+    /// What else must be attested: all of these.
+    pub fn attestations(&self) -> &[AttestationRule] {
+        &self.attestations
     }
 
     /// The approvals that must be there.

@@ -6,6 +6,7 @@ use crate::key::KeyError;
 use crate::reference::ReferenceError;
 use crate::verify::{RootError, RootName, RootNameError};
 
+use super::cel::ExpressionError;
 use super::duration::DurationError;
 use super::names::{EnvironmentName, NameError, Named, SignerName, UnknownName, list};
 use super::pattern::PatternError;
@@ -384,6 +385,78 @@ pub enum Problem {
         found: String,
     },
 
+    /// A type of attestation that is neither a word of the format nor a predicate type.
+    #[error("`{found}` is not a type of attestation")]
+    AttestationType {
+        /// The text, shortened and escaped.
+        found: String,
+        /// The word that was most likely meant.
+        nearest: Option<&'static str>,
+    },
+    /// A predicate type that has a word, and rules of its own.
+    #[error("`{found}` has a word of its own")]
+    AttestationHasWord {
+        /// The predicate type, shortened and escaped.
+        found: String,
+        /// The word.
+        word: &'static str,
+    },
+    /// A predicate type that another part of the policy is about, or that is no evidence.
+    #[error("`{found}` is not required here")]
+    NotRequiredHere {
+        /// The predicate type, shortened and escaped.
+        found: String,
+        /// Where it belongs.
+        instead: &'static str,
+    },
+    /// A type that any attestation would meet.
+    #[error("nothing is said of what it must say")]
+    AttestationSaysNothing,
+    /// `present = false`, or `present` beside something that says more.
+    #[error("`present` has no meaning here")]
+    PresentHasNoMeaning,
+    /// Our own verdict as evidence.
+    #[error("`{found}` is this program: its own verdict is never evidence")]
+    OwnVerifier {
+        /// The verifier's id, shortened and escaped.
+        found: String,
+    },
+    /// An environment that the bytes need not have run in.
+    #[error("`{found}` is not an environment that `after` names here")]
+    NotAPredecessor {
+        /// The text, shortened and escaped.
+        found: String,
+    },
+    /// A text that is no expression.
+    #[error("`{text}` is not an expression")]
+    Expression {
+        /// The text, shortened and escaped.
+        text: String,
+        /// What is wrong with it.
+        source: ExpressionError,
+    },
+    /// A table that says nothing.
+    #[error("an empty table: `{key}`")]
+    EmptyTable {
+        /// Its key.
+        key: &'static str,
+    },
+    /// A number of findings below nothing.
+    #[error("at most {found} findings")]
+    Limit {
+        /// The number found.
+        found: String,
+    },
+    /// A text that is no level.
+    #[error("`{found}` is not a level")]
+    SlsaResult {
+        /// The text, shortened and escaped.
+        found: String,
+    },
+    /// `vex-max-age` without `vex`.
+    #[error("`vex-max-age` without `vex`")]
+    AgeOfNothing,
+
     /// A text that is no registry host.
     #[error("`{found}` is not a registry host")]
     RegistryHost {
@@ -557,6 +630,29 @@ impl Problem {
                  name, `~0` a tilde"
             }
             Self::Level { .. } => "expected 1, 2 or 3",
+            Self::AttestationType { nearest, .. } => {
+                return Some(match nearest {
+                    Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None => {
+                        format!("expected {}, or a predicate type: a URI", list(&super::attestation::WORDS))
+                    }
+                });
+            }
+            Self::AttestationHasWord { word, .. } => return Some(format!("say `type = \"{word}\"`")),
+            Self::NotRequiredHere { instead, .. } => instead,
+            Self::AttestationSaysNothing => {
+                "anything would do: add `fields` or `cel`, or say `present = true`"
+            }
+            Self::PresentHasNoMeaning => "`present = true` stands alone, for a type by its URI; or remove it",
+            Self::OwnVerifier { .. } => "name another verifier",
+            Self::NotAPredecessor { .. } => "expected one in which the bytes must have run before",
+            Self::Expression { source, .. } => return Some(neutral(&source.to_string())),
+            Self::EmptyTable { .. } => "say something in it, or remove it",
+            Self::Limit { .. } => "expected a whole number, at least 0",
+            Self::SlsaResult { .. } => {
+                "expected `SLSA_<TRACK>_LEVEL_<n>`, or a word that does not begin with `SLSA_`"
+            }
+            Self::AgeOfNothing => "name the signer of the OpenVEX, or remove it",
             Self::RegistryHost { .. } => {
                 "expected what a repository begins with, as in `registry.example:5000`"
             }

@@ -9,11 +9,13 @@ use toml::de::DeTable;
 use super::diagnostic::{Errors, Span};
 use super::read::{At, Entries, Found, Read, Table};
 
+mod attestation;
 mod environment;
 mod evidence;
 mod root;
 mod signer;
 
+pub(super) use self::attestation::{Attestation, Scalar};
 pub(super) use self::environment::{After, Approvals, Environment, Predecessor, Require};
 pub(super) use self::evidence::{Parameter, Provenance};
 pub(super) use self::root::{Refresh, Repository, Root};
@@ -213,6 +215,7 @@ fn without_null(value: &mut Value) {
 #[cfg(test)]
 mod tests {
 
+    use super::attestation::AtMost;
     use super::*;
     use crate::policy::problem::Problem;
 
@@ -247,6 +250,8 @@ mod tests {
         assert_eq!(asked::<Require>(), of("Require"));
         assert_eq!(asked::<Provenance>(), of("Provenance"));
         assert_eq!(asked::<Approvals>(), of("Approvals"));
+        assert_eq!(asked::<Attestation>(), of("Attestation"));
+        assert_eq!(asked::<AtMost>(), of("AtMost"));
         assert_eq!(asked::<Root>(), of("Root"));
         assert_eq!(asked::<Repository>(), of("Repository"));
         let mut keys = signer::keys();

@@ -13,6 +13,7 @@ use super::*;
 use crate::digest::shorten;
 use crate::reference::Tag;
 
+mod attestations;
 mod graph;
 mod identities;
 mod places;
@@ -289,7 +290,7 @@ impl<'d> Check<'d> {
         let promoters = self.signer_list(&raw.promoters);
         let deployers = self.signer_list(&raw.deployers).into_iter().map(|(name, _)| name).collect();
         // 4. What else.
-        let require = raw.require.as_ref().map(|require| self.require(require)).unwrap_or_default();
+        let require = raw.require.as_ref().map(|require| self.require(require, &after)).unwrap_or_default();
         if raw.entry.is_some() {
             self.entry_requirements(&name, raw);
         }
@@ -384,11 +385,16 @@ impl<'d> Check<'d> {
         None
     }
 
-    fn require(&mut self, raw: &raw::Require) -> Require {
+    fn require(&mut self, raw: &raw::Require, after: &[After]) -> Require {
         let signed_by = raw.signed_by.as_ref().map(|list| self.signer_list(&list.0)).unwrap_or_default();
         Require {
             signed_by: signed_by.into_iter().map(|(name, _)| name).collect(),
             provenance: raw.provenance.as_ref().and_then(|rule| self.provenance(rule)),
+            attestations: raw
+                .attestations
+                .as_ref()
+                .map(|list| self.attestations(list, after))
+                .unwrap_or_default(),
             approvals: raw.approvals.as_ref().and_then(|rule| self.approvals(rule)),
         }
     }

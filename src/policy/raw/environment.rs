@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::{At, List, OneOrMany, Provenance, Text};
+use super::{At, Attestation, List, OneOrMany, Provenance, Text};
 use crate::policy::diagnostic::{Errors, Span};
 use crate::policy::names;
 use crate::policy::read::{Found, Read, Table, has_key};
@@ -72,6 +72,8 @@ pub(in crate::policy) struct Require {
     pub(in crate::policy) signed_by: Option<OneOrMany>,
     /// The SLSA provenance that must be there.
     pub(in crate::policy) provenance: Option<Provenance>,
+    /// What else must be attested: all of these.
+    pub(in crate::policy) attestations: Option<List<Attestation>>,
     /// The approvals that must be there.
     pub(in crate::policy) approvals: Option<Approvals>,
 }
@@ -143,6 +145,7 @@ impl Read for Require {
         let require = Self {
             signed_by: table.take("signed-by"),
             provenance: table.take("provenance"),
+            attestations: table.take("attestations"),
             approvals: table.take("approvals"),
         };
         table.finish();
