@@ -4,11 +4,14 @@
 //! evidence: removing evidence can only turn a yes into a no. An [`Approved`] cannot be built anywhere else.
 //! Never does: I/O, clock, environment; what it knows is in [`Target`] and [`Evidence`].
 //!
-//! Start at [`decide`]. The rules about attestations are in `gate::attested`, those about the past in `gate::history`.
+//! Start at [`decide`]. The rules about signatures and provenance are in `gate::attested`, those about other
+//! attestations in `gate::predicates`, those about the past in `gate::history`.
 
 mod approvals;
 mod attested;
 mod history;
+mod predicates;
+mod tally;
 
 use std::fmt;
 
@@ -44,6 +47,12 @@ pub enum Code {
     NoProvenance,
     /// There is provenance, and it says something else.
     ProvenanceMismatch,
+    /// No attestation of the type by the signer the policy names.
+    NoAttestation,
+    /// There is one, and it does not say what the policy wants.
+    AttestationMismatch,
+    /// There is one that says it, and it is too old, or not known to be young enough.
+    AttestationStale,
     /// No valid record that the image ran there.
     NeverDeployed,
     /// It was deployed there and the deployment failed.
@@ -68,6 +77,9 @@ impl fmt::Display for Code {
             Self::NotSignedBy => "not-signed-by",
             Self::NoProvenance => "no-provenance",
             Self::ProvenanceMismatch => "provenance-mismatch",
+            Self::NoAttestation => "no-attestation",
+            Self::AttestationMismatch => "attestation-mismatch",
+            Self::AttestationStale => "attestation-stale",
             Self::NeverDeployed => "never-deployed",
             Self::DeploymentFailed => "deployment-failed",
             Self::PlatformUnproven => "platform-unproven",
@@ -94,6 +106,8 @@ pub enum Requirement {
     SignedBy,
     /// SLSA provenance.
     Provenance,
+    /// Another attestation; which, says the finding.
+    Attestation,
     /// It ran in the environment before.
     Deployed,
     /// People or jobs approved.
@@ -109,6 +123,7 @@ impl fmt::Display for Requirement {
             Self::Promoter => "promoter",
             Self::SignedBy => "signed-by",
             Self::Provenance => "provenance",
+            Self::Attestation => "attestation",
             Self::Deployed => "deployed",
             Self::Approvals => "approvals",
         })
@@ -410,11 +425,14 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
     }
 }
 
-/// The requirements that attestations on the image meet or do not meet: signatures and provenance, nothing else.
+/// The requirements that attestations on the image meet or do not meet: signatures, provenance, and every other one
+/// that the policy names. Of the past they need to know only when the image was deployed, where a rule asks for that.
 pub fn attestations(target: &Target<'_>, evidence: &Evidence) -> Vec<Finding> {
     let require = target.environment().require();
     let signed = require.signed_by().iter().map(|signer| attested::signed_by(target, evidence, signer));
-    signed.chain(require.provenance().map(|rule| attested::provenance(target, evidence, rule))).collect()
+    let provenance = require.provenance().map(|rule| attested::provenance(target, evidence, rule));
+    let others = require.attestations().iter().map(|rule| predicates::attested(target, evidence, rule));
+    signed.chain(provenance).chain(others).collect()
 }
 
 /// The environment whose repository the image lies in.

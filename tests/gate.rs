@@ -15,6 +15,8 @@ mod attested;
 mod deployed;
 #[path = "gate/identity.rs"]
 mod identity;
+#[path = "gate/predicates.rs"]
+mod predicates;
 #[path = "gate/properties.rs"]
 mod properties;
 #[path = "gate/protocol.rs"]

@@ -14,11 +14,11 @@ use super::{Code, Finding, Outcome, Requirement, counted, describe, either, sign
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Target};
-use crate::policy::{After, Environment, EvidenceClass, Predecessor};
+use crate::policy::{After, Environment, EnvironmentName, EvidenceClass, Predecessor};
 use crate::record::{Deployment, Phase, Record, Resource, Status};
 
 /// How far ahead of the gate's clock a record may be before it is void.
-const SKEW: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// Any one of the predecessors is enough.
 pub(super) fn deployed(target: &Target<'_>, evidence: &Evidence, after: &After) -> Finding {
@@ -171,6 +171,8 @@ struct Proof<'a> {
     since: Option<Timestamp>,
     /// The record that began it.
     record: Option<&'a Record>,
+    /// Every record that it ran, and the earliest time at which that counts.
+    begins: Vec<(Timestamp, &'a Record)>,
     /// A deploy job said so where a collector was wanted.
     asserted: bool,
     /// A deployment of it failed.
@@ -188,6 +190,25 @@ impl<'a> Proof<'a> {
             self.longest = Some(lasted);
             self.record = Some(record);
         }
+    }
+}
+
+/// The deployments of one platform manifest in an environment that comes before: each record, and the time from which
+/// it counts. By the strictest of the rules about that environment.
+pub(super) fn deployments<'a>(
+    target: &Target<'_>,
+    evidence: &'a Evidence,
+    environment: &EnvironmentName,
+    digest: Digest,
+    platform: &Platform,
+) -> Vec<(Timestamp, &'a Record)> {
+    let rules = target.environment().after().iter().flat_map(After::any_of);
+    let rule = rules.filter(|rule| rule.environment() == environment).max_by_key(|rule| rule.evidence());
+    match (rule, target.policy().environment(environment)) {
+        (Some(rule), Some(before)) => {
+            prove(target, evidence, rule, before, &counted(target), digest, platform).begins
+        }
+        (None, _) | (_, None) => Vec::new(),
     }
 }
 
@@ -229,6 +250,7 @@ fn prove<'a>(
                         // Said again, it began when the earlier of the two claims: were one of them not there, the
                         // other would count alone.
                         let begin = said.finished_on.max(floor);
+                        proof.begins.push((begin, record));
                         let run = running.entry(name).or_insert((begin, record));
                         if begin < run.0 {
                             *run = (begin, record);

@@ -7,17 +7,22 @@ use samebits::evidence::{Evidence, Found, Target};
 use samebits::gate::{Decision, Outcome, Requirement, decide};
 use samebits::policy::EvidenceClass;
 use samebits::record::{Record, Runtime, Status, Verdict};
+use samebits::verify::predicate::{OPENVEX, TEST_RESULT, VULNS_V0_2};
 use samebits::verify::{COSIGN_SIGN, provenance};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::*;
 
-/// Approvals, signature, provenance and soak, all for production.
+/// Approvals, signature, provenance, tests, a scan with VEX, and soak, all for production.
 fn policy() -> String {
     with(&[(
         APPROVALS,
         "[environments.production.require]
 signed-by = \"build\"
+attestations = [
+  { type = \"test-result\", signer = \"build\", after-deployment = \"staging\" },
+  { type = \"vulns\", signer = \"build\", at-most = { high = 0 }, vex = \"staging\", max-age = \"1h\" },
+]
 approvals = { count = 1, from = [\"managers\", \"release\"] }
 [environments.production.require.provenance]
 signer = \"build\"
@@ -67,7 +72,7 @@ fn likely(others: usize) -> impl Strategy<Value = usize> {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         3 => prop_oneof![Just(1_i64), Just(30), Just(60), Just(61)].prop_map(Event::Wait),
-        3 => (likely(2), 0..2_usize, likely(3), likely(2), likely(1))
+        3 => (likely(2), 0..8_usize, likely(3), likely(2), likely(1))
             .prop_map(|(who, kind, about, name, source)| Event::Attest { who, kind, about, name, source }),
         6 => (likely(2), likely(3), likely(1), likely(1), likely(2), likely(6), any::<bool>(), likely(2))
             .prop_map(|(who, image, environment, name, status, says, bare, ago)| {
@@ -93,6 +98,46 @@ fn images() -> [Built; 4] {
     ]
 }
 
+/// A predicate; `other` is what counts against it.
+fn said(world: &World, image: &Built, kind: usize, other: usize) -> (&'static str, Value) {
+    let source = [SOURCE, "https://git.example/acme/api"][other];
+    let tested = |result: &str| {
+        // After the last record there is.
+        let question = world.question(image);
+        let history = question.evidence(&question.target("production"), &[]).history;
+        let last = history.last().map_or(image.root, |record| record.resource().digest.0);
+        json!({ "result": result, "configuration": [{ "digest": { "sha256": last.hex() } }] })
+    };
+    let scan = |findings: Value| {
+        let finished = world.now() - jiff::SignedDuration::from_mins([0, 50][other]);
+        let metadata = json!({ "scanFinishedOn": finished });
+        json!({ "scanner": { "uri": "pkg:x", "result": findings }, "metadata": metadata })
+    };
+    let bad = json!([{ "id": "CVE-1", "severity": [{ "method": "nvd", "score": "critical" }] }]);
+    match kind {
+        0 => (COSIGN_SIGN, json!({})),
+        1 => (provenance::V1, slsa(source)),
+        2 => (TEST_RESULT, tested(["PASSED", "FAILED"][other])),
+        3 => (TEST_RESULT, tested("FAILED")),
+        4 => (VULNS_V0_2, scan(json!([]))),
+        5 => (VULNS_V0_2, scan(bad)),
+        _ => {
+            // Each document is newer than the one before, and says that it does harm, or that it does none.
+            let status = if kind == 6 { "not_affected" } else { "affected" };
+            let statement = json!({
+                "vulnerability": { "name": "CVE-1" }, "status": status, "justification": "component_not_present",
+            });
+            (
+                OPENVEX,
+                json!({
+                    "@context": OPENVEX, "@id": "https://x", "author": "x", "timestamp": world.now(),
+                    "statements": [statement],
+                }),
+            )
+        }
+    }
+}
+
 /// Plays the events; what was attached comes back, what was recorded is in the ledger.
 fn play(world: &mut World, images: &[Built; 4], events: &[Event]) -> Vec<Found> {
     let mut attached = Vec::new();
@@ -100,17 +145,18 @@ fn play(world: &mut World, images: &[Built; 4], events: &[Event]) -> Vec<Found> 
         match event.clone() {
             Event::Wait(minutes) => world.wait(minutes),
             Event::Attest { who, kind, about, name, source } => {
-                let who = ["build", "staging", "release"][who];
                 let image = &images[0];
+                // VEX is staging's to sign, everything else the build's.
+                let who = match kind {
+                    6.. => ["staging", "build", "release"][who],
+                    _ => ["build", "staging", "release"][who],
+                };
                 let digest =
                     [image.root, image.child("linux/amd64"), image.child("linux/arm64"), images[3].root]
                         [about];
                 let name = ["registry.example/shop", "registry.example/api", ""][name];
-                let source = [SOURCE, "https://git.example/acme/api"][source];
-                attached.push(match kind {
-                    0 => world.attest(who, COSIGN_SIGN, json!({}), &[(name, digest)]),
-                    _ => world.attest(who, provenance::V1, slsa(source), &[(name, digest)]),
-                });
+                let (kind, predicate) = said(world, image, kind, source);
+                attached.push(world.attest(who, kind, predicate, &[(name, digest)]));
             }
             Event::Deploy { who, image, environment, name, status, says, bare, ago } => {
                 let image = &images[image];
@@ -218,6 +264,7 @@ proptest! {
             Requirement::Provenance,
         ];
         if !staging {
+            expected.extend([Requirement::Attestation, Requirement::Attestation]);
             expected.extend([Requirement::Deployed, Requirement::Approvals]);
         }
         let found: Vec<_> =

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Code, Evidence, Finding, Found, Requirement, Tally, Target};
 use crate::digest::{Digest, shorten};
-use crate::gate::Outcome;
+use crate::evidence::{Evidence, Found, Target};
+use crate::gate::tally::{Tally, Weighed};
+use crate::gate::{Code, Finding, Outcome, Requirement};
 use crate::policy::{ProvenanceRule, RefRule};
 use crate::verify::Attestation;
 use crate::verify::provenance::level::{Grade, Level, grade};
@@ -31,8 +32,7 @@ pub(in crate::gate) fn provenance(
     let mut tally = Tally::default();
     let mut levels = BTreeMap::new();
     for statement in &statements {
-        let says =
-            |attestation: &Attestation, explain: bool| wanted.mismatches(attestation, statement, explain);
+        let says = |weighed: &Weighed<'_>| wanted.mismatches(weighed.attestation, statement, weighed.explain);
         for digest in tally.weigh(target, statement.found, rule.signer(), "provenance", says) {
             levels.entry(digest).or_insert(statement);
         }
