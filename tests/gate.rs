@@ -7,10 +7,15 @@
 #[path = "support/world.rs"]
 mod world;
 
+#[path = "support/sigstore/mod.rs"]
+mod sigstore;
+
 #[path = "gate/approvals.rs"]
 mod approvals;
 #[path = "gate/attested.rs"]
 mod attested;
+#[path = "gate/certified.rs"]
+mod certified;
 #[path = "gate/deployed.rs"]
 mod deployed;
 #[path = "gate/identity.rs"]

@@ -18,7 +18,11 @@ mod roots;
 #[path = "policy/rules.rs"]
 mod rules;
 
-const SAMPLE: &str = include_str!("../examples/samebits.toml");
+/// What the rows are pieces of: everything but `attestations`, which have rows of their own.
+const SAMPLE: &str = include_str!("vectors/policy/yes-sample.toml");
+
+/// What users read.
+const WHOLE: &str = include_str!("../examples/samebits.toml");
 
 /// The sample's keys, and three more for what can go wrong.
 fn keys() -> BTreeMap<String, String> {
@@ -54,12 +58,14 @@ fn compare(path: &Path, found: &str) {
 
 #[test]
 fn the_sample_is_valid_and_draws_no_warning() {
-    let draft = Draft::parse("samebits.toml", SAMPLE).unwrap();
+    let draft = Draft::parse("samebits.toml", WHOLE).unwrap();
     assert_eq!(draft.key_files().len(), 5);
     let policy = draft.validate(&keys()).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(policy.warnings().is_empty(), "{:?}", policy.warnings());
     assert_eq!(policy.environments().len(), 2);
     assert_eq!(policy.key_digests().len(), 5);
+    // One of each kind, but one SBOM stands for the other.
+    assert_eq!(policy.environments()[1].require().attestations().len(), 6);
 }
 
 #[test]

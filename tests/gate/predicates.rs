@@ -218,7 +218,8 @@ fn limits_count_the_worse_too_and_what_cannot_be_read() {
             "metadata": { "scanStartedOn": "2030-03-01T08:00:00Z", "scanFinishedOn": "2030-03-01T08:00:00Z" },
         })
     };
-    let rows: [(&str, &[(&str, &str)], &str); 8] = [
+    type Scores = &'static [(&'static str, &'static str)];
+    let rows: [(&str, Scores, &str); 8] = [
         ("high = 0", &[("nvd", "medium")], ""),
         ("high = 0", &[("nvd", "critical")], "1 finding(s) high or worse"),
         (
