@@ -554,10 +554,17 @@ fn sign_as(target: &Target<'_>, names: &[SignerName]) -> String {
 
 /// An identity as a reader of the policy knows it.
 fn describe(target: &Target<'_>, author: &Author) -> String {
-    let identity = author.identity();
-    let who = target.policy().who(author, target.service().name());
-    match who.first() {
-        Some(name) => format!("`{name}` ({identity})"),
+    let (identity, policy, service) = (author.identity(), target.policy(), target.service().name());
+    if let Some(name) = policy.who(author, service).first() {
+        return format!("`{name}` ({identity})");
+    }
+    // By the identity alone: what else is asked of them, they do not show.
+    match policy.signers().find(|signer| signer.could_be(identity, service)) {
+        Some(signer) => {
+            let wrong: Vec<String> =
+                policy.why_not(signer.name(), author, service).iter().map(ToString::to_string).collect();
+            format!("`{}` ({identity}; {})", signer.name(), wrong.join("; "))
+        }
         None => format!("{identity}, which the policy does not name"),
     }
 }

@@ -41,6 +41,20 @@ impl AttestationRule {
         &self.signer
     }
 
+    /// Everybody whose word the rule takes: who signs it, and who says what does not matter.
+    pub fn attesters(&self) -> impl Iterator<Item = &SignerName> {
+        let vex = match &self.kind {
+            AttestationKind::Vulns(rule) => rule.vex(),
+            AttestationKind::TestResult(_)
+            | AttestationKind::Spdx
+            | AttestationKind::CycloneDx
+            | AttestationKind::Vsa(_)
+            | AttestationKind::Svr(_)
+            | AttestationKind::Other { .. } => None,
+        };
+        std::iter::once(&self.signer).chain(vex)
+    }
+
     /// What it is, and what it says.
     pub fn kind(&self) -> &AttestationKind {
         &self.kind

@@ -160,7 +160,8 @@ impl Require {
 
     /// Whoever has to have attested something.
     pub fn attesters(&self) -> impl Iterator<Item = &SignerName> {
-        self.signed_by.iter().chain(self.provenance.iter().map(ProvenanceRule::signer))
+        let others = self.attestations.iter().flat_map(AttestationRule::attesters);
+        self.signed_by.iter().chain(self.provenance.iter().map(ProvenanceRule::signer)).chain(others)
     }
 
     /// The provenance that must be there.

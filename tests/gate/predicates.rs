@@ -19,7 +19,7 @@ const LICENCES: &str = "https://acme.example/licences/v1";
 /// [`POLICY`] without approvals, with signers for every party, and these entries required in production.
 fn policy(entries: &str) -> String {
     let signers = ["tester", "scanner", "security", "verifier"]
-        .map(|name| format!("[signers.{name}]\npublic-key = \"keys/{name}.pub\"\n"));
+        .map(|name| format!("[signers.{name}]\npublic-key = \"keys/{name}.pub\"\ntime = \"not-required\"\n"));
     let services = "[services.shop]";
     with(&[
         (APPROVALS, &format!("[environments.production.require]\n{entries}\n")),
