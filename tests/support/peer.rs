@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Whether `program` can be run; if not, the test that asks has nothing to do.
 pub(crate) fn is_installed(program: &str) -> bool {
@@ -22,19 +22,27 @@ pub(crate) fn is_installed(program: &str) -> bool {
     }
 }
 
-/// Runs skopeo in `folder` and returns what it printed; `Err` is what it complained about.
-pub(crate) fn skopeo(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    // An empty home: no login, registry or policy of whoever runs the tests.
-    let output = Command::new("skopeo")
-        .arg("--insecure-policy")
-        .args(arguments)
-        .current_dir(folder)
-        .env("HOME", folder)
-        .env("REGISTRY_AUTH_FILE", folder.join("auth.json"))
-        .output()
-        .unwrap();
+/// `program` in `folder`, with an empty home: no login, key, registry or policy of whoever runs the tests.
+pub(crate) fn alone(program: &str, folder: &Path) -> Command {
+    #[allow(clippy::disallowed_methods, reason = "where the peers are, and nothing else of the caller's")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut command = Command::new(program);
+    command.current_dir(folder).env_clear().env("PATH", path).env("HOME", folder).stdin(Stdio::null());
+    command
+}
+
+/// What it printed; `Err` is what it complained about.
+pub(crate) fn said(command: &mut Command) -> Result<Vec<u8>, String> {
+    let output = command.output().unwrap();
     match output.status.success() {
         true => Ok(output.stdout),
-        false => Err(format!("skopeo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr))),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
     }
+}
+
+/// Runs skopeo in `folder` and returns what it printed; `Err` is what it complained about.
+pub(crate) fn skopeo(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let mut command = alone("skopeo", folder);
+    command.arg("--insecure-policy").args(arguments);
+    said(command.env("REGISTRY_AUTH_FILE", folder.join("auth.json")))
 }
