@@ -19,9 +19,13 @@ mod docker_registry;
 mod image;
 #[path = "support/peer.rs"]
 mod peer;
+#[path = "support/sigstore/mod.rs"]
+#[allow(unused_imports, reason = "what tests/keyless.rs asks")]
+mod sigstore;
 
 mod peers {
     mod copied;
     mod copier;
+    mod keyless;
     mod promoted;
 }

@@ -18,6 +18,13 @@ const BUILDER: &str = "https://ci.example/builder";
 /// Of every key that cosign encrypts.
 pub(crate) const PASSWORD: &str = "correct horse";
 
+/// Where cosign 2 looks for the keys of an instance when it writes tags; the files need not be there.
+const KEYS_OF_SERVICES: [(&str, &str); 3] = [
+    ("SIGSTORE_ROOT_FILE", "fulcio.pem"),
+    ("SIGSTORE_REKOR_PUBLIC_KEY", "rekor.pem"),
+    ("SIGSTORE_CT_LOG_PUBLIC_KEY_FILE", "ct.pem"),
+];
+
 /// A root that vouches for nobody.
 const NO_ROOT: &str = r#"{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
 
@@ -203,6 +210,7 @@ fn cosign(program: &str, folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, S
     // error.
     command
         .args(arguments)
+        .envs(KEYS_OF_SERVICES)
         .env("COSIGN_PASSWORD", PASSWORD)
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .env("HTTPS_PROXY", "http://127.0.0.1:1");

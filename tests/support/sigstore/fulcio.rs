@@ -69,6 +69,22 @@ pub fn response(chain: &[Vec<u8>], sct: bool) -> Value {
     }
 }
 
+/// The body of `POST /api/v1/signingCert` in the words of version 2.
+pub fn of_version_1(request: &Value) -> Value {
+    let content = STANDARD.decode(text(request, "/publicKey/content")).unwrap_or_default();
+    json!({ "publicKeyRequest": {
+        "publicKey": { "content": String::from_utf8_lossy(&content) },
+        "proofOfPossession": text(request, "/signedEmailAddress"),
+    } })
+}
+
+/// The certificates of an answer, one PEM text: what version 1 answers.
+pub fn chain(answer: &Value) -> String {
+    let kinds = ["signedCertificateEmbeddedSct", "signedCertificateDetachedSct"];
+    let chain = kinds.iter().find_map(|kind| answer.get(kind)?.pointer("/chain/certificates")?.as_array());
+    chain.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
 impl Identity {
     /// What Fulcio makes of these claims; `own` is the issuer of e-mail addresses.
     pub fn of(claims: &Value, own: &str) -> Option<Self> {

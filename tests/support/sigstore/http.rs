@@ -120,6 +120,16 @@ async fn serve(
             let bearer = authorization.strip_prefix("Bearer ");
             outcome(200, instance.certify(&request(), bearer))
         }
+        // What cosign 2 asks.
+        ("POST", "/api/v1/signingCert") => {
+            let bearer = authorization.strip_prefix("Bearer ");
+            match instance.certify(&fulcio::of_version_1(&request()), bearer) {
+                Ok(answer) => {
+                    reply(201, "application/pem-certificate-chain", fulcio::chain(&answer).into_bytes())
+                }
+                Err(refused) => outcome(201, Err(refused)),
+            }
+        }
         ("GET", "/api/v2/trustBundle") => {
             let chain = [instance.intermediate.certificate.clone(), instance.root.certificate.clone()];
             let certificates = chain.map(|one| key::pem_of("CERTIFICATE", &one));
