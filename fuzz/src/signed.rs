@@ -110,8 +110,9 @@ pub fn statement(input: &[u8]) {
     match (verify::bundle(&bundle, &TRUST), verify::envelope(envelope.as_bytes(), &TRUST)) {
         (Ok(one), Ok(other)) => {
             same(&one, &other);
-            let key = Identity::Key { id: KEY.public().id() };
-            assert_eq!(*one.author(), key.into(), "a key proves no more than itself");
+            let author = one.author();
+            assert_eq!(*one.identity(), Identity::Key { id: KEY.public().id() });
+            assert_eq!((author.claims(), author.time()), (None, None), "a key proves no more than itself");
             says(&one, input);
         }
         (Err(one), Err(other)) => {

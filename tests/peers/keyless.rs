@@ -33,9 +33,13 @@ impl Keyless {
         yard.write("stranger.json", Sigstore::start().trusted_root());
         yard.write("signing-v1.json", it.sigstore.signing_config_v1());
         yard.write("signing-v2.json", it.sigstore.signing_config());
-        let build = format!("issuer = \"{}\"\nidentity = \"{WORKFLOW}\"\nroot = \"virtual\"\n", oidc::GITHUB);
+        let certified =
+            format!("issuer = \"{}\"\nidentity = \"{WORKFLOW}\"\nroot = \"virtual\"\n", oidc::GITHUB);
         yard.edit_policy(|text| {
-            let text = text.replacen("public-key = \"keys/build.pub\"\n", &build, 1);
+            // A key and what it needs no time for; a certificate has its own.
+            let (before, build) = text.split_once("[signers.build]\n").unwrap();
+            let (_, after) = build.split_once("[signers.").unwrap();
+            let text = format!("{before}[signers.build]\n{certified}[signers.{after}");
             format!("{text}\n[roots.virtual]\ntrusted-root = \"virtual.json\"\n")
         });
         Some(it)
