@@ -20,7 +20,6 @@ mod image;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/sigstore/mod.rs"]
-#[allow(unused_imports, reason = "what tests/keyless.rs asks")]
 mod sigstore;
 
 mod peers {
