@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Source, Target};
-use crate::policy::SignerName;
+use crate::policy::{Mismatch, SignerName};
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
 use crate::verify::provenance::level::Level;
@@ -561,9 +561,13 @@ fn describe(target: &Target<'_>, author: &Author) -> String {
     // By the identity alone: what else is asked of them, they do not show.
     match policy.signers().find(|signer| signer.could_be(identity, service)) {
         Some(signer) => {
-            let wrong: Vec<String> =
-                policy.why_not(signer.name(), author, service).iter().map(ToString::to_string).collect();
-            format!("`{}` ({identity}; {})", signer.name(), wrong.join("; "))
+            let wrong: Vec<String> = policy
+                .why_not(signer.name(), author, service)
+                .iter()
+                .filter(|wrong| !matches!(wrong, Mismatch::Undated { .. }))
+                .map(|wrong| format!("; {wrong}"))
+                .collect();
+            format!("`{}` ({identity}{})", signer.name(), wrong.concat())
         }
         None => format!("{identity}, which the policy does not name"),
     }

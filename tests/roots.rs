@@ -20,9 +20,10 @@ mod tuf;
 
 use tuf::{Answer, Repository};
 
-const SAMPLE: &str = include_str!("../examples/samebits.toml");
-/// The end of the one signer by certificate.
-const IDENTITY: &str = "build.yml@refs/heads/main\"";
+const SAMPLE: &str = include_str!("vectors/policy/yes-sample.toml");
+/// The one signer by certificate.
+const IDENTITY: &str =
+    "identity = \"https://github.com/acme/{service}/.github/workflows/build.yml@refs/heads/main\"";
 
 /// A client with a cache of its own, at a time of its own.
 struct Client {

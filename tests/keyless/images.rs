@@ -25,6 +25,7 @@ root = "virtual"
 "#,
         oidc::GITHUB
     );
+    let text = text.replace("time = \"not-required\"\n", "");
     text.replacen("[signers.build]\npublic-key = \"keys/build.pub\"\n", &build, 1)
 }
 

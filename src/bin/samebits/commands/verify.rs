@@ -11,7 +11,7 @@ use samebits::gate::{Finding, Outcome as Stands, attestations};
 use samebits::promote::{Resolved, WalkError, service};
 use samebits::record::TreeHead;
 use samebits::registry::Suffix;
-use samebits::verify::{Attestation, Verified};
+use samebits::verify::{Attestation, Author, Verified};
 
 use crate::Outcome;
 use crate::args::Verify;
@@ -186,7 +186,13 @@ impl Tree<'_> {
         // Signed, and about something else: it lies there and says nothing of what it lies on.
         let about = |digest: &Digest| *digest == item.on || self.target.closure().contains(*digest);
         match said.subjects.iter().find(|digest| about(digest)) {
-            Some(_) => said.status = Status::Accepted,
+            Some(_) if !said.names.is_empty() => said.status = Status::Accepted,
+            // Truly signed, by somebody whose word is nothing here.
+            Some(_) => {
+                said.status = Status::Rejected;
+                said.code = Some("not-a-signer".to_owned());
+                said.reason = Some(self.nobody(attestation.author()));
+            }
             None => {
                 said.status = Status::Rejected;
                 said.code = Some("artifact-mismatch".to_owned());
@@ -195,6 +201,19 @@ impl Tree<'_> {
             }
         }
         said.meets = self.met_by(item, attestation);
+    }
+
+    /// Why the policy has no name for an author.
+    fn nobody(&self, author: &Author) -> String {
+        let (policy, service) = (self.target.policy(), self.target.service().name());
+        match policy.signers().find(|signer| signer.could_be(author.identity(), service)) {
+            None => "the policy names no such signer".to_owned(),
+            Some(signer) => {
+                let wrong = policy.why_not(signer.name(), author, service);
+                let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+                format!("it would be `{}`: {}", signer.name(), wrong.join("; "))
+            }
+        }
     }
 
     fn met_by(&self, item: &Item, attestation: &Verified<Attestation>) -> Vec<String> {
