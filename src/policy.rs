@@ -26,6 +26,8 @@ mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 pub use self::attestation::{
     AttestationKind, AttestationRule, Field, Scalar, SvrRule, TestRule, VsaRule, VulnsRule,
 };
@@ -118,6 +120,7 @@ pub struct Policy {
     digest: Digest,
     file: String,
     key_digests: BTreeMap<String, Digest>,
+    sources: Vec<Bytes>,
     ledger: LedgerSettings,
     registries: BTreeMap<String, RegistrySettings>,
     roots: BTreeMap<RootName, RootRule>,
@@ -152,6 +155,12 @@ impl Policy {
     /// [`Policy::digest`] all that a decision depends on beside the roots in this program and those that are refreshed.
     pub fn key_digests(&self) -> &BTreeMap<String, Digest> {
         &self.key_digests
+    }
+
+    /// The bytes with [`Policy::digest`] and those with [`Policy::key_digests`]: the file, the DER of every public
+    /// key, every trusted root that is a file.
+    pub fn sources(&self) -> &[Bytes] {
+        &self.sources
     }
 
     /// The ledger.

@@ -67,6 +67,11 @@ impl PublicKey {
         super::unframed("PUBLIC KEY", &self.der)
     }
 
+    /// The DER of its `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// The SHA-256 of the DER of its `SubjectPublicKeyInfo`: what this crate calls the key by.
     pub fn id(&self) -> Digest {
         self.id

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::diagnostic::{Errors, Span, Warning};
 use super::problem::{Problem, Remark};
 use super::read::{At, Entries};
@@ -133,7 +135,16 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
         Matcher::Key { file, key, .. } => Some((file.clone(), key.id())),
         Matcher::Keyless { .. } => None,
     };
+    let key_der = |matcher: &Matcher| match matcher {
+        Matcher::Key { key, .. } => Some(Bytes::copy_from_slice(key.der())),
+        Matcher::Keyless { .. } => None,
+    };
+    let text = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+    let roots = check.root_digests.keys().filter_map(|file| keys.get(file)).map(text);
+    let key_ders = check.signers.values().flat_map(|signer| &signer.any_of).filter_map(key_der);
+    let sources = std::iter::once(text(&draft.text)).chain(key_ders).chain(roots).collect();
     Ok(Policy {
+        sources,
         digest: Digest::of(draft.text.as_bytes()),
         file: draft.file.clone(),
         key_digests: check

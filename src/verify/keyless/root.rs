@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
@@ -162,6 +163,7 @@ pub(super) struct Inner {
     /// By log id; each verifier knows one log.
     pub(super) logs: Vec<(Vec<u8>, Arc<Verifier>)>,
     pub(super) without_log: Arc<Verifier>,
+    json: Bytes,
     digest: Digest,
     snapshot: Option<Date>,
     /// The DER names of its certificate authorities: the likely root is tried first, nothing else.
@@ -348,8 +350,10 @@ impl Root {
             root.tlogs = vec![log];
             logs.push((id, super::verifier(&root)?));
         }
-        let digest = Digest::of(json.as_bytes());
-        Ok(Self(Arc::new(Inner { name, rules, logs, without_log, digest, snapshot, authorities, windows })))
+        let json = Bytes::copy_from_slice(json.as_bytes());
+        let digest = Digest::of(&json);
+        let inner = Inner { name, rules, logs, without_log, json, digest, snapshot, authorities, windows };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Its name: identities proved under it carry it.
@@ -360,6 +364,11 @@ impl Root {
     /// The digest of its `trusted_root.json`.
     pub fn digest(&self) -> Digest {
         self.0.digest
+    }
+
+    /// Its `trusted_root.json`.
+    pub fn json(&self) -> &Bytes {
+        &self.0.json
     }
 
     /// The day an embedded root was taken from its repository; a given one has its own keeper.
