@@ -4,14 +4,18 @@
 //! attestations, [`Record`]s shown to be in the log. What was rejected is kept for the explanation alone.
 //! Never does: I/O, or judge.
 
+mod kept;
+
 use jiff::Timestamp;
 
 use crate::closure::Closure;
 use crate::digest::Digest;
 use crate::policy::{Environment, Policy, Service, UnknownName};
-use crate::record::{Record, TreeHead};
+use crate::record::{Record, Resource, TreeHead};
 use crate::reference::{Image, Repository, Tag};
 use crate::verify::{Attestation, Author, Rejected, Verified};
+
+pub use kept::{DESCRIPTOR, Kept, Raw};
 
 /// What is asked: may this image of this service enter this environment?
 #[derive(Clone, Debug)]
@@ -136,6 +140,20 @@ pub struct Found {
     pub source: Source,
     /// What was proved.
     pub attestation: Verified<Attestation>,
+    /// The bytes it was proved from.
+    pub raw: Raw,
+}
+
+impl Found {
+    /// How a decision refers to it.
+    pub fn resource(&self) -> Resource {
+        Resource::new(self.attestation.predicate_type(), self.attestation.evidence())
+    }
+
+    /// How it refers to the layer that carried it, where a part of the proof lies there: see [`Raw::descriptor`].
+    pub fn layer(&self) -> Option<Resource> {
+        self.raw.descriptor().map(|bytes| Resource::new(DESCRIPTOR, Digest::of(bytes)))
+    }
 }
 
 /// Something that looked like evidence and is none; for the explanation only.

@@ -10,6 +10,7 @@
 mod approvals;
 mod attested;
 mod history;
+mod kept;
 mod predicates;
 mod tally;
 
@@ -22,7 +23,7 @@ use serde::Serialize;
 
 use crate::closure::Platform;
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Source, Target};
+use crate::evidence::{Evidence, Kept, Source, Target};
 use crate::policy::{Mismatch, SignerName};
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
@@ -167,6 +168,8 @@ pub struct Finding {
 pub struct Carried {
     /// What it is.
     pub resource: Resource,
+    /// The layer that carried it, where a part of the proof lies there.
+    pub layer: Option<Resource>,
     /// The manifest it lies on: the index or a platform's.
     pub on: Digest,
     /// Where it was found.
@@ -278,6 +281,9 @@ pub struct Verdict {
     pub ledger: TreeHead,
     /// When.
     pub decided_on: Timestamp,
+    /// The bytes of everything above that is named by digest and is no record: the indexes and platform manifests,
+    /// what the met requirements rely on, the policy file and what it names. Of a root of trust the caller has them.
+    pub kept: Kept,
 }
 
 impl Verdict {
@@ -397,6 +403,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
     }
 
     let refused = findings.iter().any(Finding::refuses);
+    let kept = kept::kept(target, evidence, &findings);
     let verdict = Verdict {
         image: target.image().clone(),
         destination: target.destination(),
@@ -418,6 +425,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
         },
         ledger: evidence.ledger,
         decided_on: evidence.now,
+        kept,
     };
     match refused {
         true => Decision::Denied(Denied(verdict)),

@@ -21,7 +21,7 @@ use super::layers::{Candidate, Carrier, Layer, log_index, may_carry};
 use super::{CollectError, EVIDENCE_BYTES, TOGETHER};
 use crate::closure::{Closure, Descriptor, Role};
 use crate::digest::{Digest, shorten};
-use crate::evidence::{Discarded, Found, Source};
+use crate::evidence::{Discarded, Found, Raw, Source};
 use crate::reference::{Image, Repository, Tag};
 use crate::registry::{Found as Fetched, Referrers, Registries, RegistryError, Suffix};
 use crate::verify::{self, Attestation, Claim, MESSAGE_SIGNATURE, Reason, Rejected, Trust, Verified};
@@ -84,9 +84,9 @@ pub enum Place {
 /// What a thing is.
 #[derive(Debug)]
 pub enum Content {
-    /// Evidence, by somebody who is trusted to be who they are; and where the log's entry is, where a certificate
-    /// binds it to one.
-    Accepted(Box<Verified<Attestation>>, Option<u64>),
+    /// Evidence, by somebody who is trusted to be who they are; its bytes; and where the log's entry is, where a
+    /// certificate binds it to one.
+    Accepted(Box<Verified<Attestation>>, Raw, Option<u64>),
     /// It looks like evidence and is none.
     Rejected(Box<Rejected>),
     /// Something else, in words.
@@ -100,8 +100,9 @@ impl Attached {
         for Item { on, place, content, .. } in &self.items {
             let Some(source) = place.source().filter(|_| closure.contains(*on)) else { continue };
             match content {
-                Content::Accepted(attestation, _) => {
-                    found.push(Found { on: *on, source, attestation: attestation.as_ref().clone() });
+                Content::Accepted(attestation, raw, _) => {
+                    let (attestation, raw) = (attestation.as_ref().clone(), raw.clone());
+                    found.push(Found { on: *on, source, attestation, raw });
                 }
                 Content::Rejected(rejected) => {
                     discarded.push(Discarded { on: *on, source, rejected: rejected.as_ref().clone() });
@@ -220,7 +221,8 @@ fn on_disk(bundle: &Bundle, manifests: &[Digest], trust: &Trust) -> Item {
                 return match named(&subjects) {
                     Some(on) => {
                         let log = attestation.author().claims().and_then(|_| log_index(&bundle.bytes));
-                        item(on, Content::Accepted(Box::new(attestation), log))
+                        let raw = Raw::whole(bundle.bytes.clone());
+                        item(on, Content::Accepted(Box::new(attestation), raw, log))
                     }
                     None => item(root, Content::Rejected(Box::new(of_another(&attestation, subjects)))),
                 };
@@ -285,7 +287,7 @@ impl Thing {
             What::Candidate(candidate) => match candidate.verify(on, trust) {
                 Ok(attestation) => {
                     let log = attestation.author().claims().and_then(|_| candidate.log_index());
-                    Content::Accepted(Box::new(attestation), log)
+                    Content::Accepted(Box::new(attestation), candidate.raw(), log)
                 }
                 Err(rejected) => Content::Rejected(Box::new(rejected)),
             },

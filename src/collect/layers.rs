@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::is_bundle;
 use crate::closure::Descriptor;
 use crate::digest::{Digest, shorten};
+use crate::evidence::Raw;
 use crate::json;
 use crate::verify::{self, Annotations, Attestation, Rejected, Trust, Verified};
 
@@ -129,6 +130,16 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// What has to be kept so that it can be verified again.
+    pub(super) fn raw(&self) -> Raw {
+        let layer = |media_type| Raw::layer(self.bytes.clone(), media_type, &self.annotations);
+        match self.format {
+            Format::Bundle => Raw::whole(self.bytes.clone()),
+            Format::SimpleSigning => layer(SIMPLE_SIGNING_LAYER),
+            Format::Envelope => layer(DSSE_LAYER),
+        }
+    }
+
     pub(super) fn verify(&self, on: Digest, trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
         let annotation = |name| self.annotations.get(name).map(String::as_str);
         // An empty one is none: cosign writes an empty certificate beside a key.

@@ -9,7 +9,6 @@ use super::{Carried, Code, Finding, Requirement, describe, is_own};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Found, Target};
 use crate::policy::{Mismatch, SignerName};
-use crate::record::Resource;
 use crate::reference::{Reference, Repository};
 use crate::verify::{Attestation, Author, Identity, Verified};
 
@@ -69,10 +68,10 @@ impl Tally {
             return Vec::new();
         }
         self.covered.extend(&subjects);
-        let resource = Resource::new(attestation.predicate_type(), attestation.evidence());
+        let (resource, layer) = (found.resource(), found.layer());
         let signer = attestation.identity().clone();
         let about = subjects.clone();
-        self.carried.push(Carried { resource, on: found.on, source: found.source, about, signer });
+        self.carried.push(Carried { resource, layer, on: found.on, source: found.source, about, signer });
         subjects
     }
 
@@ -215,7 +214,8 @@ fn met(target: &Target<'_>, requirement: Requirement, expected: String, carried:
         true => format!("on {} and {} more", levels[..LEVELS].join(", "), levels.len() - LEVELS),
         false => format!("on {}", levels.join(" and ")),
     };
-    let evidence = carried.iter().map(|carried| carried.resource.clone()).collect();
+    let evidence = carried.iter().flat_map(|it| [Some(&it.resource), it.layer.as_ref()]).flatten();
+    let evidence = evidence.cloned().collect();
     Finding::met(requirement, expected, found, evidence).carried(carried)
 }
 

@@ -1,6 +1,7 @@
 //! Rows about signatures and provenance.
 
 use samebits::digest::Digest;
+use samebits::evidence::Raw;
 use samebits::gate::{Code, Requirement};
 use samebits::record::Summary;
 use samebits::verify::provenance::level::Level;
@@ -280,6 +281,7 @@ fn simple_signing_is_a_signature_and_a_plain_attestation_is_none() {
             on: image.root,
             source: samebits::evidence::Source::SignatureTag,
             attestation,
+            raw: Raw::whole(payload.into()),
         }
     };
     yes(&world.ask("staging", &image, &[provenance.clone(), legacy(SHOP, image.root)]));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use samebits::collect::trust;
 use samebits::digest::Digest;
-use samebits::evidence::{Found, Source};
+use samebits::evidence::{Found, Raw, Source};
 use samebits::gate::{Code, Decision, Requirement};
 use samebits::policy::Draft;
 use samebits::verify::bundle;
@@ -66,7 +66,8 @@ impl Certified {
         let bytes = self.instance.bundle(statement.to_string().as_bytes(), &self.job, time);
         let attestation = bundle(&bytes, &self.world.trust).unwrap();
         assert_eq!(attestation.author().time(), Some(time));
-        Found { on: about, source: Source::Referrer, attestation }
+        let raw = Raw::whole(bytes.into());
+        Found { on: about, source: Source::Referrer, attestation, raw }
     }
 
     fn ask(&self, image: &Built, found: Found) -> Decision {

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use samebits::closure::{Builder, Closure, Limits, Platform};
 use samebits::collect::{BUNDLE, Files, recall, trust};
 use samebits::digest::Digest;
-use samebits::evidence::{Evidence, Found, Source, TagSeen, Target};
+use samebits::evidence::{Evidence, Found, Raw, Source, TagSeen, Target};
 use samebits::gate::{Code, Decision, Finding, Requirement, Verdict, decide};
 use samebits::key::{Algorithm, PrivateKey};
 use samebits::ledger::Ledger;
@@ -359,7 +359,8 @@ impl World {
     pub(crate) fn attest(&self, who: &str, kind: &str, predicate: Value, about: &[(&str, Digest)]) -> Found {
         let bytes = sign_statement(&statement(kind, predicate, about), self.key(who)).unwrap();
         let attestation = bundle(&bytes, &self.trust).unwrap();
-        Found { on: about[0].1, source: Source::Referrer, attestation }
+        let raw = Raw::whole(bytes.into());
+        Found { on: about[0].1, source: Source::Referrer, attestation, raw }
     }
 
     /// What the build attaches: a signature and provenance, both naming the service's repository.

@@ -157,7 +157,7 @@ impl Tree<'_> {
             beneath: Vec::new(),
         };
         match &item.content {
-            Content::Accepted(attestation, log_index) => {
+            Content::Accepted(attestation, _, log_index) => {
                 self.accepted(&mut said, item, attestation);
                 said.log_index = *log_index;
             }
