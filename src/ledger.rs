@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::digest::{Digest, shorten};
+use crate::evidence::Kept;
 use crate::record::Kind;
 use crate::tlog::{
     Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, Vkey, check_consistency,
@@ -29,6 +30,7 @@ use crate::tlog::{
 
 mod audit;
 mod error;
+pub mod kept;
 mod place;
 pub mod protocol;
 pub mod review;
@@ -188,6 +190,19 @@ impl Ledger {
     /// [`LedgerError::Conflict`]: nothing was appended, decide again. Any other error: not known to be
     /// appended.
     pub fn append(&mut self, expected_size: u64, entries: &[Entry]) -> Result<Appended, LedgerError> {
+        self.append_with(expected_size, entries, &Kept::default())
+    }
+
+    /// [`Ledger::append`], keeping in the same transaction the bytes that the entries rely on.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::append`], and [`LedgerError::EvidenceSize`].
+    pub fn append_with(
+        &mut self,
+        expected_size: u64,
+        entries: &[Entry],
+        kept: &Kept,
+    ) -> Result<Appended, LedgerError> {
         let path = || self.store.path().to_owned();
         let signer = self.signer.as_ref().ok_or_else(|| LedgerError::NoSigner { path: path() })?;
         if entries.is_empty() {
@@ -213,7 +228,9 @@ impl Ledger {
                 self.store.put_entry(frontier.size(), &entry.bytes, &entry.index)?;
                 frontier.push(leaf_hash(&entry.bytes), |node, hash| self.store.put_node(node, hash))?;
             }
-            // 4. The new head.
+            // 4. What they rely on.
+            self.store.put_kept(kept)?;
+            // 5. The new head.
             let checkpoint = signer
                 .sign(frontier.size(), frontier.root())
                 .map_err(|source| LedgerError::Sign { path: path(), source })?;

@@ -47,6 +47,20 @@ pub enum Finding {
         /// What its reader said.
         why: String,
     },
+    /// Evidence that a promotion relied on is no longer kept; the record that named it first.
+    EvidenceGone {
+        /// The record.
+        index: u64,
+        /// What it relied on.
+        digest: Digest,
+    },
+    /// The bytes kept of evidence are not what a promotion relied on; the record that named it first.
+    EvidenceChanged {
+        /// The record.
+        index: u64,
+        /// What it relied on.
+        digest: Digest,
+    },
     /// The row that queries find the record by is missing or not what the record asks for.
     IndexRow {
         /// The record.
@@ -81,12 +95,15 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// The first record that is not as signed, not valid, or in doubt; `None` for damage to caches only.
+    /// The first record that is not as signed, not valid, in doubt, or without its evidence; `None` for damage to
+    /// caches only.
     pub fn record(&self) -> Option<u64> {
         match self {
-            Self::LeafChanged { index } | Self::Missing { index } | Self::RecordInvalid { index, .. } => {
-                Some(*index)
-            }
+            Self::LeafChanged { index }
+            | Self::Missing { index }
+            | Self::RecordInvalid { index, .. }
+            | Self::EvidenceGone { index, .. }
+            | Self::EvidenceChanged { index, .. } => Some(*index),
             Self::Truncated { from, .. } => Some(*from),
             Self::Unproven { first, .. } => Some(*first),
             Self::IndexRow { .. }
@@ -113,6 +130,12 @@ impl fmt::Display for Finding {
                 write!(f, "records {first} to {last} do not have the signed hash: at least one was changed")
             }
             Self::RecordInvalid { index, why } => write!(f, "record {index} is not valid: {why}"),
+            Self::EvidenceGone { index, digest } => {
+                write!(f, "the evidence {digest} of record {index} is gone")
+            }
+            Self::EvidenceChanged { index, digest } => {
+                write!(f, "the evidence {digest} of record {index} was changed")
+            }
             Self::IndexRow { index } => {
                 write!(f, "the index row of record {index} does not match the record")
             }
@@ -171,6 +194,13 @@ impl Audit {
             })
             .filter_map(Finding::record)
             .min()
+    }
+
+    /// The same, with what else was found of its records.
+    pub(super) fn with(mut self, findings: impl IntoIterator<Item = Finding>) -> Self {
+        self.findings.extend(findings);
+        self.findings.sort_by_key(order);
+        self
     }
 
     /// Everything found: records in log order, then the caches.
@@ -276,8 +306,12 @@ pub(super) fn run<E: fmt::Display>(
     });
     // Records in log order, then the rest.
     let mut findings: Vec<_> = findings.into_iter().collect();
-    findings.sort_by_key(|finding| finding.record().unwrap_or(u64::MAX));
+    findings.sort_by_key(order);
     Ok(Audit { checkpoint, findings })
+}
+
+fn order(finding: &Finding) -> u64 {
+    finding.record().unwrap_or(u64::MAX)
 }
 
 fn changed(node: &Node) -> Finding {

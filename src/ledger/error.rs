@@ -133,6 +133,44 @@ pub enum LedgerError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A decision that names evidence nobody has the bytes of.
+    #[error(
+        "the decision relies on {digest}, and its bytes are not at hand: expected them, to be kept with the record"
+    )]
+    EvidenceNotAtHand {
+        /// What it relies on.
+        digest: Digest,
+    },
+    /// More evidence than is kept.
+    #[error("the evidence {digest} has {found} bytes: expected at most {limit}")]
+    EvidenceSize {
+        /// What would be kept.
+        digest: Digest,
+        /// Its size in bytes.
+        found: usize,
+        /// What is left of the limits, in bytes.
+        limit: usize,
+    },
+    /// Evidence that a record relies on is no longer kept.
+    #[error("the evidence {digest} of record {index} is gone from ledger {path}")]
+    EvidenceGone {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        index: u64,
+        /// What it relied on.
+        digest: Digest,
+    },
+    /// What is kept is not what the record relied on.
+    #[error("the evidence {digest} of record {index} was changed in ledger {path}")]
+    EvidenceChanged {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        index: u64,
+        /// What it relied on.
+        digest: Digest,
+    },
     /// Somebody else appended first: evaluate again, do not merely retry.
     #[error("the ledger has {found} entries: expected {expected}; somebody appended in between")]
     Conflict {
@@ -316,6 +354,8 @@ impl LedgerError {
                 | Self::Gap { .. }
                 | Self::Shorter { .. }
                 | Self::Forked { .. }
+                | Self::EvidenceGone { .. }
+                | Self::EvidenceChanged { .. }
         )
     }
 
@@ -338,6 +378,11 @@ impl LedgerError {
             Self::NoSigner { .. } => "give the ledger's private key",
             Self::Sign { .. } | Self::Empty | Self::Request { .. } | Self::Store { .. } => return None,
             Self::EntrySize { .. } => "shorten the record; large evidence belongs in the registry, by digest",
+            Self::EvidenceNotAtHand { .. } => return None,
+            Self::EvidenceSize { .. } => "take away what is attached and not needed, or split the bundle",
+            Self::EvidenceGone { .. } | Self::EvidenceChanged { .. } => {
+                "look in a copy of the ledger (--ledger), or for the digest beside the image"
+            }
             Self::Conflict { .. } => "run the command again: it will decide on what the ledger says now",
             Self::Checkpoint { .. }
             | Self::RootMismatch { .. }

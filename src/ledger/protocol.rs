@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::digest::Digest;
+use crate::evidence::Kept;
 use crate::gate::{Approved, Denied, Verdict};
+use crate::ledger::kept::complete;
 use crate::ledger::target::{History, State, history};
 use crate::ledger::{Entry, Index, Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
@@ -155,6 +157,17 @@ impl Writer<'_> {
         &mut self,
         service: &ServiceName,
         environment: &EnvironmentName,
+        step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
+    ) -> Result<(Option<Position>, T), E> {
+        self.append_with(service, environment, &Kept::default(), step)
+    }
+
+    /// [`Writer::append`], keeping in the same transaction the bytes that the record relies on.
+    fn append_with<T, E: From<ProtocolError>>(
+        &mut self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        kept: &Kept,
         mut step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
     ) -> Result<(Option<Position>, T), E> {
         let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
@@ -167,7 +180,7 @@ impl Writer<'_> {
             };
             let bytes = draft.sign(self.signer).map_err(|error| E::from(ProtocolError::from(error)))?;
             let entry = Entry { bytes, index: index_of(&draft.body, &draft.subjects) };
-            match self.ledger.append(at.size(), std::slice::from_ref(&entry)) {
+            match self.ledger.append_with(at.size(), std::slice::from_ref(&entry), kept) {
                 Ok(appended) => {
                     let leaf_hash = crate::tlog::leaf_hash(&entry.bytes);
                     return Ok((Some(Position { index: appended.first, leaf_hash }), answer));
@@ -189,9 +202,11 @@ impl Writer<'_> {
             return Ok(None);
         }
         let (actor, trust) = (Actor::from(self.author().identity()), self.trust);
-        let (position, ()) = self.append(&verdict.service, &verdict.environment, |view| {
+        let kept = kept(verdict, trust);
+        let (service, environment) = (&verdict.service, &verdict.environment);
+        let (position, ()) = self.append_with(service, environment, &kept, |view| {
             let body = promotion(verdict, &actor, trust, Phase::Refused, view.ledger(key));
-            Ok::<_, ProtocolError>(Step::Append(Box::new(draft(verdict, body)), ()))
+            Ok::<_, ProtocolError>(Step::Append(draft(verdict, body, &kept)?, ()))
         })?;
         Ok(position)
     }
@@ -209,8 +224,18 @@ pub fn index_of(body: &Body, subjects: &Subjects) -> Index {
     }
 }
 
-fn draft(verdict: &Verdict, promotion: Promotion) -> Draft {
-    Draft { subjects: verdict.subjects(), body: Body::Promotion(Box::new(promotion)) }
+/// What a record of the decision relies on: what the gate saw, and the roots of trust it was proved under.
+fn kept(verdict: &Verdict, trust: &Trust) -> Kept {
+    let mut kept = verdict.kept.clone();
+    trust.roots().iter().for_each(|root| kept.keep(root.json()));
+    kept
+}
+
+/// The bytes of everything it names are there to be kept with it.
+fn draft(verdict: &Verdict, promotion: Promotion, kept: &Kept) -> Result<Box<Draft>, ProtocolError> {
+    let subjects = verdict.subjects();
+    complete(&promotion, &subjects, kept)?;
+    Ok(Box::new(Draft { subjects, body: Body::Promotion(Box::new(promotion)) }))
 }
 
 fn promotion(verdict: &Verdict, actor: &Actor, trust: &Trust, phase: Phase, ledger: LedgerView) -> Promotion {
@@ -288,9 +313,10 @@ impl Intent {
         }
         let actor = Actor::from(identity);
         let (policy, trust) = (writer.policy, writer.trust);
+        let kept = kept(verdict, trust);
         loop {
             let (appended, (found, superseded)) =
-                writer.append(&verdict.service, &verdict.environment, |view| {
+                writer.append_with(&verdict.service, &verdict.environment, &kept, |view| {
                     let state = State::replay(&view.history.records, policy, environment);
                     let superseded = superseded(&state);
                     let Some(holder) = state.holder() else {
@@ -303,7 +329,7 @@ impl Intent {
                         let mut body = promotion(verdict, &actor, trust, Phase::Intent, view.ledger(key));
                         body.supersedes = superseded;
                         return Ok(Step::Append(
-                            Box::new(draft(verdict, body)),
+                            draft(verdict, body, &kept)?,
                             (Found::Ours(None), superseded),
                         ));
                     };
@@ -358,7 +384,9 @@ impl Intent {
         same(verdict, environment)?;
         let actor = Actor::from(writer.author().identity());
         let (policy, trust) = (writer.policy, writer.trust);
-        let (appended, before) = writer.append(&verdict.service, &verdict.environment, |view| {
+        let kept = kept(verdict, trust);
+        let (service, name) = (&verdict.service, &verdict.environment);
+        let (appended, before) = writer.append_with(service, name, &kept, |view| {
             let state = State::replay(&view.history.records, policy, environment);
             if let Some(done) = state.commits.iter().find(|commit| commit.intent == self.position) {
                 return Ok(Step::Done(Some(done.commit)));
@@ -370,7 +398,7 @@ impl Intent {
             body.intent = Some(self.position);
             body.supersedes = self.supersedes;
             body.decided_on = now;
-            Ok(Step::Append(Box::new(draft(verdict, body)), None))
+            Ok(Step::Append(draft(verdict, body, &kept)?, None))
         })?;
         appended.or(before).ok_or(ProtocolError::Fenced { index: self.position.index })
     }
@@ -388,8 +416,10 @@ impl Intent {
         let verdict = denied.verdict();
         let actor = Actor::from(writer.author().identity());
         let (policy, trust) = (writer.policy, writer.trust);
+        let kept = kept(verdict, trust);
         let codes: Vec<String> = verdict.codes().iter().map(ToString::to_string).collect();
-        let (appended, ()) = writer.append(&verdict.service, &verdict.environment, |view| {
+        let (service, name) = (&verdict.service, &verdict.environment);
+        let (appended, ()) = writer.append_with(service, name, &kept, |view| {
             let state = State::replay(&view.history.records, policy, environment);
             if !state.open.iter().any(|open| open.position == self.position) {
                 return Ok(Step::Done(()));
@@ -397,7 +427,7 @@ impl Intent {
             let mut body = promotion(verdict, &actor, trust, Phase::Abort, view.ledger(self.key));
             body.intent = Some(self.position);
             body.abort_reason = Some(format!("the second look said no: {}", codes.join(", ")));
-            Ok::<_, ProtocolError>(Step::Append(Box::new(draft(verdict, body)), ()))
+            Ok::<_, ProtocolError>(Step::Append(draft(verdict, body, &kept)?, ()))
         })?;
         Ok(appended.unwrap_or(self.position))
     }

@@ -1,16 +1,19 @@
 //! The audit of a ledger as a whole: not only that the bytes are the signed ones, but that they are records of ours,
-//! that none is missing from the chain of its target, and that every author saw this very log.
+//! that none is missing from the chain of its target, that every author saw this very log, and that the evidence of
+//! every decision is still there.
 //!
 //! Guarantees: a finding for every entry that is not a valid record, breaks the chain of `prev`, or says it observed
-//! a log that this one is not a continuation of. Never does: repair, or judge whether a record was allowed.
+//! a log that this one is not a continuation of; one for every piece of evidence that a promotion relied on and that
+//! is no longer kept as it was. Never does: repair, or judge whether a record was allowed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::kept::relied_on;
 use super::protocol::index_of;
 use super::{Audit, Index, Ledger, LedgerError};
 use crate::digest::Digest;
-use crate::record::{Content, Position, RecordError};
+use crate::record::{Body, Content, Position, RecordError};
 use crate::tlog::{Frontier, TlogError, leaf_hash};
 use crate::verify::{Reason, Trust};
 
@@ -42,6 +45,8 @@ struct Read {
     heads: BTreeMap<(String, String), Position>,
     /// After a record that is not right, what later authors saw of it is no news.
     broken: bool,
+    /// What promotions rely on, and the first record that does.
+    relied_on: BTreeMap<Digest, u64>,
 }
 
 /// Audits `ledger`; the records' signatures are checked against `trust`.
@@ -52,13 +57,23 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
     let origin = ledger.vkey().origin().to_string();
     let frontier = Frontier::empty();
     let roots = vec![frontier.root()];
-    let read = RefCell::new(Read { frontier, roots, heads: BTreeMap::new(), broken: false });
-    ledger.verify(|index, bytes| {
+    let read = RefCell::new(Read {
+        frontier,
+        roots,
+        heads: BTreeMap::new(),
+        broken: false,
+        relied_on: BTreeMap::new(),
+    });
+    let audit = ledger.verify(|index, bytes| {
         let mut read = read.borrow_mut();
         let row = examine(&mut read, index, bytes, &origin, trust);
         read.broken |= row.is_err();
         row
-    })
+    })?;
+    let relied_on = read.into_inner().relied_on.into_iter();
+    let examined: Result<Vec<_>, _> =
+        relied_on.map(|(digest, index)| ledger.examine_kept(index, digest)).collect();
+    Ok(audit.with(examined?.into_iter().flatten()))
 }
 
 fn examine(read: &mut Read, index: u64, bytes: &[u8], origin: &str, trust: &Trust) -> Result<Index, Wrong> {
@@ -72,6 +87,11 @@ fn examine(read: &mut Read, index: u64, bytes: &[u8], origin: &str, trust: &Trus
         error => Wrong::Record(error),
     })?;
     let row = index_of(&content.body, &content.subjects);
+    if let Body::Promotion(promotion) = &content.body {
+        for relied in relied_on(promotion, &content.subjects) {
+            read.relied_on.entry(relied.digest).or_insert(index);
+        }
+    }
     // 2. It follows the one before it about the same target.
     let view = content.body.ledger();
     let head =

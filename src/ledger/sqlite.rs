@@ -12,14 +12,14 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 
-use super::{Filter, Index, LedgerError, place};
+use super::{Filter, Index, LedgerError, kept, place};
 use crate::digest::Digest;
 use crate::tlog::{Node, Origin};
 
 /// "same", in the header of the file.
 const APPLICATION: i64 = 0x7361_6d65;
 /// The version of the tables below.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// 16 processes that append without pause wait 4.5 s at the longest (study, section 5.5).
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -102,6 +102,7 @@ impl Store {
                 }
                 store.ask(|c| {
                     c.execute_batch(TABLES)?;
+                    c.execute_batch(kept::TABLE)?;
                     c.pragma_update(None, "application_id", APPLICATION)?;
                     c.pragma_update(None, "user_version", FORMAT)?;
                     c.execute("INSERT INTO meta VALUES (1, ?1, ?2)", params![FORMAT, origin.as_str()])?;
@@ -177,7 +178,10 @@ impl Store {
         &self.path
     }
 
-    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+    pub(super) fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
         question(&self.connection).map_err(|source| LedgerError::sqlite(&self.path, source))
     }
 

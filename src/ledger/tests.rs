@@ -12,7 +12,7 @@ const URL: &str = "sqlite:.samebits/ledger.db";
 /// Tells the re-executed test binary which folder to append in.
 const CHILD: &str = "SAMEBITS_TEST_APPEND_IN";
 
-struct Fixture {
+pub(super) struct Fixture {
     folder: TempDir,
     signer: LogSigner,
 }
@@ -27,7 +27,7 @@ impl Fixture {
     }
 
     /// With `count` records, as `entry` makes them.
-    fn with(count: u64) -> (Self, Ledger) {
+    pub(super) fn with(count: u64) -> (Self, Ledger) {
         let (fixture, mut ledger) = Self::new();
         let entries: Vec<_> = (0..count).map(entry).collect();
         if count > 0 {
@@ -45,7 +45,7 @@ impl Fixture {
     }
 
     /// What somebody with the file and `sqlite3` does.
-    fn tamper(&self, sql: &str) {
+    pub(super) fn tamper(&self, sql: &str) {
         rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
     }
 }
@@ -57,7 +57,7 @@ fn entry_of(kind: Kind, service: &str, environment: &str, key: &str) -> Entry {
     Entry { index: read_index(0, &bytes).unwrap(), bytes }
 }
 
-fn entry(number: u64) -> Entry {
+pub(super) fn entry(number: u64) -> Entry {
     let kind = [Kind::Deployment, Kind::Promotion, Kind::Approval][(number % 3) as usize];
     let environment = ["staging", "production"][(number / 2 % 2) as usize];
     entry_of(kind, ["shop", "cart"][(number % 2) as usize], environment, &format!("key-{number}"))
@@ -216,8 +216,8 @@ fn d7_absent_foreign_and_unsupported_are_different_errors() {
         .execute("CREATE TABLE t (x)", [])
         .unwrap();
     assert!(matches!(open("sqlite:other.db"), Err(LedgerError::NotALedger { .. })));
-    fixture.tamper("PRAGMA user_version = 2");
-    assert!(matches!(fixture.open(), Err(LedgerError::Format { found: 2, expected: 1, .. })));
+    fixture.tamper("PRAGMA user_version = 1");
+    assert!(matches!(fixture.open(), Err(LedgerError::Format { found: 1, expected: 2, .. })));
 }
 
 #[test]
@@ -501,8 +501,11 @@ fn d7_trouble_with_the_file_is_never_an_answer() {
 
 /// Appends the record `key` however often somebody else is first.
 fn append_until_done(ledger: &mut Ledger, entry: &Entry) -> u64 {
+    let mut kept = Kept::default();
+    kept.keep(&entry.bytes.clone().into());
     loop {
-        match ledger.append(ledger.tip().unwrap().size(), std::slice::from_ref(entry)) {
+        let size = ledger.tip().unwrap().size();
+        match ledger.append_with(size, std::slice::from_ref(entry), &kept) {
             Ok(appended) => return appended.first,
             Err(LedgerError::Conflict { .. }) => {}
             Err(error) => panic!("{error}"),
@@ -615,4 +618,12 @@ fn d6_what_was_acknowledged_survives_sigkill() {
     assert!(acknowledged > 0, "no child got as far as one append");
     assert_eq!(found.len() as u64, tip.size());
     assert!(audit(&ledger).is_clean());
+    // What a record relies on came with it, or not at all.
+    for index in 0..tip.size() {
+        let record = ledger.read(&tip, index).unwrap();
+        assert_eq!(ledger.kept(index, Digest::of(record.bytes())).unwrap(), record.bytes());
+    }
+    let count = "SELECT count(*) FROM kept";
+    let kept: i64 = ledger.store.connection().query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(u64::try_from(kept).unwrap(), tip.size());
 }
