@@ -17,6 +17,8 @@ mod faces;
 mod foreign;
 #[path = "support/image.rs"]
 mod image;
+#[path = "cli/kept.rs"]
+mod kept;
 #[path = "cli/keyless.rs"]
 mod keyless;
 #[path = "cli/refused.rs"]

@@ -393,6 +393,25 @@ EXAMPLES
   samebits ledger verify
   samebits ledger verify --ledger sqlite:copy.db")]
     Verify,
+    /// Write what a promotion relied on into a folder, as it was: bundles, index, manifests, policy, keys.
+    #[command(after_long_help = "\
+The files are for verifiers that are not samebits. Nothing is overwritten.
+
+EXAMPLES
+  samebits ledger evidence 5 --to evidence
+  cosign verify-blob-attestation --key build.pub --type slsaprovenance1 \\
+      --insecure-ignore-tlog=true \\
+      --bundle evidence/DIGEST.sigstore.json evidence/index.json")]
+    Evidence(Evidence),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Evidence {
+    /// The record of a promotion, by its index.
+    pub(crate) record: u64,
+    /// The folder to write into; new, or empty.
+    #[arg(long, value_name = "FOLDER", value_parser = present)]
+    pub(crate) to: PathBuf,
 }
 
 const EMPTY: &str = "it is empty: expected a value (an unset variable?)";

@@ -34,6 +34,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Show(show) => look::show(&session()?, show),
         Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
         Command::Ledger(LedgerCommand::Verify) => audit::verify(&session()?),
+        Command::Ledger(LedgerCommand::Evidence(evidence)) => audit::evidence(&session()?, evidence),
     }
 }
 

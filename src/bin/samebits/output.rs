@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
+use crate::kept::KeptEvidence;
 
 /// The answer of `check` and `promote`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -291,6 +292,8 @@ pub(crate) struct LogEntry {
     pub(crate) codes: Vec<String>,
     /// Why it is not a valid record.
     pub(crate) invalid: Option<String>,
+    /// Of a promotion what it relied on, in `show`.
+    pub(crate) evidence: Vec<KeptEvidence>,
 }
 
 /// The answer of `log` and `show`.
@@ -442,6 +445,7 @@ pub(crate) enum TroubleKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::EvidenceFolder;
     use crate::verification::Verification;
     use schemars::schema_for;
 
@@ -456,6 +460,7 @@ mod tests {
             (StatusTable::SCHEMA, schema_for!(StatusTable)),
             (RootsTable::SCHEMA, schema_for!(RootsTable)),
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
+            (EvidenceFolder::SCHEMA, schema_for!(EvidenceFolder)),
             (Initialised::SCHEMA, schema_for!(Initialised)),
             (Trouble::SCHEMA, schema_for!(Trouble)),
         ];

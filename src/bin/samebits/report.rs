@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::args::{Format, Output};
+use crate::kept;
 use crate::output::{
     Agreement, Copy, Decision, Initialised, LedgerAudit, LogEntry, LogPage, Recorded, RequirementStands,
     RootInUse, Status, StatusTable, YesOrNo,
@@ -313,6 +314,7 @@ impl Report for LogPage {
         let mut text = String::new();
         for record in &self.records {
             log_line(&mut text, record);
+            kept::list(&mut text, &record.evidence);
         }
         if self.records.is_empty() {
             let _ = match &self.digest {

@@ -1,14 +1,16 @@
 //! `status`, `log`, `show`: what the ledger says, each record shown to be in it and its signature checked.
 
 use samebits::digest::Digest;
+use samebits::ledger::kept::{Relied, relied_on};
 use samebits::ledger::target::{State, history};
-use samebits::ledger::{Filter, Ledger};
+use samebits::ledger::{Filter, Ledger, LedgerError};
 use samebits::policy::{Environment, Service};
 use samebits::record::{Record, RecordError, Status as Ran, TreeHead};
 use samebits::tlog::{Included, SignedCheckpoint};
 
 use crate::Outcome;
 use crate::args::{Log, Show, Status};
+use crate::kept::{KeptEvidence, State as Kept, What};
 use crate::output::{Agreement, LogEntry, LogPage, StatusCell, StatusTable};
 use crate::session::Session;
 use crate::trouble::{Trouble, undecided, usage};
@@ -138,14 +140,35 @@ pub(crate) fn show(session: &Session<'_>, args: &Show) -> Result<Outcome, Troubl
     let about = |entry: &Included, digest: Digest| {
         Record::read(entry, &session.trust).is_ok_and(|record| record.subjects().contain(digest))
     };
-    let records: Vec<LogEntry> =
-        entries.iter().filter(|entry| about(entry, args.digest)).map(|entry| line(session, entry)).collect();
+    let mut records = Vec::new();
+    for entry in entries.iter().filter(|entry| about(entry, args.digest)) {
+        let mut line = line(session, entry);
+        line.evidence = evidence(session, &ledger, entry)?;
+        records.push(line);
+    }
     let found = !records.is_empty();
     let origin = at.origin().to_string();
     let report =
         LogPage { schema: LogPage::SCHEMA, origin, ledger: head(&at), digest: Some(args.digest), records };
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(if found { Outcome::Yes } else { Outcome::No })
+}
+
+/// What a promotion relied on, and whether the ledger still has it.
+fn evidence(session: &Session<'_>, ledger: &Ledger, entry: &Included) -> Result<Vec<KeptEvidence>, Trouble> {
+    let Ok(record) = Record::read(entry, &session.trust) else { return Ok(Vec::new()) };
+    let Some(promotion) = record.promotion() else { return Ok(Vec::new()) };
+    let piece = |Relied { role, digest }: Relied| {
+        let state = match ledger.kept(entry.index(), digest) {
+            Ok(_) => Kept::Kept,
+            Err(LedgerError::EvidenceGone { .. }) => Kept::Gone,
+            Err(LedgerError::EvidenceChanged { .. }) => Kept::Changed,
+            Err(error) => return Err(undecided(error)),
+        };
+        let (what, name) = What::of(&role);
+        Ok(KeptEvidence { what, name, digest, state })
+    };
+    relied_on(promotion, record.subjects()).into_iter().map(piece).collect()
 }
 
 fn line(session: &Session<'_>, entry: &Included) -> LogEntry {
@@ -161,6 +184,7 @@ fn line(session: &Session<'_>, entry: &Included) -> LogEntry {
         claimed_time: None,
         codes: Vec::new(),
         invalid: None,
+        evidence: Vec::new(),
     };
     match Record::read(entry, &session.trust) {
         Err(error) => {
