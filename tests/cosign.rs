@@ -21,7 +21,7 @@ mod peer;
 
 use cosign::{Bench, Format, PROVENANCE, SUMMARY, Version, expected, provenance, requirements};
 use samebits::reference::Image;
-use samebits::verify::COSIGN_SIGN;
+use samebits::verify::{COSIGN_SIGN, SIMPLE_SIGNING};
 
 #[test]
 fn cosign_signs_samebits_promotes_and_cosign_believes_the_copy() {
@@ -146,4 +146,43 @@ fn what_cosign_attested_is_no_signature_and_has_to_be_what_was_asked_for() {
         assert_eq!(requirements(&verified), expected("met", "provenance-mismatch"), "{format:?}");
         bench.promote(&image).exits(1);
     }
+}
+
+/// From files alone: whatever became of the registry, an auditor has the ledger and a key.
+#[test]
+fn b5_cosign_verifies_what_the_ledger_kept() {
+    let Some(bench) = Bench::open(&["cosign"]) else { return };
+    let (cosign, yard) = (bench.cosign(Version::V3), &bench.yard);
+    let image = bench.push("hello");
+    cosign.sign(&image, "cosign-build", Format::Tags);
+    cosign.attest(&image, "cosign-build", "main", Format::Bundle);
+    bench.promote(&image).exits(0);
+    yard.run(["ledger", "verify"]).exits(0);
+    let taken = yard.run(["ledger", "evidence", "1", "--to", "evidence", "-o", "json"]).exits(0).json();
+    let file = |member: &str, wanted: &str| {
+        let mut files = taken["files"].as_array().unwrap().iter();
+        let found = files.find(|file| file[member] == wanted).unwrap();
+        format!("evidence/{}", found["file"].as_str().unwrap())
+    };
+    // 1. The provenance, about the very index.
+    let bundle = format!("--bundle={}", file("name", PROVENANCE));
+    let attested = |role: &str, about: &str| {
+        let key = format!("--key=keys/{role}.pub");
+        let kind = ["--type=slsaprovenance1", "--insecure-ignore-tlog=true"];
+        cosign.run(&[&["verify-blob-attestation", &key, &bundle], &kind[..], &[about]].concat())
+    };
+    attested("build", "evidence/index.json").unwrap();
+    attested("production", "evidence/index.json").unwrap_err();
+    attested("build", "evidence/policy.toml").unwrap_err();
+    // 2. The older signature: the payload, and what stood beside it in the layer.
+    let layer: serde_json::Value = serde_json::from_str(&yard.read(&file("what", "layer"))).unwrap();
+    yard.write("payload.sig", layer["annotations"]["dev.cosignproject.cosign/signature"].as_str().unwrap());
+    let payload = file("name", SIMPLE_SIGNING);
+    let signed = |role: &str| {
+        let key = format!("--key=keys/{role}.pub");
+        let older = ["--new-bundle-format=false", "--signature=payload.sig", "--insecure-ignore-tlog=true"];
+        cosign.run(&[&["verify-blob", &key], &older[..], &[&payload]].concat())
+    };
+    signed("build").unwrap();
+    signed("production").unwrap_err();
 }
