@@ -10,11 +10,12 @@ use std::sync::Barrier;
 use std::task::Poll;
 
 use jiff::Timestamp;
+use samebits::evidence::Raw;
 use samebits::gate::{Approved, Decision};
-use samebits::ledger::Ledger;
 use samebits::ledger::protocol::{Busy, Intent, ProtocolError, STALE, Writer, idempotency_key};
 use samebits::ledger::review::review;
 use samebits::ledger::target::{History, State, history};
+use samebits::ledger::{Ledger, LedgerError};
 use samebits::promote::{Answer, Request, WalkError};
 use samebits::record::{Phase, Status};
 
@@ -438,4 +439,25 @@ fn d6_a_crash_between_any_two_steps_loses_nothing_and_has_no_effect_without_an_i
         }
     }
     assert!(crashes > 10, "{crashes} crashes are not between any two steps");
+}
+
+/// A decision is not recorded where nobody could look at its evidence again.
+#[test]
+fn b5_no_intent_without_the_bytes_of_what_it_relies_on() {
+    let world = World::new(POLICY);
+    let image = Built::shop("1");
+    let mut attestations = world.built(&image);
+    attestations[0].raw = Raw::whole(bytes::Bytes::from_static(b"something else"));
+    let missing = attestations[0].attestation.evidence();
+    let Decision::Approved(approved) = world.ask("staging", &image, &attestations) else {
+        panic!("the gate is not asked about the bytes")
+    };
+    let (mut ledger, environment) = (world.reopen(), world.policy.find_environment("staging").unwrap());
+    let key = idempotency_key(approved.verdict(), "run 1");
+    let (policy, trust) = (&world.policy, &world.trust);
+    let mut writer = Writer { ledger: &mut ledger, policy, trust, signer: world.key("release") };
+    let error = Intent::open(&mut writer, approved, environment, key, world.now()).unwrap_err();
+    let ProtocolError::Ledger(LedgerError::EvidenceNotAtHand { digest }) = error else { panic!("{error}") };
+    assert_eq!(digest, missing);
+    assert_eq!(world.reopen().tip().unwrap().size(), 0);
 }
