@@ -17,10 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::history::{SKEW, deployments};
-use super::tally::{Tally, Weighed, subjects};
-use super::{Code, Finding, Requirement, counted};
+use super::tally::{Tally, Weighed, carried, subjects};
+use super::{Carried, Code, Finding, Requirement, counted};
 use crate::digest::{Digest, shorten};
-use crate::evidence::{Evidence, Target};
+use crate::evidence::{Evidence, Found, Target};
 use crate::policy::{
     AttestationKind, AttestationRule, EnvironmentName, SvrRule, TestRule, VsaRule, VulnsRule, spell_duration,
 };
@@ -39,8 +39,8 @@ pub(super) fn attested(target: &Target<'_>, evidence: &Evidence, rule: &Attestat
         if kind.is(found.attestation.predicate_type()) {
             let _counted = tally.weigh(target, found, signer, &what, |weighed| {
                 let (wrong, flag) = match question.content(weighed) {
-                    Ok(claimed) => match question.young(weighed.attestation, claimed, rule.max_age()) {
-                        Ok(()) => return Ok(()),
+                    Ok(said) => match question.young(weighed.attestation, said.claimed, rule.max_age()) {
+                        Ok(()) => return Ok(said.beside),
                         Err(why) => (vec![why], &stale),
                     },
                     Err(wrong) => (wrong, &differs),
@@ -69,22 +69,37 @@ struct Question<'q, 'a> {
     rule: &'q AttestationRule,
 }
 
-/// Everything that is wrong, one line each; or the time that the statement claims.
-type Content = Result<Option<Timestamp>, Vec<String>>;
+/// What a statement that says what the rule wants says beside it.
+#[derive(Default)]
+struct Said {
+    /// The time that it claims.
+    claimed: Option<Timestamp>,
+    /// Other evidence without which it would not say enough: the audit needs it too (B5).
+    beside: Vec<Carried>,
+}
+
+/// Everything that is wrong, one line each, if anything is.
+type Content = Result<Said, Vec<String>>;
+
+impl Said {
+    fn at(claimed: Option<Timestamp>) -> Self {
+        Self { claimed, ..Self::default() }
+    }
+}
 
 impl Question<'_, '_> {
     /// What the attestation says, against what the rule wants.
     fn content(&self, weighed: &Weighed<'_>) -> Content {
         let attestation = weighed.attestation;
-        let claimed = match self.rule.kind() {
+        let said = match self.rule.kind() {
             AttestationKind::TestResult(rule) => self.test_result(rule, weighed)?,
             AttestationKind::Spdx | AttestationKind::CycloneDx => {
-                Sbom::read(attestation).map_err(|error| vec![error.to_string()])?.created
+                Said::at(Sbom::read(attestation).map_err(|error| vec![error.to_string()])?.created)
             }
             AttestationKind::Vulns(rule) => self.vulns(rule, weighed)?,
             AttestationKind::Vsa(rule) => self.vsa(rule, attestation)?,
             AttestationKind::Svr(rule) => svr(rule, attestation)?,
-            AttestationKind::Other { .. } => None,
+            AttestationKind::Other { .. } => Said::default(),
         };
         let mut wrong = Vec::new();
         for field in self.rule.fields() {
@@ -103,7 +118,7 @@ impl Question<'_, '_> {
             }
         }
         match wrong.is_empty() {
-            true => Ok(claimed),
+            true => Ok(said),
             false => Err(wrong),
         }
     }
@@ -148,7 +163,7 @@ impl Question<'_, '_> {
             wrong.extend(self.before_deployment(environment, &result, weighed));
         }
         match wrong.is_empty() {
-            true => Ok(None),
+            true => Ok(Said::default()),
             false => Err(wrong),
         }
     }
@@ -213,6 +228,11 @@ impl Question<'_, '_> {
                     .all(|subject| cleared.iter().any(|vex| vex.clears(&finding.id, *subject)))
             })
             .collect();
+        let used = |vex: &&Clearance<'_>| {
+            let mut each = weighed.subjects.iter();
+            each.any(|subject| scan.findings.iter().any(|finding| vex.clears(&finding.id, *subject)))
+        };
+        let beside = cleared.iter().filter(used).map(|vex| carried(vex.found, weighed.subjects)).collect();
         let mut wrong = Vec::new();
         let mut limit = |most: u64, which: &str, counts: &dyn Fn(Option<Severity>, bool) -> bool| {
             let over: Vec<&str> = left
@@ -235,13 +255,13 @@ impl Question<'_, '_> {
             limit(most, "of unknown severity", &|_, unclear| unclear);
         }
         match wrong.is_empty() {
-            true => Ok(Some(scan.finished)),
+            true => Ok(Said { claimed: Some(scan.finished), beside }),
             false => Err(wrong),
         }
     }
 
     /// The OpenVEX documents that count: by the signer the rule names and by nobody else (B15), young enough.
-    fn cleared(&self, rule: &VulnsRule) -> Vec<Clearance> {
+    fn cleared(&self, rule: &VulnsRule) -> Vec<Clearance<'_>> {
         let Some(signer) = rule.vex() else { return Vec::new() };
         let root = self.target.closure().root();
         let documents = self
@@ -256,7 +276,7 @@ impl Question<'_, '_> {
                 let newest = document.statements.iter().map(|statement| statement.time);
                 self.not_from_the_future(newest.chain([document.issued]).max()?).ok()?;
                 self.young(&found.attestation, Some(document.issued), rule.vex_max_age()).ok()?;
-                Some(Clearance { subjects, document, root })
+                Some(Clearance { found, subjects, document, root })
             })
             .collect()
     }
@@ -291,7 +311,7 @@ impl Question<'_, '_> {
             wrong.push(format!("it was verified by the policy {}", shorten(&vsa.policy)));
         }
         match wrong.is_empty() {
-            true => Ok(Some(vsa.verified)),
+            true => Ok(Said::at(Some(vsa.verified))),
             false => Err(wrong),
         }
     }
@@ -403,13 +423,14 @@ impl Question<'_, '_> {
 }
 
 /// An OpenVEX document that counts, and the manifests it is about.
-struct Clearance {
+struct Clearance<'e> {
+    found: &'e Found,
     subjects: Vec<Digest>,
     document: Vex,
     root: Digest,
 }
 
-impl Clearance {
+impl Clearance<'_> {
     /// Whether a finding in one manifest does no harm: said of that manifest, or of the whole image.
     fn clears(&self, vulnerability: &str, scanned: Digest) -> bool {
         let about = self.subjects.contains(&scanned) || self.subjects.contains(&self.root);
@@ -430,7 +451,7 @@ fn svr(rule: &SvrRule, attestation: &Attestation) -> Content {
         }
     }
     match wrong.is_empty() {
-        true => Ok(Some(svr.created)),
+        true => Ok(Said::at(Some(svr.created))),
         false => Err(wrong),
     }
 }

@@ -37,14 +37,15 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Returns the digests for which it counts; none if it does not, or if nothing more was needed.
+    /// Returns the digests for which it counts; none if it does not, or if nothing more was needed. `content` returns
+    /// what else it took for it to count.
     pub(super) fn weigh(
         &mut self,
         target: &Target<'_>,
         found: &Found,
         signer: &SignerName,
         what: &str,
-        content: impl FnOnce(&Weighed<'_>) -> Result<(), Vec<String>>,
+        content: impl FnOnce(&Weighed<'_>) -> Result<Vec<Carried>, Vec<String>>,
     ) -> Vec<Digest> {
         // One that covers the root is enough; what else there is changes nothing.
         if self.covered.contains(&target.closure().root()) {
@@ -60,19 +61,34 @@ impl Tally {
         };
         // 4. Saying what the policy wants?
         let explain = self.nearest.len() < NEAREST;
-        if let Err(wrong) = content(&Weighed { attestation, subjects: &subjects, explain }) {
-            self.contradicted = true;
-            for line in wrong {
-                self.near(|| format!("{what} by `{signer}`: {line}"));
+        let beside = match content(&Weighed { attestation, subjects: &subjects, explain }) {
+            Ok(beside) => beside,
+            Err(wrong) => {
+                self.contradicted = true;
+                for line in wrong {
+                    self.near(|| format!("{what} by `{signer}`: {line}"));
+                }
+                return Vec::new();
             }
-            return Vec::new();
-        }
+        };
         self.covered.extend(&subjects);
-        let (resource, layer) = (found.resource(), found.layer());
-        let signer = attestation.identity().clone();
-        let about = subjects.clone();
-        self.carried.push(Carried { resource, layer, on: found.on, source: found.source, about, signer });
+        self.carried.push(carried(found, &subjects));
+        for more in beside {
+            self.carry(more);
+        }
         subjects
+    }
+
+    /// Each once, about all that it was needed for.
+    fn carry(&mut self, more: Carried) {
+        let same = |known: &&mut Carried| {
+            (&known.resource, &known.layer, known.on, known.source, &known.signer)
+                == (&more.resource, &more.layer, more.on, more.source, &more.signer)
+        };
+        match self.carried.iter_mut().find(same) {
+            Some(known) => known.about.extend(more.about),
+            None => self.carried.push(more),
+        }
     }
 
     /// A hundred attestations that do not count are explained by the first few.
@@ -124,6 +140,19 @@ impl Tally {
             false => format!("not for {}", bare.join(", ")),
         };
         Finding::unmet(requirement, code, expected, found).near(self.nearest)
+    }
+}
+
+/// Evidence that counts for these manifests.
+pub(super) fn carried(found: &Found, about: &[Digest]) -> Carried {
+    let attestation = &found.attestation;
+    Carried {
+        resource: found.resource(),
+        layer: found.layer(),
+        on: found.on,
+        source: found.source,
+        about: about.to_vec(),
+        signer: attestation.identity().clone(),
     }
 }
 

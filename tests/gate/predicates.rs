@@ -1,5 +1,6 @@
 //! Rows about attestations other than signatures and provenance. The data of each attack lies in `tests/vectors/`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -205,6 +206,40 @@ fn b15_vex_by_anybody_but_its_signer_clears_nothing() {
         vex(&early, "security", "vex.json", image.root),
     ];
     refused(&early.ask("production", &image, &pair), Code::AttestationMismatch, &[critical]);
+}
+
+/// What a yes relied on is on record, VEX too: the audit reads it again, and a file of it goes where the image goes.
+#[test]
+fn b5_vex_that_a_yes_relied_on_is_listed() {
+    const FOLDER: &str = "b15-vex-by-the-wrong-party";
+    let rule = "{ type = 'vulns', signer = 'scanner', at-most = { high = 0 }, vex = 'security' }";
+    let (world, image) = soaked(&one(rule));
+    let platforms = ["linux/amd64", "linux/arm64"].map(|platform| image.child(platform));
+    let scan = |digest| attest(&world, "scanner", VULNS_V0_2, predicate(FOLDER, "scan.json", &image), digest);
+    let vex = |who: &str| attest(&world, who, VEX, predicate(FOLDER, "vex.json", &image), image.root);
+    let (by_security, by_build) = (vex("security"), vex("build"));
+    for scans in [vec![scan(image.root)], platforms.iter().map(|digest| scan(*digest)).collect()] {
+        let all: Vec<Found> = scans.iter().chain([&by_security, &by_build]).cloned().collect();
+        let decision = world.ask("production", &image, &all);
+        let finding = finding(yes(&decision), Requirement::Attestation);
+        let listed: Vec<Digest> = finding.carried.iter().map(|carried| carried.resource.digest.0).collect();
+        let mut expected: Vec<Digest> =
+            scans.iter().chain([&by_security]).map(|found| found.attestation.evidence()).collect();
+        assert_eq!(listed.iter().collect::<BTreeSet<_>>(), expected.iter().collect::<BTreeSet<_>>());
+        assert_eq!(listed.len(), expected.len(), "each once");
+        let Outcome::Met(evidence) = &finding.outcome else { panic!("{finding:?}") };
+        let kept: BTreeSet<Digest> = decision.verdict().kept.by_digest().map(|(digest, _)| digest).collect();
+        assert!(kept.is_superset(&expected.iter().copied().collect()), "its bytes are kept");
+        assert!(!kept.contains(&by_build.attestation.evidence()));
+        expected.retain(|digest| !evidence.iter().any(|resource| resource.digest.0 == *digest));
+        assert_eq!(expected, [], "the record names it");
+    }
+    // What clears nothing was not relied on.
+    let mut clean = predicate(FOLDER, "scan.json", &image);
+    clean["scanner"]["result"] = json!([]);
+    let clean = attest(&world, "scanner", VULNS_V0_2, clean, image.root);
+    let decision = world.ask("production", &image, &[clean, by_security]);
+    assert_eq!(finding(yes(&decision), Requirement::Attestation).carried.len(), 1);
 }
 
 #[test]

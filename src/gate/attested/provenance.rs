@@ -32,7 +32,9 @@ pub(in crate::gate) fn provenance(
     let mut tally = Tally::default();
     let mut levels = BTreeMap::new();
     for statement in &statements {
-        let says = |weighed: &Weighed<'_>| wanted.mismatches(weighed.attestation, statement, weighed.explain);
+        let says = |weighed: &Weighed<'_>| {
+            wanted.mismatches(weighed.attestation, statement, weighed.explain).map(|()| Vec::new())
+        };
         for digest in tally.weigh(target, statement.found, rule.signer(), "provenance", says) {
             levels.entry(digest).or_insert(statement);
         }
