@@ -230,6 +230,23 @@ fn vex_by_the_newest_statement() {
         assert!(!clears(json!([no_harm(early), says(early)]), "CVE-1"), "{status}");
         assert!(clears(json!([no_harm(late), says(early)]), "CVE-1"), "{status}");
     }
+    // A statement about one component takes back nothing that was said of another, or of all of it: a scan tells only
+    // that something was found.
+    let within = |status: &str, time: &str, parts: &[&str]| {
+        let mut product = purl(subject);
+        product["subcomponents"] = parts.iter().map(|part| json!({ "@id": part })).collect();
+        statement(status, time, product)
+    };
+    for about in [&["pkg:a/other"][..], &["pkg:a/lib", "pkg:a/other"], &[]] {
+        let said = [within("affected", early, about), within("not_affected", late, &["pkg:a/lib"])];
+        assert!(!clears(json!(said), "CVE-1"), "{about:?}");
+    }
+    let affected = within("affected", early, &["pkg:a/lib"]);
+    for about in [&["pkg:a/lib"][..], &["pkg:a/lib", "pkg:a/other"], &[]] {
+        let said = [affected.clone(), within("not_affected", late, about)];
+        assert!(clears(json!(said), "CVE-1"), "{about:?}");
+    }
+    assert!(!clears(json!([no_harm(early), within("affected", late, &["pkg:a/lib"])]), "CVE-1"));
     // No product: the subjects. Prose alone: no justification.
     let mut bare = no_harm(early);
     bare.as_object_mut().unwrap().remove("products");

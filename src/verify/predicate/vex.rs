@@ -1,5 +1,7 @@
 //! OpenVEX v0.2.0 (openvex/spec, `OPENVEX-SPEC.md`; as an attestation: `ATTESTING.md`).
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -23,13 +25,15 @@ pub enum VexStatus {
     UnderInvestigation,
 }
 
-/// One statement: product, vulnerability, status, time.
+/// One statement about one product: vulnerability, status, time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VexStatement {
     /// The vulnerability's name and its aliases.
     pub names: Vec<String>,
-    /// The digests of the products; `None` where the statement names no product and means the subjects.
-    pub products: Option<Vec<Digest>>,
+    /// The digests of the product; `None` where the statement names no product and means the subjects.
+    pub product: Option<Vec<Digest>>,
+    /// The components of the product that are spoken of (`subcomponents`), as written; none for all of it.
+    pub parts: BTreeSet<String>,
     /// The status.
     pub status: VexStatus,
     /// When that was known: the statement's time, else the document's.
@@ -39,7 +43,7 @@ pub struct VexStatement {
 /// An OpenVEX document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vex {
-    /// The statements, in the order written.
+    /// The statements, in the order written; one that names several products is several.
     pub statements: Vec<VexStatement>,
     /// When the document was issued.
     pub issued: Timestamp,
@@ -67,49 +71,65 @@ impl Vex {
         let issued = root.need("timestamp")?.time()?;
         // 2. its statements
         let statements = root.need("statements")?.elements()?;
-        let statements = statements.iter().map(|place| statement(place, issued)).collect::<Result<_, _>>()?;
-        Ok(Self { statements, issued })
+        let statements: Vec<Vec<_>> =
+            statements.iter().map(|place| statement(place, issued)).collect::<Result<_, _>>()?;
+        Ok(Self { statements: statements.concat(), issued })
     }
 
-    /// Whether the newest statements about a vulnerability in one of the products say that it does no harm. Of two
-    /// of the same time, the one that says otherwise counts.
+    /// Whether what is said last about a vulnerability in one of the products is that it does no harm. Of two
+    /// statements of the same time, the one that says otherwise counts; one about some components takes back nothing
+    /// that was said of others, or of the whole product: a scan does not tell in which component it found something.
     ///
     /// `subject` is the digest the attestation is about, which is the product where a statement names none; `also`
     /// is another digest of the same product (an index, for its platform manifests).
     pub fn clears(&self, vulnerability: &str, subject: Digest, also: Digest) -> bool {
         let about = |statement: &&VexStatement| {
+            let product = statement.product.as_ref();
             statement.names.iter().any(|name| name == vulnerability)
-                && statement
-                    .products
-                    .as_ref()
-                    .is_none_or(|products| products.iter().any(|product| [subject, also].contains(product)))
+                && product.is_none_or(|digests| digests.contains(&subject) || digests.contains(&also))
         };
-        let newest = self.statements.iter().filter(about).map(|statement| statement.time).max();
-        let mut last =
-            self.statements.iter().filter(about).filter(|statement| Some(statement.time) == newest);
-        newest.is_some() && last.all(|statement| statement.status == VexStatus::NotAffected)
+        let about: Vec<&VexStatement> = self.statements.iter().filter(about).collect();
+        let stands = |one: &&&VexStatement| !about.iter().any(|other| other.takes_back(one));
+        !about.is_empty() && about.iter().filter(stands).all(|one| one.status == VexStatus::NotAffected)
     }
 }
 
-fn statement(place: &Place<'_>, issued: Timestamp) -> Result<VexStatement, PredicateError> {
+impl VexStatement {
+    /// Said later, of everything that the other one is about.
+    fn takes_back(&self, other: &Self) -> bool {
+        let covers = self.parts.is_empty() || !other.parts.is_empty() && self.parts.is_superset(&other.parts);
+        covers && self.time > other.time
+    }
+}
+
+fn statement(place: &Place<'_>, issued: Timestamp) -> Result<Vec<VexStatement>, PredicateError> {
     // 1. vulnerability.name, required; aliases
     let vulnerability = place.need("vulnerability")?;
     let mut names = vec![vulnerability.need("name")?.text()?.to_owned()];
     if let Some(aliases) = vulnerability.member("aliases")? {
         names.extend(aliases.texts()?);
     }
-    // 2. products: named here, or those of the encapsulating document
-    let products = match place.member("products")? {
-        Some(products) => {
-            Some(products.elements()?.iter().map(product).collect::<Result<Vec<_>, _>>()?.concat())
-        }
-        None => None,
-    };
-    // 3. status, and why
+    // 2. status, and why
     let status = status(place)?;
-    // 4. time: the statement's own overrides the document's ("Timestamps")
+    // 3. time: the statement's own overrides the document's ("Timestamps")
     let time = place.member("timestamp")?.map(|time| time.time()).transpose()?.unwrap_or(issued);
-    Ok(VexStatement { names, products, status, time })
+    // 4. products: named here, or those of the encapsulating document; v0.0.1 has the components beside them
+    let beside = parts(place)?;
+    let one = |product, parts| VexStatement { names: names.clone(), product, parts, status, time };
+    let Some(products) = place.member("products")? else { return Ok(vec![one(None, beside)]) };
+    let mut statements = Vec::new();
+    for place in products.elements()? {
+        // OpenVEX v0.0.1 spelled a product as its identifier alone.
+        let within = if place.is_string() { BTreeSet::new() } else { parts(&place)? };
+        statements.push(one(Some(product(&place)?), beside.union(&within).cloned().collect()));
+    }
+    Ok(statements)
+}
+
+/// `subcomponents`, as written.
+fn parts(place: &Place<'_>) -> Result<BTreeSet<String>, PredicateError> {
+    let Some(parts) = place.member("subcomponents")? else { return Ok(BTreeSet::new()) };
+    Ok(parts.elements()?.iter().map(|part| part.value().to_string()).collect())
 }
 
 fn status(place: &Place<'_>) -> Result<VexStatus, PredicateError> {
