@@ -189,8 +189,10 @@ fn github(subject: &str, claims: &Claims, provenance: &Provenance) -> Why {
     // 4. The builder.
     let attested = GITHUB_BUILD_TYPES.contains(&provenance.build_type.as_str());
     let build_type = || Why::BuildType { build_type: shorten(&provenance.build_type) };
+    // GitHub's names are the same in any letters, and a workflow is named as its caller spells it.
     let of_source = |workflow: &str| {
-        workflow.strip_prefix(provenance.source.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        let (workflow, source) = (workflow.to_ascii_lowercase(), provenance.source.to_ascii_lowercase());
+        workflow.strip_prefix(&source).is_some_and(|rest| rest.starts_with('/'))
     };
     match provenance.builder == subject {
         true if is_generator(provenance) => Why::Generator,

@@ -157,6 +157,10 @@ fn b15_the_sources_own_workflow_is_not_isolated_from_the_build() {
     let attest = GITHUB_BUILD_TYPES[0];
     let called = "https://github.com/acme/shop/.github/workflows/reusable.yml@refs/tags/v1";
     assert_eq!(graded(&on_github(called), &built(called, attest)), (Level::L2, Why::OwnWorkflow));
+    // As a caller may spell it: GitHub's names are the same in any letters.
+    let spelled = called.replace("acme/shop", "Acme/SHOP");
+    let signer = Signer { subject: spelled.clone().leak(), ..on_github(called) };
+    assert_eq!(graded(&signer, &built(&spelled, attest)), (Level::L2, Why::OwnWorkflow));
     let near = "https://github.com/acme/shop-ci/.github/workflows/image.yml@refs/tags/v1";
     assert_eq!(graded(&on_github(near), &built(near, attest)), (Level::L3, Why::Reusable));
 }
