@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::closure::same_layers;
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Target};
+use crate::evidence::{Control, Evidence, Target};
 use crate::ledger::target::{History, history};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Matcher, Policy, RootRule};
@@ -122,6 +122,7 @@ pub async fn collect(
         discarded,
         remarks,
         history: Vec::new(),
+        control: Control::not_looked_at(),
         same_layers: Vec::new(),
         ledger: TreeHead::empty(),
         now,
@@ -131,7 +132,7 @@ pub async fn collect(
     Ok(evidence)
 }
 
-/// Reads the ledger part again, at its newest checkpoint: the second look, after the intent is durable.
+/// Reads the ledger part again, both lanes at their newest checkpoint: the second look, after the intent is durable.
 ///
 /// # Errors
 /// [`CollectError::Ledger`] when the ledger cannot be read.
@@ -155,6 +156,7 @@ pub fn recall(
     }
     records.sort_by_key(|record| record.position());
     evidence.history = records;
+    evidence.control = Control::read(&ledger.control()?, trust);
     evidence.ledger = TreeHead { size: at.size(), root: at.root() };
     evidence.now = now;
     Ok(())

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use crate::closure::Closure;
 use crate::digest::Digest;
 use crate::policy::{Environment, Policy, Service, UnknownName};
-use crate::record::{Record, Resource, TreeHead};
+use crate::record::{ControlRecord, NotRead, Record, Resource, TreeHead};
 use crate::reference::{Image, Repository, Tag};
-use crate::verify::{Attestation, Author, Rejected, Verified};
+use crate::tlog::Whole;
+use crate::verify::{Attestation, Author, Rejected, Trust, Verified};
 
 pub use kept::{DESCRIPTOR, Kept, Raw};
 
@@ -191,6 +192,49 @@ impl std::fmt::Display for Source {
     }
 }
 
+/// The control lane: everything in it, read or not.
+#[derive(Clone, Debug)]
+pub struct Control {
+    head: Option<TreeHead>,
+    records: Vec<ControlRecord>,
+    unread: Vec<NotRead>,
+}
+
+impl Control {
+    /// Reads a lane that was shown to be whole.
+    pub fn read(lane: &Whole, trust: &Trust) -> Self {
+        let head = TreeHead { size: lane.head().size(), root: lane.head().root() };
+        let mut control = Self { head: Some(head), records: Vec::new(), unread: Vec::new() };
+        for entry in lane.entries() {
+            match ControlRecord::read(entry, trust) {
+                Ok(record) => control.records.push(record),
+                Err(unread) => control.unread.push(*unread),
+            }
+        }
+        control
+    }
+
+    /// The lane was not looked at: enough for questions about attestations alone, and never for a yes.
+    pub fn not_looked_at() -> Self {
+        Self { head: None, records: Vec::new(), unread: Vec::new() }
+    }
+
+    /// The head of the lane; none where it was not looked at.
+    pub fn head(&self) -> Option<TreeHead> {
+        self.head
+    }
+
+    /// The records, oldest first.
+    pub fn records(&self) -> &[ControlRecord] {
+        &self.records
+    }
+
+    /// What lies there and is no record that is understood.
+    pub fn unread(&self) -> &[NotRead] {
+        &self.unread
+    }
+}
+
 /// Everything collected about a target.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -202,6 +246,8 @@ pub struct Evidence {
     pub remarks: Vec<String>,
     /// The service's records in the target environment and in those before it, in log order.
     pub history: Vec<Record>,
+    /// What was revoked: the control lane of the ledger, whole.
+    pub control: Control,
     /// Images that ran before and have the same layers under other manifests; for the explanation only (A7).
     pub same_layers: Vec<Digest>,
     /// The log these records were shown to be in.

@@ -1,14 +1,16 @@
 //! The gate: a pure function from policy and evidence to [`Approved`] or [`Denied`].
 //!
-//! Guarantees: total (every unmet requirement is reported, not the first), deterministic, and monotone in positive
-//! evidence: removing evidence can only turn a yes into a no. An [`Approved`] cannot be built anywhere else.
+//! Guarantees: total (every unmet requirement is reported, not the first), deterministic, and monotone: removing
+//! positive evidence, or adding a revocation, can only turn a yes into a no. An [`Approved`] cannot be built anywhere
+//! else.
 //! Never does: I/O, clock, environment; what it knows is in [`Target`] and [`Evidence`].
 //!
 //! Start at [`decide`]. The rules about signatures and provenance are in `gate::attested`, those about other
-//! attestations in `gate::predicates`, those about the past in `gate::history`.
+//! attestations in `gate::predicates`, those about the past in `gate::history`, those about revocations in [`control`].
 
 mod approvals;
 mod attested;
+pub mod control;
 mod history;
 mod kept;
 mod predicates;
@@ -66,6 +68,10 @@ pub enum Code {
     NotObserved,
     /// Too few approvals.
     ApprovalMissing,
+    /// The image, or who asks, was revoked.
+    Revoked,
+    /// What was revoked is not known, or not understood.
+    ControlUnknown,
 }
 
 impl fmt::Display for Code {
@@ -87,6 +93,8 @@ impl fmt::Display for Code {
             Self::SoakTooShort => "soak-too-short",
             Self::NotObserved => "not-observed",
             Self::ApprovalMissing => "approval-missing",
+            Self::Revoked => "revoked",
+            Self::ControlUnknown => "control-unknown",
         })
     }
 }
@@ -103,6 +111,8 @@ pub enum Requirement {
     Tag,
     /// The requester is a promoter of the environment.
     Promoter,
+    /// Nothing of the image was revoked.
+    NotRevoked,
     /// A signature.
     SignedBy,
     /// SLSA provenance.
@@ -122,6 +132,7 @@ impl fmt::Display for Requirement {
             Self::Platforms => "platforms",
             Self::Tag => "tag",
             Self::Promoter => "promoter",
+            Self::NotRevoked => "not-revoked",
             Self::SignedBy => "signed-by",
             Self::Provenance => "provenance",
             Self::Attestation => "attestation",
@@ -279,6 +290,8 @@ pub struct Verdict {
     pub policy: PolicyVersion,
     /// The log that was looked at.
     pub ledger: TreeHead,
+    /// The control lane that was looked at; none where it was not, which is never a yes.
+    pub control: Option<TreeHead>,
     /// When.
     pub decided_on: Timestamp,
     /// The bytes of everything above that is named by digest and is no record: the indexes and platform manifests,
@@ -390,14 +403,16 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
         own_repository(target),
         platforms(target),
         // 2. Who asks.
-        promoter(target),
+        promoter(target, evidence),
     ];
     findings.extend(tag(target));
-    // 3. Evidence on the image.
+    // 3. What is no longer good.
+    findings.extend(control::not_revoked(target, evidence));
+    // 4. Evidence on the image.
     findings.extend(attestations(target, evidence));
-    // 4. The past.
+    // 5. The past.
     findings.extend(environment.after().iter().map(|after| history::deployed(target, evidence, after)));
-    // 5. People.
+    // 6. People.
     if let Some(rule) = require.approvals() {
         findings.push(approvals::approved(target, evidence, rule));
     }
@@ -424,6 +439,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
             keys: target.policy().key_digests().clone(),
         },
         ledger: evidence.ledger,
+        control: evidence.control.head(),
         decided_on: evidence.now,
         kept,
     };
@@ -526,13 +542,18 @@ fn tag(target: &Target<'_>) -> Option<Finding> {
     })
 }
 
-fn promoter(target: &Target<'_>) -> Finding {
+fn promoter(target: &Target<'_>, evidence: &Evidence) -> Finding {
     let environment = target.environment();
     let expected = format!("a promoter of `{}`: {}", environment.name(), either(environment.promoters()));
     let Some(requester) = target.requester() else {
         let found = "no key given; assumed for this check".to_owned();
         return Finding::met(Requirement::Promoter, expected, found, Vec::new());
     };
+    if let Some(why) = control::of_requester(target, evidence, requester) {
+        let found = format!("{}, {why}", describe(target, requester));
+        return Finding::unmet(Requirement::Promoter, Code::Revoked, expected, found)
+            .fix(vec![format!("run this {}", sign_as(target, environment.promoters()))]);
+    }
     let who = target.policy().who(requester, target.service().name());
     match who.iter().find(|name| environment.promoters().contains(name)) {
         Some(name) => Finding::met(Requirement::Promoter, expected, format!("`{name}`"), Vec::new()),
@@ -593,6 +614,10 @@ fn notes(target: &Target<'_>, evidence: &Evidence) -> Vec<String> {
             )
         })
         .into_iter()
+        .chain(target.policy().control().and_then(|control| control.same_identity_accepted()).map(|reason| {
+            format!("a revoker may act too, and lift what stops him: {}", crate::digest::shorten(reason))
+        }))
+        .chain(control::remarks(target, &evidence.control))
         .chain(evidence.remarks.iter().cloned())
         .collect()
 }

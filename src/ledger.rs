@@ -11,6 +11,9 @@
 //! An error of [`Ledger::append`] other than [`LedgerError::Conflict`] means "not known to be appended": open
 //! the ledger again and look for the record with [`Ledger::find_key`].
 //!
+//! There are two lanes in it, each a log with a checkpoint of its own: what is written above is about the main lane.
+//! The control lane holds negative evidence; it is small, and read whole or not at all ([`Ledger::control`]).
+//!
 //! The log is C2SP: RFC 6962 tree, signed checkpoints, entries of at most 65,535 bytes (tlog-tiles, "Log
 //! entries"). Start at [`Ledger::open`].
 
@@ -29,6 +32,7 @@ use crate::tlog::{
 };
 
 mod audit;
+pub mod control;
 mod error;
 pub mod kept;
 mod place;
@@ -99,6 +103,8 @@ pub struct Filter {
 pub struct Ledger {
     store: Store,
     vkey: Vkey,
+    /// The same key under the name of the control lane.
+    control: Vkey,
     signer: Option<LogSigner>,
     /// The checkpoint that was verified last: the same text is not verified again (40 us each).
     verified: RefCell<Option<SignedCheckpoint>>,
@@ -117,13 +123,15 @@ impl Ledger {
     /// [`LedgerError::Exists`] where there is anything but an empty file; see [`LedgerError`].
     pub fn create(url: &str, base: &Path, signer: &LogSigner) -> Result<Self, LedgerError> {
         let path = place::path(url, base)?;
-        let head = signer
-            .sign(0, empty_root())
-            .map_err(|source| LedgerError::Sign { path: path.clone(), source })?;
-        let store = Store::create(path, signer.vkey().origin(), head.text())?;
+        let head = |signer: &LogSigner| signer.sign(0, empty_root());
+        let sign = |source| LedgerError::Sign { path: path.clone(), source };
+        let (main, lane) = (head(signer).map_err(sign)?, signer.control()?);
+        let control = head(&lane).map_err(sign)?;
+        let store = Store::create(path, signer.vkey().origin(), main.text(), control.text())?;
         Ok(Self {
             store,
             vkey: signer.vkey().clone(),
+            control: lane.vkey().clone(),
             signer: Some(signer.clone()),
             verified: RefCell::default(),
         })
@@ -133,8 +141,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Absent`], [`LedgerError::NotALedger`], [`LedgerError::Format`],
-    /// [`LedgerError::OriginMismatch`], [`LedgerError::Checkpoint`], [`LedgerError::WrongSigner`]; see
-    /// [`LedgerError`].
+    /// [`LedgerError::OriginMismatch`], [`LedgerError::Checkpoint`], [`LedgerError::ControlCheckpoint`],
+    /// [`LedgerError::WrongSigner`]; see [`LedgerError`].
     pub fn open(url: &str, base: &Path, vkey: &Vkey, signer: Option<LogSigner>) -> Result<Self, LedgerError> {
         let path = place::path(url, base)?;
         if let Some(found) = signer.as_ref().map(LogSigner::vkey).filter(|found| *found != vkey) {
@@ -153,8 +161,9 @@ impl Ledger {
                 found: shorten(&origin),
             });
         }
-        let ledger = Self { store, vkey: vkey.clone(), signer, verified: RefCell::default() };
-        let _verified = ledger.tip()?;
+        let (vkey, control) = (vkey.clone(), vkey.control()?);
+        let ledger = Self { store, vkey, control, signer, verified: RefCell::default() };
+        let _verified = (ledger.tip()?, ledger.control_tip()?);
         Ok(ledger)
     }
 

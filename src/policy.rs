@@ -125,6 +125,7 @@ pub struct Policy {
     registries: BTreeMap<String, RegistrySettings>,
     roots: BTreeMap<RootName, RootRule>,
     signers: BTreeMap<SignerName, Signer>,
+    control: Option<Control>,
     services: BTreeMap<ServiceName, Service>,
     environments: Vec<Environment>,
     homes: BTreeMap<Repository, (ServiceName, Option<EnvironmentName>)>,
@@ -188,6 +189,18 @@ impl Policy {
     /// Every signer.
     pub fn signers(&self) -> impl Iterator<Item = &Signer> {
         self.signers.values()
+    }
+
+    /// Who may say what is no longer good; none where the file does not say: then nobody may.
+    pub fn control(&self) -> Option<&Control> {
+        self.control.as_ref()
+    }
+
+    /// Whether an author may revoke, and lift a revocation, when they speak about a service.
+    pub fn may_revoke(&self, author: &Author, service: &ServiceName) -> bool {
+        self.control.as_ref().is_some_and(|control| {
+            self.who(author, service).into_iter().any(|name| control.revokers.contains(name))
+        })
     }
 
     /// Every service, by name.
@@ -296,6 +309,25 @@ impl LedgerSettings {
     /// The file of the log's signing key, relative to the folder of the policy file.
     pub fn signing_key(&self) -> Option<&str> {
         self.signing_key.as_deref()
+    }
+}
+
+/// `[control]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    revokers: Vec<SignerName>,
+    same_identity_accepted: Option<String>,
+}
+
+impl Control {
+    /// The signers who may revoke, and lift a revocation.
+    pub fn revokers(&self) -> &[SignerName] {
+        &self.revokers
+    }
+
+    /// Why a revoker may be a promoter or deployer too.
+    pub fn same_identity_accepted(&self) -> Option<&str> {
+        self.same_identity_accepted.as_deref()
     }
 }
 

@@ -1,4 +1,6 @@
-//! The statements samebits writes and reads: deployments, promotions, approvals (`DESIGN.md` section 5).
+//! The statements samebits writes and reads: deployments, promotions, approvals in the main lane of the ledger,
+//! revocations in its control lane (`DESIGN.md` section 5). The lanes are different types: no record of one is one of
+//! the other.
 //!
 //! Guarantees: a [`Record`] exists only if its bytes were shown to be in the log ([`Included`]), were signed by a
 //! key of the [`Trust`], parse strictly as one of the closed set of kinds, and say of their actor what the signature
@@ -7,6 +9,7 @@
 //! Shapes: in-toto Statement v1; `subject[0]` is the image that was named, the rest its platform manifests;
 //! `subject[].name` is the repository. Start at [`Draft::sign`] and [`Record::read`].
 
+mod control;
 mod predicate;
 mod summary;
 
@@ -24,6 +27,10 @@ use crate::reference::{Image, Repository};
 use crate::tlog::Included;
 use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignError, Trust};
 
+pub use control::{
+    ControlBody, ControlDraft, ControlKind, ControlRecord, EffectiveFrom, NotRead, Revocation,
+    RevocationEffect, Revoked, Scope,
+};
 pub use predicate::{
     Actor, Approval, ApprovedFor, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
     Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TreeHead,
@@ -219,6 +226,15 @@ fn sign(
         }
         subject.push(entry);
     }
+    statement(subject, predicate_type, predicate, signer)
+}
+
+fn statement(
+    subject: Vec<Value>,
+    predicate_type: &str,
+    predicate: Value,
+    signer: &dyn Sign,
+) -> Result<Vec<u8>, DraftError> {
     let statement = json!({
         "_type": STATEMENT,
         "subject": subject,
@@ -304,16 +320,10 @@ impl Content {
         // 3. Subjects: one repository, the image first.
         let subjects = parse_subjects(&attestation)?;
         // 4. The actor is the signer.
-        if *body.actor() != Actor::from(attestation.identity()) {
-            let Actor { issuer, subject, root: _ } = body.actor();
-            let claimed = shorten(&format!("{subject} ({issuer})"));
-            return Err(RecordError::Actor { claimed, signed: attestation.identity().clone() });
-        }
+        is_actor(body.actor(), attestation.identity())?;
         // 5. Written for this log, after what it refers to.
         let view = body.ledger();
-        if view.origin != origin {
-            return Err(RecordError::Origin { expected: origin.to_owned(), found: shorten(&view.origin) });
-        }
+        is_for(view, origin)?;
         if view.observed.size > index || view.prev.is_some_and(|prev| prev.index >= index) {
             return Err(RecordError::Order);
         }
@@ -400,11 +410,28 @@ impl Record {
     }
 }
 
-fn parse_body(kind: Kind, attestation: &Attestation) -> Result<Body, RecordError> {
-    fn read<T: serde::de::DeserializeOwned>(attestation: &Attestation) -> Result<T, RecordError> {
-        T::deserialize(attestation.predicate())
-            .map_err(|error| RecordError::Predicate(shorten(&error.to_string())))
+fn is_actor(claimed: &Actor, signed: &Identity) -> Result<(), RecordError> {
+    if *claimed == Actor::from(signed) {
+        return Ok(());
     }
+    let Actor { issuer, subject, root: _ } = claimed;
+    let claimed = shorten(&format!("{subject} ({issuer})"));
+    Err(RecordError::Actor { claimed, signed: signed.clone() })
+}
+
+fn is_for(view: &LedgerView, origin: &str) -> Result<(), RecordError> {
+    if view.origin == origin {
+        return Ok(());
+    }
+    Err(RecordError::Origin { expected: origin.to_owned(), found: shorten(&view.origin) })
+}
+
+fn read<T: serde::de::DeserializeOwned>(attestation: &Attestation) -> Result<T, RecordError> {
+    T::deserialize(attestation.predicate())
+        .map_err(|error| RecordError::Predicate(shorten(&error.to_string())))
+}
+
+fn parse_body(kind: Kind, attestation: &Attestation) -> Result<Body, RecordError> {
     Ok(match kind {
         Kind::Deployment => {
             let deployment: Deployment = read(attestation)?;

@@ -17,7 +17,7 @@ mod checkpoint;
 mod note;
 mod tree;
 
-pub use checkpoint::{Checkpoint, Included, SignedCheckpoint};
+pub use checkpoint::{Checkpoint, Included, SignedCheckpoint, Whole};
 pub use note::{LogSigner, Origin, Vkey};
 pub use tree::{Frontier, Node, check_consistency, check_inclusion, consistency_proof, inclusion_proof};
 
@@ -161,6 +161,24 @@ pub enum TlogError {
         /// The signed root.
         expected: Digest,
         /// Where the proof leads.
+        found: Digest,
+    },
+    /// Fewer or more entries than the log has, where all of them were asked for.
+    #[error("there are {found} entries: expected all {size} of the log")]
+    NotWhole {
+        /// Number of entries of the log.
+        size: u64,
+        /// How many there are.
+        found: u64,
+    },
+    /// All entries are there, and they are not the signed ones.
+    #[error("the {size} entries have root {found}: signed is {expected}")]
+    OtherRoot {
+        /// Number of entries.
+        size: u64,
+        /// The signed root.
+        expected: Digest,
+        /// The root of the entries.
         found: Digest,
     },
     /// The newer log is the shorter one.

@@ -16,6 +16,8 @@ mod approvals;
 mod attested;
 #[path = "gate/certified.rs"]
 mod certified;
+#[path = "gate/control.rs"]
+mod control;
 #[path = "gate/deployed.rs"]
 mod deployed;
 #[path = "gate/identity.rs"]

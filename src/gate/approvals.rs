@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Code, Finding, Requirement, describe};
+use super::{Code, Finding, Requirement, control, describe};
 use crate::evidence::{Evidence, Target};
 use crate::policy::{ApprovalRule, Excluded};
 use crate::record::{Record, Resource, Verdict};
@@ -73,6 +73,9 @@ fn void(
     }
     if excludes(target, rule, identity) {
         return Some("who requests or builds does not approve".to_owned());
+    }
+    if let Some(why) = control::of_record(target, evidence, record) {
+        return Some(format!("it is {why}"));
     }
     if approval.decision != Verdict::Approved {
         return Some(format!("it says `{}`", approval.decision));

@@ -19,7 +19,7 @@ pub(super) fn signed_by(target: &Target<'_>, evidence: &Evidence, signer: &Signe
     let mut tally = Tally::default();
     for found in &evidence.attestations {
         if [SIMPLE_SIGNING, COSIGN_SIGN, MESSAGE_SIGNATURE].contains(&found.attestation.predicate_type()) {
-            let _counted = tally.weigh(target, found, signer, "signature", |_| Ok(Vec::new()));
+            let _counted = tally.weigh(target, evidence, found, signer, "signature", |_| Ok(Vec::new()));
         }
     }
     tally.discarded(evidence);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Code, Finding, Outcome, Requirement, counted, describe, either, sign_as};
+use super::{Code, Finding, Outcome, Requirement, control, counted, describe, either, sign_as};
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Target};
@@ -124,6 +124,7 @@ fn carried_along(target: &Target<'_>, evidence: &Evidence, before: &Environment)
                 && may_say(target, before, record)
                 && in_own_repository(record, target, before)
                 && record.body().claimed_time().duration_since(evidence.now) <= SKEW
+                && control::of_record(target, evidence, record).is_none()
                 && (record.subjects().image.digest == target.closure().root()
                     || record.subjects().contain(digest))
         })
@@ -246,7 +247,11 @@ fn prove<'a>(
                     let observed = said.evidence_class == EvidenceClass::Observed && said.runtime.is_some();
                     if predecessor.evidence() == EvidenceClass::Observed && !observed {
                         proof.asserted = true;
-                    } else if !from_the_future && in_own_repository(record, target, before) {
+                    } else if !from_the_future
+                        && in_own_repository(record, target, before)
+                        // It still ends what ran there before; it only begins nothing.
+                        && control::of_record(target, evidence, record).is_none()
+                    {
                         // Said again, it began when the earlier of the two claims: were one of them not there, the
                         // other would count alone.
                         let begin = said.finished_on.max(floor);
@@ -401,6 +406,8 @@ fn near_misses(target: &Target<'_>, evidence: &Evidence, before: &Environment) -
             ));
         } else if said.finished_on.duration_since(evidence.now) > SKEW {
             near.push(format!("record {index} claims {}, which has not come yet", said.finished_on));
+        } else if let Some(why) = control::of_record(target, evidence, record) {
+            near.push(format!("record {index} does not count: {why}"));
         } else if said.status == Status::Failed {
             near.push(format!("record {index} says that the deployment failed"));
         }

@@ -37,7 +37,7 @@ pub(super) fn attested(target: &Target<'_>, evidence: &Evidence, rule: &Attestat
     let mut tally = Tally::default();
     for found in &evidence.attestations {
         if kind.is(found.attestation.predicate_type()) {
-            let _counted = tally.weigh(target, found, signer, &what, |weighed| {
+            let _counted = tally.weigh(target, evidence, found, signer, &what, |weighed| {
                 let (wrong, flag) = match question.content(weighed) {
                     Ok(said) => match question.young(weighed.attestation, said.claimed, rule.max_age()) {
                         Ok(()) => return Ok(said.beside),
@@ -271,7 +271,7 @@ impl Question<'_, '_> {
             .filter(|found| is_version_of(found.attestation.predicate_type(), OPENVEX));
         documents
             .filter_map(|found| {
-                let subjects = subjects(self.target, found, signer).ok()?;
+                let subjects = subjects(self.target, self.evidence, found, signer).ok()?;
                 let document = Vex::read(&found.attestation).ok()?;
                 let newest = document.statements.iter().map(|statement| statement.time);
                 self.not_from_the_future(newest.chain([document.issued]).max()?).ok()?;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Carried, Code, Finding, Requirement, describe, is_own};
+use super::{Carried, Code, Finding, Requirement, control, describe, is_own};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Found, Target};
 use crate::policy::{Mismatch, SignerName};
@@ -42,6 +42,7 @@ impl Tally {
     pub(super) fn weigh(
         &mut self,
         target: &Target<'_>,
+        evidence: &Evidence,
         found: &Found,
         signer: &SignerName,
         what: &str,
@@ -52,14 +53,14 @@ impl Tally {
             return Vec::new();
         }
         let attestation = &found.attestation;
-        let subjects = match subjects(target, found, signer) {
+        let subjects = match subjects(target, evidence, found, signer) {
             Ok(subjects) => subjects,
             Err(why) => {
                 self.near(|| why.words(target, found, signer, what));
                 return Vec::new();
             }
         };
-        // 4. Saying what the policy wants?
+        // 5. Saying what the policy wants?
         let explain = self.nearest.len() < NEAREST;
         let beside = match content(&Weighed { attestation, subjects: &subjects, explain }) {
             Ok(beside) => beside,
@@ -162,6 +163,8 @@ pub(super) enum Elsewhere {
     Image,
     /// It is by somebody else.
     Signer,
+    /// Who made it was revoked.
+    Revoked(String),
     /// It is for another service, or for nobody knows which.
     Service(String),
 }
@@ -181,6 +184,7 @@ impl Elsewhere {
                 format!("a {what} found on {} is about another image: {other}", found.on)
             }
             Self::Signer => nearly(target, signer, found.attestation.author(), what),
+            Self::Revoked(why) => format!("a {what} by `{signer}` does not count: {why}"),
             Self::Service(why) => format!("a {what} by `{signer}` {why}"),
         }
     }
@@ -189,6 +193,7 @@ impl Elsewhere {
 /// The manifests of the image that an attestation speaks about, if `signer` made it, for this service.
 pub(super) fn subjects(
     target: &Target<'_>,
+    evidence: &Evidence,
     found: &Found,
     signer: &SignerName,
 ) -> Result<Vec<Digest>, Elsewhere> {
@@ -202,7 +207,11 @@ pub(super) fn subjects(
     if !names.contains(&signer) {
         return Err(Elsewhere::Signer);
     }
-    // 3. For this service?
+    // 3. Still good?
+    if let Some(why) = control::of_author(target, evidence, attestation.author()) {
+        return Err(Elsewhere::Revoked(why));
+    }
+    // 4. For this service?
     bound_to_service(target, attestation, signer).map_err(Elsewhere::Service)
 }
 

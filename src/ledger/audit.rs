@@ -85,6 +85,18 @@ pub enum Finding {
         /// As stored.
         index: i64,
     },
+    /// The control lane is not the signed one.
+    ControlLane {
+        /// How that shows.
+        why: String,
+    },
+    /// A record of the control lane is as signed but not valid in itself.
+    ControlInvalid {
+        /// The record, in the control lane.
+        index: u64,
+        /// What its reader said.
+        why: String,
+    },
     /// Neither the records nor the stored hashes give the signed root.
     RootMismatch {
         /// The signed root.
@@ -110,6 +122,8 @@ impl Finding {
             | Self::Stray { .. }
             | Self::NodeChanged { .. }
             | Self::StrayNode { .. }
+            | Self::ControlLane { .. }
+            | Self::ControlInvalid { .. }
             | Self::RootMismatch { .. } => None,
         }
     }
@@ -146,6 +160,8 @@ impl fmt::Display for Finding {
             Self::StrayNode { level, index } => {
                 write!(f, "the stored hash at level {level}, index {index} lies outside the signed log")
             }
+            Self::ControlLane { why } => f.write_str(why),
+            Self::ControlInvalid { index, why } => write!(f, "control record {index} is not valid: {why}"),
             Self::RootMismatch { expected, found: Some(found) } => {
                 write!(f, "the records have root {found}, signed is {expected}")
             }
@@ -161,6 +177,7 @@ impl fmt::Display for Finding {
 #[must_use]
 pub struct Audit {
     checkpoint: SignedCheckpoint,
+    control: Option<SignedCheckpoint>,
     findings: Vec<Finding>,
 }
 
@@ -168,6 +185,18 @@ impl Audit {
     /// The head that everything was compared with.
     pub fn checkpoint(&self) -> &SignedCheckpoint {
         &self.checkpoint
+    }
+
+    /// The head of the control lane, where that was audited too.
+    pub fn control(&self) -> Option<&SignedCheckpoint> {
+        self.control.as_ref()
+    }
+
+    /// The same with what the control lane's audit found.
+    pub(super) fn with_control(mut self, control: SignedCheckpoint, findings: Vec<Finding>) -> Self {
+        self.control = Some(control);
+        self.findings.extend(findings);
+        self
     }
 
     /// Whether all is as it was signed.
@@ -307,7 +336,7 @@ pub(super) fn run<E: fmt::Display>(
     // Records in log order, then the rest.
     let mut findings: Vec<_> = findings.into_iter().collect();
     findings.sort_by_key(order);
-    Ok(Audit { checkpoint, findings })
+    Ok(Audit { checkpoint, control: None, findings })
 }
 
 fn order(finding: &Finding) -> u64 {

@@ -80,6 +80,38 @@ pub enum LedgerError {
         /// Ours.
         expected: i64,
     },
+    /// The stored checkpoint of the control lane is not believed.
+    #[error("the checkpoint of the control lane of ledger {path} is not believed")]
+    ControlCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: TlogError,
+    },
+    /// A signed record of the control lane is gone.
+    #[error("ledger {path} was tampered with: control record {index} is missing")]
+    ControlMissing {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        index: u64,
+    },
+    /// The control lane holds a record that no checkpoint covers.
+    #[error("ledger {path} was tampered with: it holds a control record {index} that no checkpoint covers")]
+    ControlStray {
+        /// The file.
+        path: PathBuf,
+        /// Its index as stored.
+        index: i64,
+    },
+    /// The control lane's records are not the signed ones.
+    #[error("ledger {path} was tampered with: its control records are not the signed ones")]
+    ControlChanged {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        source: TlogError,
+    },
     /// Another ledger than the one the policy names.
     #[error("ledger {path} is `{found}`: expected `{expected}`")]
     OriginMismatch {
@@ -345,6 +377,10 @@ impl LedgerError {
         matches!(
             self,
             Self::Checkpoint { .. }
+                | Self::ControlCheckpoint { .. }
+                | Self::ControlMissing { .. }
+                | Self::ControlStray { .. }
+                | Self::ControlChanged { .. }
                 | Self::RootMismatch { .. }
                 | Self::RecordMissing { .. }
                 | Self::NodeMissing { .. }
@@ -371,6 +407,10 @@ impl LedgerError {
             Self::Absent { .. } => "`samebits init` makes a ledger; check `url` under `[ledger]`",
             Self::Exists { .. } => "name another file, or use the ledger that is there",
             Self::NotALedger { .. } => "check `url` under `[ledger]`",
+            Self::Format { found, expected, .. } if found < expected => {
+                "no released version wrote this: keep the file, make a new ledger with `samebits init`, and record anew \
+                 what runs"
+            }
             Self::Format { .. } => "use the version of samebits that wrote it, or a newer one",
             Self::OriginMismatch { .. } | Self::WrongSigner { .. } => {
                 "the policy, the keys and the ledger must be those of one `samebits init`"
@@ -385,6 +425,10 @@ impl LedgerError {
             }
             Self::Conflict { .. } => "run the command again: it will decide on what the ledger says now",
             Self::Checkpoint { .. }
+            | Self::ControlCheckpoint { .. }
+            | Self::ControlMissing { .. }
+            | Self::ControlStray { .. }
+            | Self::ControlChanged { .. }
             | Self::RootMismatch { .. }
             | Self::RecordMissing { .. }
             | Self::NodeMissing { .. }

@@ -28,7 +28,7 @@ use crate::verify::{Author, Identity, Sign, Trust};
 pub const STALE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How often an append is tried again because somebody else appended first.
-const ATTEMPTS: u32 = 64;
+pub(super) const ATTEMPTS: u32 = 64;
 
 /// Why a step of the protocol did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,8 @@ pub struct Writer<'a> {
 pub struct View<'a> {
     /// The checkpoint.
     pub at: &'a SignedCheckpoint,
+    /// The head of the control lane, which was read whole.
+    pub control: TreeHead,
     /// The records.
     pub history: &'a History,
 }
@@ -126,8 +128,7 @@ impl View<'_> {
         LedgerView {
             origin: self.at.origin().to_string(),
             observed: TreeHead { size: self.at.size(), root: self.at.root() },
-            // The control lane has no entries in this version.
-            control: TreeHead::empty(),
+            control: self.control,
             idempotency_key,
             prev: self.history.head,
         }
@@ -135,9 +136,9 @@ impl View<'_> {
 }
 
 /// What to do with what was read.
-pub enum Step<T> {
+pub enum Step<T, D = Draft> {
     /// Append this; the answer is given once it is durable.
-    Append(Box<Draft>, T),
+    Append(Box<D>, T),
     /// Nothing to append.
     Done(T),
 }
@@ -174,7 +175,9 @@ impl Writer<'_> {
         for _ in 0..ATTEMPTS {
             let at = self.ledger.tip().map_err(trouble)?;
             let history = history(self.ledger, &at, self.trust, service, environment).map_err(trouble)?;
-            let (draft, answer) = match step(&View { at: &at, history: &history })? {
+            let lane = self.ledger.control().map_err(trouble)?;
+            let control = head(lane.head());
+            let (draft, answer) = match step(&View { at: &at, control, history: &history })? {
                 Step::Done(answer) => return Ok((None, answer)),
                 Step::Append(draft, answer) => (draft, answer),
             };
@@ -210,6 +213,10 @@ impl Writer<'_> {
         })?;
         Ok(position)
     }
+}
+
+pub(super) fn head(at: &SignedCheckpoint) -> TreeHead {
+    TreeHead { size: at.size(), root: at.root() }
 }
 
 /// The index row of a record, as the projection keeps it. `ledger verify` recomputes it.

@@ -1,20 +1,20 @@
-//! The audit of a ledger as a whole: not only that the bytes are the signed ones, but that they are records of ours,
-//! that none is missing from the chain of its target, that every author saw this very log, and that the evidence of
-//! every decision is still there.
+//! The audit of a ledger as a whole, both lanes: not only that the bytes are the signed ones, but that they are records
+//! of ours, that none is missing from the chain of its target, that every author saw this very log, and that the
+//! evidence of every decision is still there.
 //!
 //! Guarantees: a finding for every entry that is not a valid record, breaks the chain of `prev`, or says it observed
-//! a log that this one is not a continuation of; one for every piece of evidence that a promotion relied on and that
-//! is no longer kept as it was. Never does: repair, or judge whether a record was allowed.
+//! a log, or a control lane, that this one is not a continuation of; one for every piece of evidence that a promotion
+//! relied on and that is no longer kept as it was. Never does: repair, or judge whether a record was allowed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::kept::relied_on;
 use super::protocol::index_of;
-use super::{Audit, Index, Ledger, LedgerError};
-use crate::digest::Digest;
-use crate::record::{Body, Content, Position, RecordError};
-use crate::tlog::{Frontier, TlogError, leaf_hash};
+use super::{Audit, Finding, Index, Ledger, LedgerError, audit};
+use crate::digest::{Digest, shorten};
+use crate::record::{Body, Content, ControlRecord, Position, RecordError, TreeHead};
+use crate::tlog::{Frontier, TlogError, Whole, leaf_hash};
 use crate::verify::{Reason, Trust};
 
 /// Why an entry is not a record that belongs where it lies.
@@ -30,6 +30,11 @@ enum Wrong {
         "its author had seen a log of {size} records with another root: {observed}, here it is {found:?}"
     )]
     Observed { size: u64, observed: Digest, found: Option<Digest> },
+    #[error(
+        "its author had seen a control lane of {size} records with root {observed}, here it is {found:?}: the lane was \
+         put back to an earlier state, or forked"
+    )]
+    Control { size: u64, observed: Digest, found: Option<Digest> },
     #[error(transparent)]
     Tree(#[from] TlogError),
 }
@@ -64,11 +69,24 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
         broken: false,
         relied_on: BTreeMap::new(),
     });
-    let audit = ledger.verify(|index, bytes| {
-        let mut read = read.borrow_mut();
-        let row = examine(&mut read, index, bytes, &origin, trust);
-        read.broken |= row.is_err();
-        row
+    // One state of the file for both lanes: each names heads of the other.
+    let audit = ledger.store.snapshot(|| {
+        let tip = ledger.control_tip()?;
+        let lane = match ledger.replay_control() {
+            Err(error) if !error.is_tampering() => return Err(error),
+            lane => lane,
+        };
+        let audit = audit::run(&ledger.store, ledger.tip()?, |index, bytes| {
+            let mut read = read.borrow_mut();
+            let row = examine(&mut read, index, bytes, &origin, trust, lane.as_ref().ok());
+            read.broken |= row.is_err();
+            row
+        })?;
+        let findings = match &lane {
+            Ok(lane) => control(lane, &read.borrow().roots, trust),
+            Err(error) => vec![Finding::ControlLane { why: causes(error) }],
+        };
+        Ok(audit.with_control(tip, findings))
     })?;
     let relied_on = read.into_inner().relied_on.into_iter();
     let examined: Result<Vec<_>, _> =
@@ -76,7 +94,51 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
     Ok(audit.with(examined?.into_iter().flatten()))
 }
 
-fn examine(read: &mut Read, index: u64, bytes: &[u8], origin: &str, trust: &Trust) -> Result<Index, Wrong> {
+fn causes(error: &LedgerError) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+/// Every record of the control lane, and whether its author saw this very ledger.
+fn control(lane: &Whole, roots: &[Digest], trust: &Trust) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for entry in lane.entries() {
+        let index = entry.index();
+        let why = match ControlRecord::read(entry, trust) {
+            Err(unread) => Some(match unread.why {
+                RecordError::Rejected(rejected) => rejected.reason.to_string(),
+                error => error.to_string(),
+            }),
+            Ok(record) => {
+                let view = record.body().ledger();
+                let main = usize::try_from(view.observed.size).ok().and_then(|size| roots.get(size)).copied();
+                saw(lane, view.control).err().map(|wrong| wrong.to_string()).or_else(|| {
+                    let (TreeHead { size, root: observed }, found) = (view.observed, main);
+                    (main != Some(observed)).then(|| Wrong::Observed { size, observed, found }.to_string())
+                })
+            }
+        };
+        findings.extend(why.map(|why| Finding::ControlInvalid { index, why: shorten(&why) }));
+    }
+    findings
+}
+
+fn saw(lane: &Whole, head: TreeHead) -> Result<(), Wrong> {
+    let found = lane.root_at(head.size);
+    match found == Some(head.root) {
+        true => Ok(()),
+        false => Err(Wrong::Control { size: head.size, observed: head.root, found }),
+    }
+}
+
+fn examine(
+    read: &mut Read,
+    index: u64,
+    bytes: &[u8],
+    origin: &str,
+    trust: &Trust,
+    lane: Option<&Whole>,
+) -> Result<Index, Wrong> {
     let leaf_hash = leaf_hash(bytes);
     read.frontier.push::<TlogError>(leaf_hash, |_, _| Ok(()))?;
     read.roots.push(read.frontier.root());
@@ -104,6 +166,10 @@ fn examine(read: &mut Read, index: u64, bytes: &[u8], origin: &str, trust: &Trus
     let seen = usize::try_from(view.observed.size).ok().and_then(|size| read.roots.get(size)).copied();
     if seen != Some(view.observed.root) && !read.broken {
         return Err(Wrong::Observed { size: view.observed.size, observed: view.observed.root, found: seen });
+    }
+    // 4. And a control lane that this one continues.
+    if let Some(lane) = lane {
+        saw(lane, view.control)?;
     }
     Ok(row)
 }

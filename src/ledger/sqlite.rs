@@ -18,8 +18,8 @@ use crate::tlog::{Node, Origin};
 
 /// "same", in the header of the file.
 const APPLICATION: i64 = 0x7361_6d65;
-/// The version of the tables below.
-const FORMAT: i64 = 2;
+/// The version of the tables below; 3 has the control lane.
+const FORMAT: i64 = 3;
 /// 16 processes that append without pause wait 4.5 s at the longest (study, section 5.5).
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,7 +35,11 @@ CREATE TABLE targets (idx INTEGER PRIMARY KEY, kind TEXT NOT NULL, service TEXT 
 CREATE INDEX targets_target ON targets (service, environment, idx);
 CREATE INDEX targets_digest ON targets (digest, idx) WHERE digest IS NOT NULL;
 CREATE INDEX targets_key ON targets (key, idx) WHERE key IS NOT NULL;
+CREATE TABLE control_checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), note TEXT NOT NULL) STRICT;
+CREATE TABLE control (idx INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 ";
+
+mod control;
 
 pub(super) struct Store {
     connection: Connection,
@@ -85,7 +89,12 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
 
 impl Store {
     /// Makes the tables, once. All in one transaction: a crash leaves an empty file, which may be made again.
-    pub(super) fn create(path: PathBuf, origin: &Origin, note: &str) -> Result<Self, LedgerError> {
+    pub(super) fn create(
+        path: PathBuf,
+        origin: &Origin,
+        note: &str,
+        control: &str,
+    ) -> Result<Self, LedgerError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
                 .map_err(|source| LedgerError::Folder { path: path.clone(), source })?;
@@ -106,7 +115,8 @@ impl Store {
                     c.pragma_update(None, "application_id", APPLICATION)?;
                     c.pragma_update(None, "user_version", FORMAT)?;
                     c.execute("INSERT INTO meta VALUES (1, ?1, ?2)", params![FORMAT, origin.as_str()])?;
-                    c.execute("INSERT INTO checkpoint VALUES (1, ?1)", [note])
+                    c.execute("INSERT INTO checkpoint VALUES (1, ?1)", [note])?;
+                    c.execute("INSERT INTO control_checkpoint VALUES (1, ?1)", [control])
                 })
             })
             .map_err(|error| match error {

@@ -349,6 +349,21 @@ pub enum Problem {
         /// The environment that has it.
         environment: EnvironmentName,
     },
+    /// A revoker that acts: it could lift what stops it.
+    #[error("{identity} is a revoker (`{revoker}`) and acts in `{environment}` (`{other}`)")]
+    RevokerActs {
+        /// The identity, neutralised.
+        identity: String,
+        /// The signer as a revoker.
+        revoker: SignerName,
+        /// The signer as a promoter or deployer.
+        other: SignerName,
+        /// Where.
+        environment: EnvironmentName,
+    },
+    /// An acceptance of something that is not there.
+    #[error("`same-identity-accepted` accepts nothing")]
+    RevokerActsUnused,
     /// A count outside its range.
     #[error("{found} approvals")]
     ApprovalCount {
@@ -619,6 +634,11 @@ impl Problem {
             Self::SameIdentityUnused { .. } => {
                 "no promoter here is a deployer of the environment before: remove it"
             }
+            Self::RevokerActs { .. } => {
+                "it could lift what stops it: use two identities, or say why not with `same-identity-accepted = \"reason\"` \
+                 in [control]"
+            }
+            Self::RevokerActsUnused => "no revoker is a promoter or deployer: remove it",
             Self::ApprovalCount { .. } => "expected a whole number, at least 1",
             Self::ApprovalsUnreachable { .. } => {
                 "an identity counts once: name more of them, or ask for fewer"

@@ -10,12 +10,14 @@ use super::diagnostic::{Errors, Span};
 use super::read::{At, Entries, Found, Read, Table};
 
 mod attestation;
+mod control;
 mod environment;
 mod evidence;
 mod root;
 mod signer;
 
 pub(super) use self::attestation::{Attestation, Scalar};
+pub(super) use self::control::Control;
 pub(super) use self::environment::{After, Approvals, Environment, Predecessor, Require};
 pub(super) use self::evidence::{Parameter, Provenance};
 pub(super) use self::root::{Refresh, Repository, Root};
@@ -43,6 +45,8 @@ pub(super) struct File {
     /// Who may sign; the other tables use these names.
     #[schemars(extend("propertyNames" = { "pattern": super::names::PATTERN }, "minProperties" = 1))]
     pub(super) signers: Entries<Signer>,
+    /// Who may say what is no longer good; without this table nobody may.
+    pub(super) control: Option<Control>,
     /// What is built: one image each.
     #[schemars(extend("propertyNames" = { "pattern": super::names::PATTERN }, "minProperties" = 1))]
     pub(super) services: Entries<Service>,
@@ -101,6 +105,7 @@ impl File {
         let registries = table.take("registries");
         let roots = table.take("roots");
         let signers = table.need("signers");
+        let control = table.take("control");
         let services = table.need("services");
         let environments = table.need("environments");
         table.finish();
@@ -110,6 +115,7 @@ impl File {
             registries: registries.unwrap_or_default(),
             roots: roots.unwrap_or_default(),
             signers: signers?,
+            control,
             services: services?,
             environments: environments?,
         })
@@ -253,6 +259,7 @@ mod tests {
         assert_eq!(asked::<Attestation>(), of("Attestation"));
         assert_eq!(asked::<AtMost>(), of("AtMost"));
         assert_eq!(asked::<Root>(), of("Root"));
+        assert_eq!(asked::<Control>(), of("Control"));
         assert_eq!(asked::<Repository>(), of("Repository"));
         let mut keys = signer::keys();
         keys.sort_unstable();

@@ -16,6 +16,7 @@ use crate::digest::shorten;
 use crate::reference::Tag;
 
 mod attestations;
+mod control;
 mod graph;
 mod identities;
 mod places;
@@ -115,6 +116,7 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
     check.separation(&environments);
     check.attesters(&environments);
     check.refreshed_roots_are_used();
+    let control = check.control(&environments);
     let homes = check.homes(&environments);
     let warnings = check.warnings(&homes);
 
@@ -158,6 +160,7 @@ pub(super) fn validate(draft: &Draft, keys: &BTreeMap<String, String>) -> Result
         registries,
         roots: check.roots,
         signers: check.signers,
+        control,
         services: check.services,
         environments: order.iter().filter_map(|name| built.remove(name)).collect(),
         homes,

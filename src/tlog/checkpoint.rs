@@ -1,14 +1,15 @@
 //! Checkpoints, and entries shown to be below one.
 //!
-//! Guarantees: the only way to a [`SignedCheckpoint`] verifies a signature, the only way to an [`Included`]
-//! checks an inclusion proof against one. Grep for `SignedCheckpoint {` and `Included {` to see both.
+//! Guarantees: the only way to a [`SignedCheckpoint`] verifies a signature; the only ways to an [`Included`]
+//! check an inclusion proof against one, or recompute its root from every entry ([`Whole`]). Grep for
+//! `SignedCheckpoint {`, `Included {` and `Whole {` to see all.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, leaf_hash};
+use super::{Frontier, MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, leaf_hash};
 use crate::digest::{Digest, shorten};
 
 /// The head of a log: what a checkpoint says (C2SP tlog-checkpoint, "Note text"). A claim until it is signed.
@@ -124,6 +125,57 @@ impl SignedCheckpoint {
         let Checkpoint { origin, size, root } = self.checkpoint.clone();
         check_inclusion(leaf, index, size, proof, root)?;
         Ok(Included { index, bytes, leaf, size, root, origin })
+    }
+
+    /// Shows that `entries` are this log, all of it and in order: hashes every one and compares the root.
+    ///
+    /// # Errors
+    /// [`TlogError::NotWhole`], [`TlogError::OtherRoot`].
+    pub fn whole(&self, entries: Vec<Vec<u8>>) -> Result<Whole, TlogError> {
+        let Checkpoint { origin, size, root } = self.checkpoint.clone();
+        let mut frontier = Frontier::empty();
+        let mut prefixes = vec![frontier.root()];
+        let mut included = Vec::with_capacity(entries.len());
+        for (index, bytes) in (0..).zip(entries) {
+            let leaf = leaf_hash(&bytes);
+            frontier.push::<TlogError>(leaf, |_, _| Ok(()))?;
+            prefixes.push(frontier.root());
+            included.push(Included { index, bytes, leaf, size, root, origin: origin.clone() });
+        }
+        if frontier.size() != size {
+            return Err(TlogError::NotWhole { size, found: frontier.size() });
+        }
+        if frontier.root() != root {
+            return Err(TlogError::OtherRoot { size, expected: root, found: frontier.root() });
+        }
+        Ok(Whole { head: self.clone(), prefixes, entries: included })
+    }
+}
+
+/// Every entry of a log, in order: nothing is missing, for the signed root was recomputed from their bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Whole {
+    head: SignedCheckpoint,
+    /// The root of the first 0, 1, 2, … entries.
+    prefixes: Vec<Digest>,
+    entries: Vec<Included>,
+}
+
+impl Whole {
+    /// The head they are all of.
+    pub fn head(&self) -> &SignedCheckpoint {
+        &self.head
+    }
+
+    /// The entries, oldest first.
+    pub fn entries(&self) -> &[Included] {
+        &self.entries
+    }
+
+    /// The root that the log had with its first `size` entries; `None` beyond its end.
+    pub fn root_at(&self, size: u64) -> Option<Digest> {
+        usize::try_from(size).ok().and_then(|size| self.prefixes.get(size)).copied()
     }
 }
 
@@ -276,6 +328,59 @@ mod tests {
         ] {
             assert!(head.include(index, bytes.to_vec(), &proof).is_err(), "{index} {bytes:?} {proof:?}");
         }
+    }
+
+    #[test]
+    fn d2_a_log_is_whole_or_it_is_not() {
+        let signer = signer();
+        let entries: Vec<Vec<u8>> = (0..5_u8).map(|number| vec![number; 3]).collect();
+        let mut frontier = Frontier::empty();
+        let mut roots = vec![frontier.root()];
+        for entry in &entries {
+            frontier.push::<TlogError>(leaf_hash(entry), |_, _| Ok(())).unwrap();
+            roots.push(frontier.root());
+        }
+        let head = signer.sign(5, frontier.root()).unwrap();
+        let whole = head.whole(entries.clone()).unwrap();
+        assert_eq!(whole.head(), &head);
+        assert_eq!(whole.entries().iter().map(Included::index).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        for (size, root) in (0..).zip(&roots) {
+            assert_eq!(whole.root_at(size), Some(*root));
+        }
+        assert_eq!(whole.root_at(6), None);
+        for count in 0..5 {
+            let cut = head.whole(entries[..count].to_vec());
+            assert_eq!(cut, Err(TlogError::NotWhole { size: 5, found: count as u64 }));
+        }
+        let mut longer = entries.clone();
+        longer.push(vec![5]);
+        assert!(matches!(head.whole(longer), Err(TlogError::NotWhole { size: 5, found: 6 })));
+        let (mut changed, mut swapped) = (entries.clone(), entries);
+        changed[4][0] ^= 1;
+        swapped.swap(0, 1);
+        for other in [changed, swapped] {
+            assert!(matches!(head.whole(other), Err(TlogError::OtherRoot { size: 5, .. })));
+        }
+    }
+
+    #[test]
+    fn d4_a_checkpoint_of_one_lane_is_none_of_the_other() {
+        let main = signer();
+        let control = main.control().unwrap();
+        assert_eq!(control.vkey(), &main.vkey().control().unwrap());
+        assert_eq!(control.vkey().origin().as_str(), "acme.example/promotions/control");
+        for (one, other) in [(&main, &control), (&control, &main)] {
+            let note = one.sign(0, empty_root()).unwrap().text().to_owned();
+            assert!(one.vkey().open(&note).is_ok());
+            assert!(matches!(other.vkey().open(&note), Err(TlogError::NotSigned { .. })));
+            // Nor under the other's name.
+            let renamed = note.replace(one.vkey().origin().as_str(), other.vkey().origin().as_str());
+            assert!(other.vkey().open(&renamed).is_err());
+        }
+        // A control lane has no control lane: two ledgers of one key cannot meet there.
+        assert!(matches!(control.control(), Err(TlogError::Origin { .. })));
+        let long: Origin = "a".repeat(250).parse().unwrap();
+        assert!(matches!(long.control(), Err(TlogError::Origin { .. })));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::digest::{Digest, Hasher, shorten};
 const ED25519_TYPE: u8 = 0x01;
 const PRIVATE: &str = "PRIVATE+KEY+";
 const DASH: &str = "\u{2014} ";
+/// What the control lane's name has behind the main lane's.
+const CONTROL: &str = "/control";
 
 /// The name of a log, which is also the name of its key: `acme.example/promotions`.
 ///
@@ -31,6 +33,18 @@ impl Origin {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of the control lane of a ledger whose main lane has this name: with `/control` behind it. A name that
+    /// ends so already is a control lane's, and has none of its own.
+    ///
+    /// # Errors
+    /// [`TlogError::Origin`] where there is no such name.
+    pub fn control(&self) -> Result<Self, TlogError> {
+        match self.0.ends_with(CONTROL) {
+            true => Err(TlogError::Origin { found: shorten(&self.0) }),
+            false => format!("{}{CONTROL}", self.0).parse(),
+        }
     }
 }
 
@@ -141,6 +155,15 @@ impl Vkey {
         &self.origin
     }
 
+    /// The same key under the name of the ledger's control lane: its signatures have another key id, so that no
+    /// checkpoint of one lane is one of the other.
+    ///
+    /// # Errors
+    /// As [`Origin::control`].
+    pub fn control(&self) -> Result<Self, TlogError> {
+        Ok(Self { origin: self.origin.control()?, public: self.public })
+    }
+
     /// Opens a signed checkpoint of this log.
     ///
     /// # Errors
@@ -223,6 +246,14 @@ impl LogSigner {
     /// The public half.
     pub fn vkey(&self) -> &Vkey {
         &self.vkey
+    }
+
+    /// The same key for the ledger's control lane; see [`Vkey::control`].
+    ///
+    /// # Errors
+    /// As [`Origin::control`].
+    pub fn control(&self) -> Result<Self, TlogError> {
+        Ok(Self { vkey: self.vkey.control()?, seed: self.seed, pair: Arc::clone(&self.pair) })
     }
 
     /// The text form, secret: whoever has it can rewrite the log.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use samebits::evidence::{Evidence, Found, Target};
 use samebits::gate::{Decision, Outcome, Requirement, decide};
 use samebits::policy::EvidenceClass;
-use samebits::record::{Record, Runtime, Status, Verdict};
+use samebits::record::{Position, Record, Revoked, Runtime, Status, Verdict};
 use samebits::verify::predicate::{OPENVEX, TEST_RESULT, VULNS_V0_2};
 use samebits::verify::{COSIGN_SIGN, provenance};
 use serde_json::{Value, json};
@@ -236,6 +236,70 @@ fn without(evidence: &Evidence, target: &Target<'_>, kept: impl Fn(usize) -> boo
     less.attestations.retain(|_| kept(next()));
     less.history.retain(|record| !positive(record, target) || kept(next()));
     less
+}
+
+/// A revocation that somebody may write: who, what, since when, where.
+fn revocation() -> impl Strategy<Value = (usize, usize, usize, usize)> {
+    (likely(3), 0..9_usize, likely(2), likely(3))
+}
+
+fn revoke(world: &mut World, images: &[Built; 4], (who, what, since, scope): (usize, usize, usize, usize)) {
+    let who = ["security", "security-2", "release", "stranger"][who];
+    let signers = ["build", "staging", "ana", "release", "security"];
+    let size = world.ledger.tip().unwrap().size();
+    let said = match what {
+        0 => Revokes::digest(images[0].root),
+        1 => Revokes::digest(images[1].child("linux/amd64")),
+        2 => Revokes::digest(images[3].root),
+        3 => {
+            let at = world.ledger.tip().unwrap();
+            if size == 0 {
+                return;
+            }
+            let index = size / 2;
+            let leaf_hash = world.ledger.read(&at, index).unwrap().leaf();
+            Revokes::of(Revoked::Record(Position { index, leaf_hash }))
+        }
+        signer => {
+            let said = Revokes::signer(world.identity(signers[signer - 4]));
+            match since {
+                0 => said,
+                1 => said.since(size / 2, world.now()),
+                _ => said.since(size, world.now()),
+            }
+        }
+    };
+    let (service, environment) =
+        [(None, None), (Some("shop"), None), (Some("api"), None), (None, Some("production"))][scope];
+    world.revoke(who, &said.scope(service, environment));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is revoked, by whomever, of whatever: nothing that was not met before is met then.
+    #[test]
+    fn b13_a_revocation_never_turns_a_no_into_a_yes(
+        events in prop::collection::vec(event(), 4..22),
+        revocations in prop::collection::vec(revocation(), 1..8),
+        staging in any::<bool>(),
+    ) {
+        let images = images();
+        let mut world = World::new(&guarded(&policy()));
+        let attached = play(&mut world, &images, &events);
+        let environment = if staging { "staging" } else { "production" };
+        let mut before = met(&world.ask(environment, &images[0], &attached));
+        for revocation in revocations {
+            revoke(&mut world, &images, revocation);
+            let decision = world.ask(environment, &images[0], &attached);
+            let now = met(&decision);
+            prop_assert!(
+                now.is_subset(&before),
+                "{revocation:?} met more: {:?} of {:?}\n{}", now, before, story(decision.verdict())
+            );
+            before = now;
+        }
+    }
 }
 
 proptest! {

@@ -27,7 +27,12 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// A world over layouts, an image in the build's repository that has run in staging for ten minutes.
 fn ready() -> (World, Built, Request) {
-    let mut world = World::new(&on_disk());
+    ready_with(&on_disk())
+}
+
+/// The same under another policy.
+pub(crate) fn ready_with(policy: &str) -> (World, Built, Request) {
+    let mut world = World::new(policy);
     let image = Built::shop("1");
     let repository = world.repository("shop", None);
     block_on(async {
@@ -68,17 +73,17 @@ fn records(world: &World) -> History {
     history(&world.ledger, &at, &world.trust, &service, &"production".parse().unwrap()).unwrap()
 }
 
-fn phases(world: &World) -> Vec<Phase> {
+pub(crate) fn phases(world: &World) -> Vec<Phase> {
     records(world).records.iter().filter_map(|record| Some(record.promotion()?.phase)).collect()
 }
 
-fn tag(world: &World) -> Option<samebits::digest::Digest> {
+pub(crate) fn tag(world: &World) -> Option<samebits::digest::Digest> {
     let repository = world.repository("shop", Some("production"));
     block_on(world.registries.tagged(&repository, &"production".parse().unwrap())).unwrap()
 }
 
 #[track_caller]
-fn intact(world: &World) {
+pub(crate) fn intact(world: &World) {
     let audit = review(&world.ledger, &world.trust).unwrap();
     assert!(audit.findings().is_empty(), "{:?}", audit.findings());
 }

@@ -596,3 +596,43 @@ fn provenance_may_be_asked_for_more() {
         assert!(shown.contains(&format!("samebits.toml:{line}:")), "{piece}:\n{shown}");
     }
 }
+
+#[test]
+fn b13_revokers_are_named_and_can_lift_nothing_that_stops_them() {
+    let control = |table: &str| with("[services.shop]", &format!("[control]\n{table}\n\n[services.shop]"));
+    for (table, expected) in [
+        ("revokers = [\"release-managers\"]", ""),
+        ("revokers = [\"release-managers\", \"build\"]", ""),
+        ("revokers = []", "an empty list"),
+        ("", "`revokers` is missing"),
+        ("revokers = \"release-managers\"", "expected a list"),
+        ("revokers = [\"release-manager\"]", "did you mean `release-managers`?"),
+        ("revokers = [\"build\", \"build\"]", "twice"),
+        ("revokers = [\"release\"]", "is a revoker (`release`) and acts in `"),
+        ("revokers = [\"staging\"]", "is a revoker (`staging`) and acts in `staging` (`staging`)"),
+        ("revokers = [\"release\"]\nsame-identity-accepted = \"two people\"", ""),
+        ("revokers = [\"build\"]\nsame-identity-accepted = \"two people\"", "accepts nothing"),
+        ("revokers = [\"release\"]\nsame-identity-accepted = \"\"", "an empty string"),
+        ("revokers = [\"build\"]\nlifters = [\"build\"]", "unknown key `lifters`"),
+    ] {
+        match (validate(&control(table)), expected.is_empty()) {
+            (Ok(policy), true) => assert!(policy.control().is_some()),
+            (Ok(_), false) => panic!("{table:?} was accepted, expected: {expected}"),
+            (Err(errors), true) => panic!("{table:?} was refused:\n{errors}"),
+            (Err(errors), false) => {
+                let shown = errors.to_string();
+                assert!(shown.contains(expected), "{table:?}: expected {expected:?} in\n{shown}");
+            }
+        }
+    }
+    assert!(validate(SAMPLE).unwrap().control().is_none());
+}
+
+#[test]
+fn d4_no_ledger_has_the_name_of_a_control_lane() {
+    rows(&[(
+        "origin   = \"acme.example/promotions\"",
+        "origin = \"acme.example/promotions/control\"",
+        "origin",
+    )]);
+}

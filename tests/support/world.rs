@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use samebits::closure::{Builder, Closure, Limits, Platform};
 use samebits::collect::{BUNDLE, Files, recall, trust};
 use samebits::digest::Digest;
-use samebits::evidence::{Evidence, Found, Raw, Source, TagSeen, Target};
+use samebits::evidence::{Control, Evidence, Found, Raw, Source, TagSeen, Target};
 use samebits::gate::{Code, Decision, Finding, Requirement, Verdict, decide};
 use samebits::key::{Algorithm, PrivateKey};
 use samebits::ledger::Ledger;
@@ -22,8 +22,9 @@ use samebits::ledger::protocol::{ProtocolError, Step, Writer};
 use samebits::policy::{Draft as PolicyDraft, EvidenceClass, Policy};
 use samebits::promote::{Answer, Request, Walk, WalkError};
 use samebits::record::{
-    Actor, Approval, ApprovedFor, Body, Deployment, Direction, Draft, Endpoint, Phase, PolicyVersion,
-    Position, Promotion, Runtime, Sha256, Status, Subjects, TreeHead, Verdict as Approves,
+    Actor, Approval, ApprovedFor, Body, ControlBody, ControlDraft, Deployment, Direction, Draft,
+    EffectiveFrom, Endpoint, Phase, PolicyVersion, Position, Promotion, Revocation, RevocationEffect,
+    Revoked, Runtime, Scope, Sha256, Status, Subjects, TreeHead, Verdict as Approves,
 };
 use samebits::reference::{Image, Reference, Repository, Tag};
 use samebits::registry::{HttpConfig, Registries};
@@ -85,6 +86,20 @@ approvals = { count = 1, from = ["managers"] }
 pub(crate) const APPROVALS: &str = "[environments.production.require]
 approvals = { count = 1, from = [\"managers\"] }
 ";
+
+/// [`POLICY`], or what was made of it, with `security` and `security-2` as revokers.
+pub(crate) fn guarded(policy: &str) -> String {
+    let control = "[signers.security]
+any-of = [{ public-key = \"keys/security.pub\" }, { public-key = \"keys/security-2.pub\" }]
+
+[control]
+revokers = [\"security\"]
+
+[services.shop]
+";
+    assert_eq!(policy.matches("[services.shop]\n").count(), 1);
+    policy.replace("[services.shop]\n", control)
+}
 
 /// [`POLICY`] with pieces replaced, each of which must be there exactly once.
 pub(crate) fn with(pieces: &[(&str, &str)]) -> String {
@@ -310,6 +325,35 @@ impl World {
         position.unwrap()
     }
 
+    /// Appends to the control lane, signed by the key `who`, whoever that is.
+    pub(crate) fn revoke(&mut self, who: &str, said: &Revokes) -> Position {
+        let (actor, now) = (Actor::from(&self.identity(who)), self.now());
+        let Self { ledger, policy, trust, keys, .. } = self;
+        let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
+        let (position, ()) = writer
+            .append_control(|view| {
+                let body = Revocation {
+                    actor: actor.clone(),
+                    target: said.target.clone(),
+                    scope: said.scope.clone(),
+                    effect: if said.lifts.is_some() {
+                        RevocationEffect::Lift
+                    } else {
+                        RevocationEffect::Refuse
+                    },
+                    reason: "CVE-2030-1".to_owned(),
+                    effective_from: said.from,
+                    lifts: said.lifts,
+                    decided_on: now,
+                    ledger: view.ledger(Digest::of(b"revocation")),
+                };
+                let draft = ControlDraft(ControlBody::Revocation(Box::new(body)));
+                Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
+            })
+            .unwrap();
+        position.unwrap()
+    }
+
     /// Signs a promotion record into production with the key `who` and appends it: no gate was asked.
     pub(crate) fn forge(
         &mut self,
@@ -444,10 +488,59 @@ impl World {
     }
 }
 
+/// A revocation about to be signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Revokes {
+    pub(crate) target: Revoked,
+    pub(crate) scope: Scope,
+    pub(crate) from: Option<EffectiveFrom>,
+    pub(crate) lifts: Option<Position>,
+}
+
+impl Revokes {
+    pub(crate) fn of(target: Revoked) -> Self {
+        Self { target, scope: Scope::default(), from: None, lifts: None }
+    }
+
+    /// These bytes.
+    pub(crate) fn digest(digest: Digest) -> Self {
+        Self::of(Revoked::Digests(vec![digest]))
+    }
+
+    /// This identity, from the beginning.
+    pub(crate) fn signer(identity: Identity) -> Self {
+        Self::of(Revoked::Identities(vec![identity]))
+    }
+
+    pub(crate) fn since(mut self, index: u64, time: Timestamp) -> Self {
+        self.from = Some(EffectiveFrom { index, time });
+        self
+    }
+
+    pub(crate) fn scope(mut self, service: Option<&str>, environment: Option<&str>) -> Self {
+        self.scope = Scope {
+            service: service.map(|name| name.parse().unwrap()),
+            environment: environment.map(|name| name.parse().unwrap()),
+        };
+        self
+    }
+
+    /// The end of what was recorded there.
+    pub(crate) fn lift(mut self, position: Position) -> Self {
+        self.lifts = Some(position);
+        self.from = None;
+        self
+    }
+}
+
 /// What another process does meanwhile.
 pub(crate) struct Hook(std::cell::RefCell<World>);
 
 impl Hook {
+    pub(crate) fn revoke(&self, who: &str, said: &Revokes) {
+        self.0.borrow_mut().revoke(who, said);
+    }
+
     pub(crate) fn record(&self, who: &str, said: &Said) {
         self.0.borrow_mut().record(who, said);
     }
@@ -760,6 +853,7 @@ impl Question<'_> {
             discarded: Vec::new(),
             remarks: Vec::new(),
             history: Vec::new(),
+            control: Control::not_looked_at(),
             same_layers: Vec::new(),
             ledger: TreeHead::empty(),
             now: self.world.now(),

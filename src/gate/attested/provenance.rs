@@ -35,7 +35,7 @@ pub(in crate::gate) fn provenance(
         let says = |weighed: &Weighed<'_>| {
             wanted.mismatches(weighed.attestation, statement, weighed.explain).map(|()| Vec::new())
         };
-        for digest in tally.weigh(target, statement.found, rule.signer(), "provenance", says) {
+        for digest in tally.weigh(target, evidence, statement.found, rule.signer(), "provenance", says) {
             levels.entry(digest).or_insert(statement);
         }
     }

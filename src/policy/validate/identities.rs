@@ -199,7 +199,11 @@ impl Check<'_> {
     }
 
     /// The first deployer that has an identity in common with the promoter when both speak of one service.
-    fn shared(&self, promoter: &SignerName, deployers: &[SignerName]) -> Option<(SignerName, String)> {
+    pub(super) fn shared(
+        &self,
+        promoter: &SignerName,
+        deployers: &[SignerName],
+    ) -> Option<(SignerName, String)> {
         let promoter = self.signers.get(promoter)?;
         for deployer in deployers.iter().filter_map(|name| self.signers.get(name)) {
             for mine in &promoter.any_of {

@@ -189,7 +189,9 @@ fn is_file_name(text: &str) -> bool {
 
 /// C2SP signed-note: a key name is non-empty, without spaces and `+`; ours is printable ASCII too.
 fn is_origin(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic() && c != '+')
+    // The control lane's name is this one with `/control` behind it, and nobody else's.
+    let lanes = (1..=255 - "/control".len()).contains(&text.len()) && !text.ends_with("/control");
+    lanes && text.chars().all(|c| c.is_ascii_graphic() && c != '+')
 }
 
 /// C2SP signed-note, "verifier key": `NAME+KEYID+base64(TYPE ‖ KEY)`, and the key id is

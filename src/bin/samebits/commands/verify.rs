@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use samebits::closure::Closure;
 use samebits::collect::{Content, Item, Look, Place, attached};
 use samebits::digest::Digest;
-use samebits::evidence::{Evidence, Target};
+use samebits::evidence::{Control, Evidence, Target};
 use samebits::gate::{Finding, Outcome as Stands, attestations};
 use samebits::promote::{Resolved, WalkError, service};
 use samebits::record::TreeHead;
@@ -60,6 +60,7 @@ pub(crate) fn verify(session: &Session<'_>, args: &Verify) -> Result<Outcome, Tr
         discarded,
         remarks: Vec::new(),
         history: Vec::new(),
+        control: Control::not_looked_at(),
         same_layers: Vec::new(),
         ledger: TreeHead::empty(),
         now: session::now(),
