@@ -7,6 +7,8 @@
 
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "cli/control.rs"]
+mod control;
 #[path = "cli/crash.rs"]
 mod crash;
 #[path = "cli/evidence.rs"]

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use samebits::closure::Platform;
 use samebits::digest::Digest;
-use samebits::reference::{Image, Reference};
+use samebits::reference::{Image, Reference, ReferenceError};
 use samebits::verify::RootName;
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
@@ -176,6 +176,19 @@ EXAMPLES
   samebits approve registry.example/staging/shop@sha256:… --to production \\
       --reject")]
     Approve(Approve),
+    /// Record that a digest, a signer or a record is no longer good, or lift that again.
+    #[command(after_long_help = "\
+Signed by a revoker of the policy (`revokers` in [control]), and read whole
+before every decision: from then on the digest enters nowhere, and what the
+signer signed counts nowhere. An image is revoked with its platform manifests.
+Without --since or --from-now nothing that a signer ever signed counts.
+
+EXAMPLES
+  export SAMEBITS_KEY=keys/security.key
+  samebits revoke sha256:… --reason 'CVE-2026-1234'
+  samebits revoke --signer build --since 117 --reason 'key lost on May 3'
+  samebits revoke --lift 4 --reason 'it was another image'")]
+    Revoke(Revoke),
     /// Show everything that lies on an image, whose it is, and whether it is what the policy wants.
     #[command(after_long_help = "\
 A tree: the index, its platforms, and what is attached to each: signatures,
@@ -321,6 +334,54 @@ pub(crate) struct Approve {
     /// The service, where the repository does not say it.
     #[arg(long, value_name = "NAME", value_parser = present_text)]
     pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["image", "signer", "record", "lift"])))]
+pub(crate) struct Revoke {
+    /// The bytes: a digest, of an index or of anything in an image, or an image.
+    #[arg(value_name = "DIGEST|IMAGE", value_parser = bytes)]
+    pub(crate) image: Option<Bytes>,
+    /// A signer of the policy: every identity it has there now.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) signer: Option<String>,
+    /// One record, by its index in `samebits log`.
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) record: Option<u64>,
+    /// Lift a revocation, by its index in `samebits status`.
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["environment", "service"])]
+    pub(crate) lift: Option<u64>,
+    /// Why: for everybody who will be refused.
+    #[arg(long, value_name = "TEXT", value_parser = present_text)]
+    pub(crate) reason: String,
+    /// Only for what enters this environment.
+    #[arg(long = "in", value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) environment: Option<String>,
+    /// Only for this service.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+    /// What the signer signed before this record of `samebits log` still counts, and what is proved to be older.
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["image", "record", "lift", "from_now"])]
+    pub(crate) since: Option<u64>,
+    /// What the signer signed until now still counts, where the log or a proof of time says so.
+    #[arg(long, conflicts_with_all = ["image", "record", "lift"])]
+    pub(crate) from_now: bool,
+}
+
+/// Bytes that somebody names.
+#[derive(Clone, Debug)]
+pub(crate) enum Bytes {
+    Digest(Digest),
+    Image(Reference),
+}
+
+fn bytes(text: &str) -> Result<Bytes, String> {
+    match digest(text) {
+        Ok(digest) => Ok(Bytes::Digest(digest)),
+        // A digest that is mistyped is no image either; what is wrong with it as a digest helps more.
+        Err(why) if text.starts_with("sha256:") || text.trim().is_empty() => Err(why),
+        Err(_) => text.parse().map(Bytes::Image).map_err(|error: ReferenceError| error.to_string()),
+    }
 }
 
 #[derive(Debug, Args)]

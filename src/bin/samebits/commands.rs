@@ -5,6 +5,7 @@ mod audit;
 mod init;
 mod look;
 mod record;
+mod revoke;
 mod roots;
 mod verify;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Deployed(deployed) => record::deployed(&session()?, deployed),
         Command::Removed(removed) => record::removed(&session()?, removed),
         Command::Approve(approve) => record::approve(&session()?, approve),
+        Command::Revoke(revoke) => revoke::revoke(&session()?, revoke),
         Command::Verify(verify) => verify::verify(&session()?, verify),
         Command::Status(status) => look::status(&session()?, status),
         Command::Log(log) => look::log(&session()?, log),

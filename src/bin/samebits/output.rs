@@ -9,7 +9,10 @@ use samebits::closure::Platform;
 use samebits::digest::Digest;
 use samebits::gate::{Carried, Code, Finding, Outcome, Requirement, Verdict};
 use samebits::policy::{EnvironmentName, ServiceName, SignerName};
-use samebits::record::{Kind, PolicyVersion, Position, Resource, Sha256, TreeHead};
+use samebits::record::{
+    EffectiveFrom, Kind, PolicyVersion, Position, Resource, RevocationEffect, Revoked, Scope, Sha256,
+    TreeHead,
+};
 use samebits::reference::{Image, Repository, Tag};
 use samebits::registry::CopyReport;
 use samebits::verify::Identity;
@@ -53,6 +56,8 @@ pub(crate) struct Decision {
     pub(crate) roots: Vec<RootInUse>,
     /// The log that was looked at.
     pub(crate) ledger: TreeHead,
+    /// Its control lane, read whole.
+    pub(crate) control: Option<TreeHead>,
     /// When.
     pub(crate) decided_on: Timestamp,
     /// Where it was recorded.
@@ -183,6 +188,7 @@ impl Decision {
             policy: verdict.policy.clone(),
             roots: Vec::new(),
             ledger: verdict.ledger,
+            control: verdict.control,
             decided_on: verdict.decided_on,
             record: None,
             copy: None,
@@ -296,6 +302,40 @@ pub(crate) struct LogEntry {
     pub(crate) evidence: Vec<KeptEvidence>,
 }
 
+/// The answer of `revoke`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Revoking {
+    /// `https://samebits.dev/schema/revocation.schema.json`
+    pub(crate) schema: &'static str,
+    /// Whether it revokes or lifts.
+    pub(crate) effect: RevocationEffect,
+    /// What is revoked, or was.
+    pub(crate) target: Revoked,
+    /// Where.
+    pub(crate) scope: Scope,
+    /// Why.
+    pub(crate) reason: String,
+    /// For a signer: since when; none is from the beginning.
+    pub(crate) effective_from: Option<EffectiveFrom>,
+    /// The revocation that is lifted.
+    pub(crate) lifts: Option<Position>,
+    /// Who signed.
+    pub(crate) signer: Identity,
+    /// Where it lies in the control lane.
+    pub(crate) record: Position,
+    /// The environments it closes.
+    pub(crate) closes: Vec<EnvironmentName>,
+    /// Where something it revokes is promoted, or is said to run.
+    pub(crate) live: Vec<StatusCell>,
+    /// What a reader has to know beside it.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Revoking {
+    pub(crate) const SCHEMA: &str = "https://samebits.dev/schema/revocation.schema.json";
+}
+
 /// The answer of `log` and `show`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -310,6 +350,10 @@ pub(crate) struct LogPage {
     pub(crate) digest: Option<Digest>,
     /// The records; newest first in `log`, oldest first in `show`.
     pub(crate) records: Vec<LogEntry>,
+    /// In `show`: the revocations in force that name the digest, an image it is in, or a manifest of its own.
+    pub(crate) revocations: Vec<InForce>,
+    /// In `show`: where it is promoted or said to run, though it is revoked.
+    pub(crate) live: Vec<StatusCell>,
 }
 
 impl LogPage {
@@ -328,6 +372,10 @@ pub(crate) struct StatusTable {
     pub(crate) ledger: TreeHead,
     /// One row a service and environment, in the policy's order.
     pub(crate) cells: Vec<StatusCell>,
+    /// The head of the control lane.
+    pub(crate) control: TreeHead,
+    /// The revocations in force, for one of the services at least, oldest first.
+    pub(crate) revocations: Vec<InForce>,
     /// The first command, where nothing is recorded yet.
     pub(crate) next: Option<String>,
 }
@@ -358,6 +406,44 @@ pub(crate) struct StatusCell {
     pub(crate) open_intent: Option<u64>,
     /// `same`, `differs`, `not-deployed`, `never-promoted` or `empty`.
     pub(crate) agreement: Agreement,
+    /// What of it is revoked: the image, a manifest of it, or the word of who promoted or deployed it.
+    pub(crate) revoked: Vec<RevokedHere>,
+}
+
+/// A revocation in force.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InForce {
+    /// Its index in the control lane.
+    pub(crate) index: u64,
+    /// What is revoked.
+    pub(crate) target: Revoked,
+    /// Where.
+    pub(crate) scope: Scope,
+    /// Why.
+    pub(crate) reason: String,
+    /// For a signer: since when; none is from the beginning.
+    pub(crate) effective_from: Option<EffectiveFrom>,
+    /// Who signed.
+    pub(crate) signer: Identity,
+    /// The time the author claims.
+    pub(crate) decided_on: Timestamp,
+}
+
+/// Something that was let in, or is said to run, and is revoked.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RevokedHere {
+    /// The name of the deployment where it runs; none for what is promoted.
+    pub(crate) deployment: Option<String>,
+    /// The image.
+    pub(crate) image: Digest,
+    /// The record that says so.
+    pub(crate) record: u64,
+    /// The revocation, by its index in the control lane.
+    pub(crate) revoked_by: u64,
+    /// Why.
+    pub(crate) reason: String,
 }
 
 /// Whether what runs is what was promoted.
@@ -388,7 +474,9 @@ pub(crate) struct LedgerAudit {
     pub(crate) origin: String,
     /// The signed checkpoint.
     pub(crate) ledger: Option<TreeHead>,
-    /// How many records were recomputed.
+    /// The signed checkpoint of the control lane.
+    pub(crate) control: Option<TreeHead>,
+    /// How many records of the main lane were recomputed.
     pub(crate) records: u64,
     /// What is not right, the first record first.
     pub(crate) findings: Vec<String>,
@@ -455,6 +543,7 @@ mod tests {
         let schemas = [
             (Decision::SCHEMA, schema_for!(Decision)),
             (Recorded::SCHEMA, schema_for!(Recorded)),
+            (Revoking::SCHEMA, schema_for!(Revoking)),
             (Verification::SCHEMA, schema_for!(Verification)),
             (LogPage::SCHEMA, schema_for!(LogPage)),
             (StatusTable::SCHEMA, schema_for!(StatusTable)),

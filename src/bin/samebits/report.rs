@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
+use samebits::record::{EffectiveFrom, RevocationEffect, Revoked};
 use serde::Serialize;
 
 use crate::args::{Format, Output};
 use crate::kept;
 use crate::output::{
-    Agreement, Copy, Decision, Initialised, LedgerAudit, LogEntry, LogPage, Recorded, RequirementStands,
-    RootInUse, Status, StatusTable, YesOrNo,
+    Agreement, Copy, Decision, InForce, Initialised, LedgerAudit, LogEntry, LogPage, Recorded,
+    RequirementStands, Revoking, RootInUse, Status, StatusCell, StatusTable, YesOrNo,
 };
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -309,9 +310,102 @@ pub(crate) fn roots(text: &mut String, roots: &[RootInUse]) {
     }
 }
 
+impl Report for Revoking {
+    fn text(&self) -> String {
+        let mut text = match self.effect {
+            RevocationEffect::Refuse => format!(
+                "{BAD}revoked{BAD:#} {}, as control record {}\n",
+                revoked(&self.target, self.effective_from),
+                self.record.index
+            ),
+            RevocationEffect::Lift => format!(
+                "{GOOD}lifted{GOOD:#} {}, as control record {}\n",
+                match self.lifts {
+                    Some(lifted) => format!("control record {}", lifted.index),
+                    None => "nothing".to_owned(),
+                },
+                self.record.index
+            ),
+        };
+        let _ = writeln!(text, "  reason      {}", clean(&self.reason));
+        let _ = writeln!(text, "  signed by   {}", clean(&self.signer.to_string()));
+        if !self.closes.is_empty() {
+            let closes: Vec<String> = self.closes.iter().map(ToString::to_string).collect();
+            let only = self.scope.service.as_ref().map(|name| format!(" (for {name})")).unwrap_or_default();
+            let _ = writeln!(text, "  holds for   {}{only}", closes.join(", "));
+        }
+        live(&mut text, &self.live);
+        for note in &self.notes {
+            let _ = writeln!(text, "  {WARN}!{WARN:#} {}", clean(note));
+        }
+        text
+    }
+}
+
+/// What is revoked, in words.
+fn revoked(target: &Revoked, from: Option<EffectiveFrom>) -> String {
+    match target {
+        Revoked::Digests(digests) => match digests.split_first() {
+            Some((first, [])) => first.to_string(),
+            Some((first, others)) => format!("{first} and {} manifest(s) of it", others.len()),
+            None => "nothing".to_owned(),
+        },
+        Revoked::Identities(identities) => {
+            let who: Vec<String> = identities.iter().map(|identity| clean(&identity.to_string())).collect();
+            match from {
+                Some(from) => format!("{} since record {}", who.join(", "), from.index),
+                None => who.join(", "),
+            }
+        }
+        Revoked::Record(position) => format!("record {}", position.index),
+    }
+}
+
+/// Where something is that is revoked.
+fn live(text: &mut String, cells: &[StatusCell]) {
+    for cell in cells {
+        for here in &cell.revoked {
+            let how = match &here.deployment {
+                None => "is promoted".to_owned(),
+                Some(name) => format!("runs ({})", clean(name)),
+            };
+            let _ = writeln!(
+                text,
+                "  {BAD}REVOKED{BAD:#}     {} {} {how} in {} (record {}): control record {}, {}",
+                cell.service,
+                here.image.short(),
+                cell.environment,
+                here.record,
+                here.revoked_by,
+                clean(&here.reason)
+            );
+        }
+    }
+}
+
+fn in_force(text: &mut String, revocations: &[InForce]) {
+    for it in revocations {
+        let parts = [
+            it.scope.service.as_ref().map(|name| format!(" for {name}")),
+            it.scope.environment.as_ref().map(|name| format!(" in {name}")),
+        ];
+        let scope: String = parts.into_iter().flatten().collect();
+        let _ = writeln!(
+            text,
+            "{BAD}revoked{BAD:#} {}{scope}: {} (control record {}, {:.0})",
+            revoked(&it.target, it.effective_from),
+            clean(&it.reason),
+            it.index,
+            it.decided_on
+        );
+    }
+}
+
 impl Report for LogPage {
     fn text(&self) -> String {
         let mut text = String::new();
+        in_force(&mut text, &self.revocations);
+        live(&mut text, &self.live);
         for record in &self.records {
             log_line(&mut text, record);
             kept::list(&mut text, &record.evidence);
@@ -385,6 +479,8 @@ impl Report for StatusTable {
             ]);
         }
         let mut text = table(&rows);
+        live(&mut text, &self.cells);
+        in_force(&mut text, &self.revocations);
         let _ = writeln!(text, "{DIM}ledger {} has {} records{DIM:#}", clean(&self.origin), self.ledger.size);
         if let Some(next) = &self.next {
             let _ = writeln!(text, "\nnothing is recorded yet; the first step (as a promoter):");
@@ -412,9 +508,10 @@ impl Report for LedgerAudit {
         if self.intact {
             let _ = writeln!(
                 text,
-                "{GOOD}intact{GOOD:#}  {}: {} records, every byte, hash and signature recomputed",
+                "{GOOD}intact{GOOD:#}  {}: {} records and {} control records, every byte, hash and signature recomputed",
                 clean(&self.origin),
-                self.records
+                self.records,
+                self.control.map_or(0, |head| head.size)
             );
         } else {
             let _ = writeln!(text, "{BAD}not intact{BAD:#}  {}\n", clean(&self.origin));

@@ -65,6 +65,12 @@ impl From<WalkError> for Trouble {
     }
 }
 
+impl From<ProtocolError> for Trouble {
+    fn from(error: ProtocolError) -> Self {
+        WalkError::from(error).into()
+    }
+}
+
 impl Trouble {
     pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {

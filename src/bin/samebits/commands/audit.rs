@@ -27,6 +27,7 @@ pub(crate) fn verify(session: &Session<'_>) -> Result<Outcome, Trouble> {
         intact: audit.is_clean(),
         origin: checkpoint.origin().to_string(),
         ledger: Some(TreeHead { size: checkpoint.size(), root: checkpoint.root() }),
+        control: audit.control().map(|head| TreeHead { size: head.size(), root: head.root() }),
         records: checkpoint.size(),
         findings: audit.findings().iter().map(ToString::to_string).collect(),
     };

@@ -1,17 +1,21 @@
 //! `status`, `log`, `show`: what the ledger says, each record shown to be in it and its signature checked.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use samebits::digest::Digest;
+use samebits::evidence::Control;
+use samebits::gate::control::{self, Holds};
 use samebits::ledger::kept::{Relied, relied_on};
-use samebits::ledger::target::{State, history};
+use samebits::ledger::target::{Current, State, history};
 use samebits::ledger::{Filter, Ledger, LedgerError};
 use samebits::policy::{Environment, Service};
-use samebits::record::{Record, RecordError, Status as Ran, TreeHead};
+use samebits::record::{Record, RecordError, Revocation, Revoked, Status as Ran, TreeHead};
 use samebits::tlog::{Included, SignedCheckpoint};
 
 use crate::Outcome;
 use crate::args::{Log, Show, Status};
 use crate::kept::{KeptEvidence, State as Kept, What};
-use crate::output::{Agreement, LogEntry, LogPage, StatusCell, StatusTable};
+use crate::output::{Agreement, InForce, LogEntry, LogPage, RevokedHere, StatusCell, StatusTable};
 use crate::session::Session;
 use crate::trouble::{Trouble, undecided, usage};
 
@@ -26,20 +30,78 @@ pub(crate) fn status(session: &Session<'_>, args: &Status) -> Result<Outcome, Tr
     };
     let ledger = session.ledger()?;
     let at = ledger.tip().map_err(undecided)?;
-    let mut cells = Vec::new();
-    for service in &services {
-        for environment in session.policy.environments() {
-            cells.push(cell(session, &ledger, &at, service, environment)?);
-        }
-    }
+    let lane = ledger.control().map_err(undecided)?;
+    let control = Control::read(&lane, &session.trust);
+    let cells = cells(session, &ledger, &at, &control, &services)?;
+    let revocations = in_force(session, &control, &services, |_| true);
     let origin = at.origin().to_string();
     let next = match cells.iter().all(|cell| cell.agreement == Agreement::Empty) {
         true => first_step(session, &services),
         false => None,
     };
-    let report = StatusTable { schema: StatusTable::SCHEMA, origin, ledger: head(&at), cells, next };
+    let report = StatusTable {
+        schema: StatusTable::SCHEMA,
+        origin,
+        ledger: head(&at),
+        cells,
+        control: head(lane.head()),
+        revocations,
+        next,
+    };
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(Outcome::Yes)
+}
+
+fn cells(
+    session: &Session<'_>,
+    ledger: &Ledger,
+    at: &SignedCheckpoint,
+    control: &Control,
+    services: &[&Service],
+) -> Result<Vec<StatusCell>, Trouble> {
+    let mut cells = Vec::new();
+    for service in services {
+        let holds = control::in_force(&session.policy, service.name(), control);
+        for environment in session.policy.environments() {
+            cells.push(cell(session, ledger, at, &holds, service, environment)?);
+        }
+    }
+    Ok(cells)
+}
+
+/// Where something is promoted or said to run that is revoked (B14).
+pub(crate) fn revoked_cells(session: &Session<'_>, ledger: &Ledger) -> Result<Vec<StatusCell>, Trouble> {
+    let at = ledger.tip().map_err(undecided)?;
+    let control = Control::read(&ledger.control().map_err(undecided)?, &session.trust);
+    let services: Vec<&Service> = session.policy.services().collect();
+    let mut cells = cells(session, ledger, &at, &control, &services)?;
+    cells.retain(|cell| !cell.revoked.is_empty());
+    Ok(cells)
+}
+
+/// The revocations in force for one of the services at least, each once, oldest first.
+fn in_force(
+    session: &Session<'_>,
+    control: &Control,
+    services: &[&Service],
+    wanted: impl Fn(&Revocation) -> bool,
+) -> Vec<InForce> {
+    let mut found = BTreeMap::new();
+    for service in services {
+        let holds = control::in_force(&session.policy, service.name(), control);
+        for Holds { record, revocation } in holds.all().iter().filter(|it| wanted(it.revocation)) {
+            found.entry(record.position().index).or_insert_with(|| InForce {
+                index: record.position().index,
+                target: revocation.target.clone(),
+                scope: revocation.scope.clone(),
+                reason: revocation.reason.clone(),
+                effective_from: revocation.effective_from,
+                signer: record.author().identity().clone(),
+                decided_on: revocation.decided_on,
+            });
+        }
+    }
+    found.into_values().collect()
 }
 
 /// Into the entry environment, from where the build pushes.
@@ -53,6 +115,7 @@ fn cell(
     session: &Session<'_>,
     ledger: &Ledger,
     at: &SignedCheckpoint,
+    holds: &control::InForce<'_>,
     service: &Service,
     environment: &Environment,
 ) -> Result<StatusCell, Trouble> {
@@ -78,7 +141,57 @@ fn cell(
         running_by: running.map(|record| record.position().index),
         open_intent: state.holder().map(|open| open.position.index),
         agreement,
+        revoked: revoked(session, holds, &history.records, promoted.as_ref(), service, environment),
     })
+}
+
+/// What is promoted, and every deployment that is said to run, where it is revoked or who said so was.
+fn revoked(
+    session: &Session<'_>,
+    holds: &control::InForce<'_>,
+    records: &[Record],
+    promoted: Option<&Current>,
+    service: &Service,
+    environment: &Environment,
+) -> Vec<RevokedHere> {
+    let promoted = promoted.and_then(|current| records.iter().find(|it| it.position() == current.commit));
+    let mut running: BTreeMap<&str, &Record> = BTreeMap::new();
+    for record in records.iter().filter(|record| may_say(session, record, service, environment)) {
+        let Some(said) = record.deployment() else { continue };
+        let name = said.deployment_name.as_str();
+        match said.status {
+            Ran::Succeeded => {
+                running.insert(name, record);
+            }
+            Ran::Failed => {}
+            Ran::Removed => {
+                let gone = record.subjects().image.digest;
+                if running.get(name).is_some_and(|record| record.subjects().image.digest == gone) {
+                    running.remove(name);
+                }
+            }
+        }
+    }
+    let running = running.into_iter().map(|(name, record)| (Some(name.to_owned()), record));
+    let here = promoted.map(|record| (None, record)).into_iter().chain(running);
+    here.filter_map(|(deployment, record)| {
+        let subjects = record.subjects();
+        let bytes = holds.of_digests(environment.name(), |digest| subjects.contain(digest));
+        let found = bytes.map(|(found, _)| found).or_else(|| holds.of_record(environment.name(), record))?;
+        Some(RevokedHere {
+            deployment,
+            image: subjects.image.digest,
+            record: record.position().index,
+            revoked_by: found.record.position().index,
+            reason: found.revocation.reason.clone(),
+        })
+    })
+    .collect()
+}
+
+fn may_say(session: &Session<'_>, record: &Record, service: &Service, environment: &Environment) -> bool {
+    let who = session.policy.who(record.author(), service.name());
+    who.iter().any(|name| environment.deployers().contains(name))
 }
 
 /// The newest successful deployment by who may say so, unless it was removed since.
@@ -91,8 +204,7 @@ fn running<'a>(
     let mut running: Option<&Record> = None;
     for record in records {
         let Some(said) = record.deployment() else { continue };
-        let who = session.policy.who(record.author(), service.name());
-        if !who.iter().any(|name| environment.deployers().contains(name)) {
+        if !may_say(session, record, service, environment) {
             continue;
         }
         match said.status {
@@ -125,7 +237,15 @@ pub(crate) fn log(session: &Session<'_>, args: &Log) -> Result<Outcome, Trouble>
     let entries = ledger.log(&at, 0..at.size(), &filter).map_err(undecided)?;
     let records = entries.iter().map(|entry| line(session, entry)).collect();
     let origin = at.origin().to_string();
-    let report = LogPage { schema: LogPage::SCHEMA, origin, ledger: head(&at), digest: None, records };
+    let report = LogPage {
+        schema: LogPage::SCHEMA,
+        origin,
+        ledger: head(&at),
+        digest: None,
+        records,
+        revocations: Vec::new(),
+        live: Vec::new(),
+    };
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(Outcome::Yes)
 }
@@ -140,16 +260,35 @@ pub(crate) fn show(session: &Session<'_>, args: &Show) -> Result<Outcome, Troubl
     let about = |entry: &Included, digest: Digest| {
         Record::read(entry, &session.trust).is_ok_and(|record| record.subjects().contain(digest))
     };
+    // What else it is: the images it is in, its manifests.
+    let mut kin = BTreeSet::from([args.digest]);
+    for record in entries.iter().filter_map(|entry| Record::read(entry, &session.trust).ok()) {
+        if record.subjects().contain(args.digest) {
+            kin.insert(record.subjects().image.digest);
+        }
+        if record.subjects().image.digest == args.digest {
+            kin.extend(record.subjects().digests());
+        }
+    }
+    let control = Control::read(&ledger.control().map_err(undecided)?, &session.trust);
+    let services: Vec<&Service> = session.policy.services().collect();
+    let revocations = in_force(session, &control, &services, |revocation| match &revocation.target {
+        Revoked::Digests(digests) => digests.iter().any(|digest| kin.contains(digest)),
+        Revoked::Identities(_) | Revoked::Record(_) => false,
+    });
+    let mut live = revoked_cells(session, &ledger)?;
+    live.retain(|cell| cell.revoked.iter().any(|revoked| kin.contains(&revoked.image)));
     let mut records = Vec::new();
     for entry in entries.iter().filter(|entry| about(entry, args.digest)) {
         let mut line = line(session, entry);
         line.evidence = evidence(session, &ledger, entry)?;
         records.push(line);
     }
-    let found = !records.is_empty();
+    let found = !records.is_empty() || !revocations.is_empty();
     let origin = at.origin().to_string();
+    let digest = Some(args.digest);
     let report =
-        LogPage { schema: LogPage::SCHEMA, origin, ledger: head(&at), digest: Some(args.digest), records };
+        LogPage { schema: LogPage::SCHEMA, origin, ledger: head(&at), digest, records, revocations, live };
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(if found { Outcome::Yes } else { Outcome::No })
 }
