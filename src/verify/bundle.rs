@@ -136,8 +136,7 @@ fn signature_over(manifest: Digest) -> Attestation {
 }
 
 /// A bundle as it was read: nothing in it is proved.
-pub(super) struct Bundle<'a> {
-    text: &'a [u8],
+pub(super) struct Bundle {
     object: Object,
     version: Version,
     pub(super) signer: Signer,
@@ -154,8 +153,8 @@ pub(super) enum Content {
     Message,
 }
 
-impl<'a> Bundle<'a> {
-    pub(super) fn read(bytes: &'a [u8], claim: &mut Claim) -> Result<Self, Reason> {
+impl Bundle {
+    pub(super) fn read(bytes: &[u8], claim: &mut Claim) -> Result<Self, Reason> {
         // 1. one JSON text
         let bundle = READ.document(bytes)?;
 
@@ -202,7 +201,7 @@ impl<'a> Bundle<'a> {
             (true, false) => Content::Message,
             (false, _) => Content::Dsse(Envelope::read(READ.object(&bundle, "dsseEnvelope")?)?),
         };
-        Ok(Self { text: bytes, object: bundle, version, signer, content })
+        Ok(Self { object: bundle, version, signer, content })
     }
 
     /// What says when it was signed, where it was signed with a key.
@@ -249,6 +248,6 @@ impl<'a> Bundle<'a> {
     }
 
     pub(super) fn candidate<'b>(&'b self, artifact: Artifact<'b>) -> Candidate<'b> {
-        Candidate { text: self.text, object: &self.object, version: self.version, artifact }
+        Candidate { object: &self.object, version: self.version, artifact }
     }
 }

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use sigstore_types as types;
 use sigstore_types::bundle::VerificationMaterialContent as Material;
 use sigstore_verify::{PublicKeyVerificationPolicy, VerificationPolicy, Verifier};
@@ -47,9 +48,7 @@ pub(super) enum Version {
 
 /// A bundle that is to be verified.
 pub(super) struct Candidate<'a> {
-    /// The JSON text.
-    pub(super) text: &'a [u8],
-    /// The same, strictly read.
+    /// Strictly read.
     pub(super) object: &'a Object,
     pub(super) version: Version,
     /// What a message signature is over, or a subject of the statement.
@@ -92,7 +91,7 @@ pub(super) fn verify(candidate: &Candidate<'_>, roots: &[Root]) -> Result<Proof,
     }
     match first.filter(|_| roots.iter().any(|root| likely(&root))) {
         Some(reason) => Err(reason),
-        None => Err(Reason::UnknownAuthority { issuer: leaf.issued_by, roots: roots.len() }),
+        None => Err(Reason::UnknownAuthority { issuer: leaf.issued_by(), roots: roots.len() }),
     }
 }
 
@@ -152,10 +151,11 @@ pub(super) fn vouched(candidate: &Candidate<'_>, key: &PublicKey, roots: &[Root]
 }
 
 impl Candidate<'_> {
+    /// From what was read already, not from the text again: one reading cannot differ from itself.
     fn read(&self) -> Result<types::Bundle, Reason> {
         shape::check(self.object, self.version)?;
-        let text = std::str::from_utf8(self.text).unwrap_or_default();
-        types::Bundle::from_json(text).map_err(refusal::types)
+        types::Bundle::deserialize(self.object)
+            .map_err(|error| Reason::BundleMalformed { detail: shorten(&error.to_string()) })
     }
 }
 
@@ -313,4 +313,60 @@ fn verifier(root: &sigstore_trust_root::TrustedRoot) -> Result<Arc<Verifier>, Ro
     Verifier::new(root)
         .map(Arc::new)
         .map_err(|error| RootError::Unusable { detail: shorten(&error.to_string()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::json::{self, Limits};
+    use crate::verify::tests::leaves;
+
+    /// One of each layout: chain, certificate, key; statement, message; promise, timestamp.
+    const BUNDLES: [&str; 4] = [
+        include_str!("../../tests/vectors/conformance/happy-path-v0.1.json"),
+        include_str!("../../tests/vectors/conformance/happy-path-intoto-in-dsse-v3.json"),
+        include_str!("../../tests/vectors/conformance/managed-key-happy-path.json"),
+        include_str!("../../tests/vectors/cosign/attest-p256.bundle.json"),
+    ];
+
+    /// Both readings of one text: as it is read here, and as the Sigstore crates read it.
+    fn read_twice(text: &str) -> (Option<types::Bundle>, Option<types::Bundle>) {
+        let value = json::parse(text.as_bytes(), Limits::default()).unwrap();
+        let ours = types::Bundle::deserialize(value.as_object().unwrap());
+        (ours.ok(), types::Bundle::from_json(text).ok())
+    }
+
+    #[test]
+    fn b9_what_was_read_strictly_is_what_the_text_says() {
+        let values =
+            [json!(null), json!(0), json!(1.5), json!(""), json!("AA"), json!("1"), json!([]), json!({})];
+        let mut compared = 0;
+        for text in BUNDLES {
+            let (ours, theirs) = read_twice(text);
+            assert!(ours.is_some() && ours == theirs, "{text}");
+            let original: Value = serde_json::from_str(text).unwrap();
+            let mut paths = Vec::new();
+            leaves(&original, "", &mut paths);
+            // The leaves, and what holds them.
+            let all = paths.iter().flat_map(|path| {
+                path.char_indices()
+                    .skip(1)
+                    .filter(|(_, one)| *one == '/')
+                    .map(|(at, _)| &path[..at])
+                    .chain([&**path])
+            });
+            for path in all {
+                for value in &values {
+                    let mut changed = original.clone();
+                    *changed.pointer_mut(path).unwrap() = value.clone();
+                    let (ours, theirs) = read_twice(&changed.to_string());
+                    assert_eq!(ours, theirs, "{path}: {value}");
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 1000, "{compared}");
+    }
 }

@@ -15,7 +15,7 @@ const V0_1: &str = "https://in-toto.io/Statement/v0.1";
 ///
 /// Other digests beside a subject's sha256 are not looked at: we hold no other digest to compare them with.
 pub(super) fn read(bytes: &[u8]) -> Result<Attestation, Reason> {
-    let statement = READ.document(bytes)?;
+    let mut statement = READ.document(bytes)?;
     // 1. _type
     match READ.text(&statement, "_type")? {
         V1 | V0_1 => {}
@@ -23,9 +23,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Attestation, Reason> {
     }
     // 2. predicateType and predicate, which is an object where there is one
     let predicate_type = READ.text(&statement, "predicateType")?.to_owned();
-    let predicate = match statement.get("predicate") {
+    let predicate = match statement.remove("predicate") {
         None => Value::Null,
-        Some(predicate @ Value::Object(_)) => predicate.clone(),
+        Some(predicate @ Value::Object(_)) => predicate,
         Some(_) => return Err(READ.wrong("predicate", "an object")),
     };
     // 3. subject: at least one, each by its sha256

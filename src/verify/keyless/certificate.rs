@@ -12,6 +12,7 @@ use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
 use x509_cert::time::Time;
 
 use super::Reason;
@@ -89,8 +90,8 @@ pub(super) struct Leaf {
     pub(super) not_after: Timestamp,
     /// DER names of the issuers of every certificate that came along.
     pub(super) issuers: Vec<Vec<u8>>,
-    /// The leaf's issuer for people, neutralised.
-    pub(super) issued_by: String,
+    /// The leaf's own issuer; only a refusal puts it into words, for that is a search through all known OIDs.
+    issuer_name: Name,
 }
 
 impl Leaf {
@@ -122,8 +123,13 @@ impl Leaf {
             not_before: time(leaf.tbs_certificate.validity.not_before)?,
             not_after: time(leaf.tbs_certificate.validity.not_after)?,
             issuers: parsed.iter().map(issuer_name).collect(),
-            issued_by: shorten(&leaf.tbs_certificate.issuer.to_string()),
+            issuer_name: leaf.tbs_certificate.issuer.clone(),
         })
+    }
+
+    /// The leaf's issuer for people, neutralised.
+    pub(super) fn issued_by(&self) -> String {
+        shorten(&self.issuer_name.to_string())
     }
 }
 

@@ -74,12 +74,11 @@ fn with_candidate<T>(
     verify: impl FnOnce(&Candidate<'_>) -> Result<T, Reason>,
 ) -> Result<T, Reason> {
     let bundle = convert(content, signer, annotations)?;
-    let text = Value::Object(bundle.clone()).to_string();
     let artifact = match content {
         Content::Message { payload, .. } => Artifact::Bytes(payload),
         Content::Envelope { about, .. } => Artifact::Digest(*about),
     };
-    verify(&Candidate { text: text.as_bytes(), object: &bundle, version: Version::Converted, artifact })
+    verify(&Candidate { object: &bundle, version: Version::Converted, artifact })
 }
 
 fn convert(
