@@ -1,5 +1,7 @@
 //! Every place and shape that evidence lies in, over a registry on a socket.
 
+mod wire;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::closure::{Closure, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use crate::evidence::Source;
-use crate::key::{Algorithm, PrivateKey};
+use crate::key::{Algorithm, PrivateKey, PublicKey};
 use crate::registry::HttpConfig;
 use crate::registry::http::tests::quick;
 use crate::registry::http::tests::registry::{Behaviour, Fake, Reply};
