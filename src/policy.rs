@@ -7,12 +7,13 @@
 //!
 //! Start at [`Draft::parse`], then [`Draft::key_files`], then [`Draft::validate`].
 
-mod claims;
 mod attestation;
 mod cel;
+mod claims;
 mod diagnostic;
 mod duration;
 mod environment;
+mod field;
 mod mismatch;
 mod names;
 mod pattern;
@@ -28,17 +29,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-pub use self::attestation::{
-    AttestationKind, AttestationRule, Field, Scalar, SvrRule, TestRule, VsaRule, VulnsRule,
-};
+pub use self::attestation::{AttestationKind, AttestationRule, SvrRule, TestRule, VsaRule, VulnsRule};
 pub use self::cel::{Expression, ExpressionError, NAMES as EXPRESSION_NAMES, Refusal};
 pub use self::claims::{ClaimName, ClaimRules, WrongClaim};
 pub use self::diagnostic::{PolicyError, PolicyErrors, Warning};
 pub use self::duration::{DurationError, spell_duration};
 pub use self::environment::{
-    After, ApprovalRule, Environment, EvidenceClass, Excluded, ParameterRule, Predecessor, ProvenanceRule,
-    RefRule, Require,
+    After, ApprovalRule, Environment, EvidenceClass, Excluded, Predecessor, ProvenanceRule, RefRule, Require,
 };
+pub use self::field::Field;
 pub use self::mismatch::Mismatch;
 pub use self::names::{EnvironmentName, NameError, Named, ServiceName, SignerName, UnknownName};
 pub use self::pattern::{Pattern, PatternError};

@@ -103,10 +103,12 @@ impl Question<'_, '_> {
         };
         let mut wrong = Vec::new();
         for field in self.rule.fields() {
-            if !field.holds(attestation.predicate()) {
-                let found = attestation.predicate().pointer(field.pointer());
-                let found = found.map_or("absent".to_owned(), |found| shorten(&found.to_string()));
-                wrong.push(format!("`{}` is {found}, not {}", shorten(field.pointer()), field.value()));
+            let (found, wanted) =
+                (attestation.predicate().pointer(field.pointer()), field.value(self.target.service().name()));
+            if found != Some(&wanted) {
+                let found = found.map_or("absent".to_owned(), spell);
+                let wanted = spell(&wanted);
+                wrong.push(format!("`{}` is {found}, not {wanted}", shorten(field.pointer())));
             }
         }
         if let Some(expression) = self.rule.cel() {
@@ -393,7 +395,11 @@ impl Question<'_, '_> {
                 wants
             }
         };
-        let fields = rule.fields().iter().map(|field| format!("{} is {}", field.pointer(), field.value()));
+        let service = self.target.service().name();
+        let fields = rule
+            .fields()
+            .iter()
+            .map(|field| format!("{} is {}", shorten(field.pointer()), spell(&field.value(service))));
         let cel = rule.cel().map(|cel| format!("`{}`", shorten(cel.as_str())));
         let age = rule.max_age().map(|age| format!("not older than {}", spell_duration(age)));
         let wants: Vec<String> = wants.into_iter().chain(fields).chain(cel).chain(age).collect();
@@ -419,6 +425,14 @@ impl Question<'_, '_> {
             "see what is on it:".to_owned(),
             format!("samebits verify {} --to {}", self.target.image(), self.target.environment().name()),
         ]
+    }
+}
+
+/// A JSON value in words: a text in its own quotes, so that it is nothing else.
+fn spell(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) => format!("`{}`", shorten(text)),
+        None => shorten(&value.to_string()),
     }
 }
 

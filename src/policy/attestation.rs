@@ -10,9 +10,9 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use serde_json::Value;
 
 use super::cel::Expression;
+use super::field::Field;
 use super::names::{EnvironmentName, SignerName};
 use super::template::Template;
 use crate::digest::shorten;
@@ -250,89 +250,5 @@ impl SvrRule {
     /// Properties that must be verified: all of them, at least one.
     pub fn properties(&self) -> &[String] {
         &self.properties
-    }
-}
-
-/// A member of a predicate that must be there and equal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    pub(super) pointer: String,
-    pub(super) value: Scalar,
-}
-
-impl Field {
-    /// The JSON pointer (RFC 6901) to it; not the empty one.
-    pub fn pointer(&self) -> &str {
-        &self.pointer
-    }
-
-    /// What must stand there.
-    pub fn value(&self) -> &Scalar {
-        &self.value
-    }
-
-    /// Whether it stands there. What is absent, or of another type, is something else.
-    pub fn holds(&self, predicate: &Value) -> bool {
-        match (predicate.pointer(&self.pointer), &self.value) {
-            (Some(Value::String(found)), Scalar::Text(wanted)) => found == wanted,
-            (Some(Value::Number(found)), Scalar::Number(wanted)) => found.as_i64() == Some(*wanted),
-            (Some(Value::Bool(found)), Scalar::Bool(wanted)) => found == wanted,
-            (_, Scalar::Text(_) | Scalar::Number(_) | Scalar::Bool(_)) => false,
-        }
-    }
-
-    /// RFC 6901, section 3: reference tokens behind `/`, `~` only as `~0` and `~1`.
-    pub(super) fn is_pointer(text: &str) -> bool {
-        let escapes = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        text.starts_with('/') && escapes
-    }
-}
-
-/// A text, a whole number, `true` or `false`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scalar {
-    /// A text, compared byte for byte.
-    Text(String),
-    /// A whole number.
-    Number(i64),
-    /// `true` or `false`.
-    Bool(bool),
-}
-
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "`{}`", shorten(text)),
-            Self::Number(number) => number.fmt(f),
-            Self::Bool(value) => value.fmt(f),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_field_is_there_and_equal() {
-        let predicate = json!({ "a": { "b/c": ["x", 1, true, null, 1.0] }, "n": 18446744073709551615_u64 });
-        let holds = |pointer: &str, value: Scalar| {
-            assert!(Field::is_pointer(pointer));
-            Field { pointer: pointer.to_owned(), value }.holds(&predicate)
-        };
-        assert!(holds("/a/b~1c/0", Scalar::Text("x".into())));
-        assert!(holds("/a/b~1c/1", Scalar::Number(1)));
-        assert!(holds("/a/b~1c/2", Scalar::Bool(true)));
-        assert!(!holds("/a/b~1c/0", Scalar::Text("X".into())));
-        assert!(!holds("/a/b~1c/1", Scalar::Text("1".into())));
-        assert!(!holds("/a/b~1c/3", Scalar::Bool(false)), "null is not false");
-        assert!(!holds("/a/b~1c/4", Scalar::Number(1)), "a fraction is no whole number");
-        assert!(!holds("/a/b~1c/00", Scalar::Text("x".into())), "RFC 6901: no leading zeros");
-        assert!(!holds("/a/b", Scalar::Text("x".into())));
-        assert!(!holds("/n", Scalar::Number(-1)));
-        for wrong in ["", "a", "/a~", "/a~2", "#/a"] {
-            assert!(!Field::is_pointer(wrong), "{wrong:?}");
-        }
     }
 }

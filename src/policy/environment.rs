@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::attestation::AttestationRule;
+use super::field::Field;
 use super::names::{EnvironmentName, ServiceName, SignerName};
 use super::template::Template;
 use crate::reference::{Repository, Tag};
@@ -190,7 +191,7 @@ pub struct ProvenanceRule {
     pub(super) commit: Option<String>,
     pub(super) workflow: Option<Template>,
     pub(super) build_type: Option<String>,
-    pub(super) parameters: Vec<ParameterRule>,
+    pub(super) parameters: Vec<Field>,
     pub(super) level: Option<Level>,
     pub(super) warn_until: Option<Date>,
 }
@@ -231,8 +232,9 @@ impl ProvenanceRule {
         self.build_type.as_deref()
     }
 
-    /// What the builder must have been asked for, each once, in the order of the file.
-    pub fn parameters(&self) -> &[ParameterRule] {
+    /// What the builder must have been asked for, each once, in the order of the file: in `externalParameters` (SLSA
+    /// v1) or `invocation.parameters` (v0.2).
+    pub fn parameters(&self) -> &[Field] {
         &self.parameters
     }
 
@@ -245,37 +247,6 @@ impl ProvenanceRule {
     pub fn warn_until(&self) -> Option<Date> {
         self.warn_until
     }
-}
-
-/// One parameter of a build and the only value that is good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParameterRule {
-    pub(super) pointer: String,
-    pub(super) value: ParameterValue,
-}
-
-impl ParameterRule {
-    /// Where: an RFC 6901 pointer into `externalParameters` (SLSA v1) or `invocation.parameters` (v0.2).
-    pub fn pointer(&self) -> &str {
-        &self.pointer
-    }
-
-    /// The value when it is said of a service: compared as JSON, type and all.
-    pub fn value(&self, service: &ServiceName) -> serde_json::Value {
-        match &self.value {
-            ParameterValue::Text(text) => text.fill(service).into(),
-            ParameterValue::Number(number) => (*number).into(),
-            ParameterValue::Truth(truth) => (*truth).into(),
-        }
-    }
-}
-
-/// What a parameter can be compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ParameterValue {
-    Text(Template),
-    Number(i64),
-    Truth(bool),
 }
 
 /// The git refs that an image may be built from.

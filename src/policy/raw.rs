@@ -16,10 +16,10 @@ mod evidence;
 mod root;
 mod signer;
 
-pub(super) use self::attestation::{Attestation, Scalar};
+pub(super) use self::attestation::Attestation;
 pub(super) use self::control::Control;
 pub(super) use self::environment::{After, Approvals, Environment, Predecessor, Require};
-pub(super) use self::evidence::{Parameter, Provenance};
+pub(super) use self::evidence::{Provenance, Scalar};
 pub(super) use self::root::{Refresh, Repository, Root};
 pub(super) use self::signer::{Keyless, Matcher, Signer, Subject};
 

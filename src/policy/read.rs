@@ -12,7 +12,6 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Errors, Span};
 use super::names::nearest;
 use super::problem::Problem;
-use super::raw::Scalar;
 use crate::digest::shorten;
 
 /// A value and where it is written.
@@ -231,17 +230,6 @@ impl Read for At<jiff::civil::Date> {
         match date {
             Some(value) => Some(Self { value, span: found.span() }),
             None => found.wrong(EXPECTED, errors),
-        }
-    }
-}
-
-impl Read for Scalar {
-    fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self> {
-        match found.value {
-            DeValue::String(text) => Some(Self::Text(text.to_string())),
-            DeValue::Boolean(value) => Some(Self::Bool(*value)),
-            DeValue::Integer(_) => At::<i64>::read(found, errors).map(|number| Self::Number(number.value)),
-            _ => found.wrong("a string, a whole number, `true` or `false`", errors),
         }
     }
 }

@@ -572,7 +572,7 @@ fn provenance_may_be_asked_for_more() {
                 .to_owned(),
             "",
         ),
-        ("parameters = {}".to_owned(), "an empty list"),
+        ("parameters = {}".to_owned(), "an empty table: `parameters`"),
         ("parameters = { \"\" = \"a\" }".to_owned(), "`` is not a pointer"),
         ("parameters = { \"workflow/path\" = \"a\" }".to_owned(), "`workflow/path` is not a pointer"),
         ("parameters = { \"/a~2\" = \"a\" }".to_owned(), "expected an RFC 6901 pointer"),

@@ -1,10 +1,8 @@
 //! `require.attestations`: one entry, with the keys of its type.
 
-use std::borrow::Cow;
+use schemars::JsonSchema;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-
-use super::{At, Entries, List, Text};
+use super::{At, Entries, List, Scalar, Text};
 use crate::policy::diagnostic::Errors;
 use crate::policy::names;
 use crate::policy::read::{Found, Read, Table};
@@ -24,8 +22,10 @@ pub(in crate::policy) struct Attestation {
     pub(in crate::policy) max_age: Option<Text>,
     /// Until this day (UTC) a failure is a warning.
     pub(in crate::policy) warn_until: Option<At<jiff::civil::Date>>,
-    /// Members of the predicate that must be equal, by JSON pointer, as in `{ "/result/ok" = true }`.
-    pub(in crate::policy) fields: Option<Entries<Scalar>>,
+    /// Members of the predicate that must be equal, by JSON pointer, as in `{ "/result/ok" = true }`; `{service}` in
+    /// texts stands for the name of the service.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Scalar>>")]
+    pub(in crate::policy) fields: Option<At<Entries<Scalar>>>,
     /// An expression in CEL over `predicate`, `subject`, `signer`, `service` and `environment` that must be true.
     pub(in crate::policy) cel: Option<Text>,
     /// For types by URI: `true` if it is enough that it is there, whatever it says.
@@ -77,14 +77,6 @@ pub(in crate::policy) struct AtMost {
     /// Of a severity that cannot be read; they count as critical when this is absent.
     #[schemars(extend("minimum" = 0))]
     pub(in crate::policy) unknown: Option<At<i64>>,
-}
-
-/// A text, a whole number, `true` or `false`.
-#[derive(Clone, Debug)]
-pub(in crate::policy) enum Scalar {
-    Text(String),
-    Number(i64),
-    Bool(bool),
 }
 
 /// What `type` says, as far as keys depend on it.
@@ -211,19 +203,5 @@ impl Read for AtMost {
         };
         table.finish();
         Some(at_most)
-    }
-}
-
-impl JsonSchema for Scalar {
-    fn schema_name() -> Cow<'static, str> {
-        "Scalar".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer", "boolean"] })
     }
 }

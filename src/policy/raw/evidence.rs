@@ -30,8 +30,8 @@ pub(in crate::policy) struct Provenance {
     /// What the builder must have been asked for: RFC 6901 pointers into `externalParameters` (SLSA v1) or
     /// `invocation.parameters` (v0.2), and the only value each may have; `{service}` in texts stands for the name of
     /// the service.
-    #[schemars(with = "Option<std::collections::BTreeMap<String, Parameter>>")]
-    pub(in crate::policy) parameters: Option<At<Entries<Parameter>>>,
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Scalar>>")]
+    pub(in crate::policy) parameters: Option<At<Entries<Scalar>>>,
     /// The SLSA Build level that builder and signer must justify: 1, 2 or 3. Never taken from the provenance itself.
     #[schemars(range(min = 1, max = 3))]
     pub(in crate::policy) level: Option<At<i64>>,
@@ -39,9 +39,9 @@ pub(in crate::policy) struct Provenance {
     pub(in crate::policy) warn_until: Option<At<jiff::civil::Date>>,
 }
 
-/// The value of a build parameter.
+/// A text, a whole number, `true` or `false`.
 #[derive(Debug)]
-pub(in crate::policy) enum Parameter {
+pub(in crate::policy) enum Scalar {
     Text(Text),
     Number(At<i64>),
     Truth(At<bool>),
@@ -71,7 +71,7 @@ impl Read for Provenance {
     }
 }
 
-impl Read for Parameter {
+impl Read for Scalar {
     fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self> {
         match found.kind() {
             Kind::Text => Text::read(found, errors).map(Self::Text),
@@ -82,9 +82,9 @@ impl Read for Parameter {
     }
 }
 
-impl JsonSchema for Parameter {
+impl JsonSchema for Scalar {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Parameter".into()
+        "Scalar".into()
     }
 
     fn inline_schema() -> bool {

@@ -1,7 +1,7 @@
 //! Attestations that must be there: which kind, by whom, and what they must say.
 
 use super::*;
-use crate::policy::attestation::{self, AttestationKind as Kind, WORDS};
+use crate::policy::attestation::{AttestationKind as Kind, WORDS};
 use crate::verify::predicate::{self, Level, Severity, is_version_of};
 use crate::verify::{COSIGN_SIGN, MESSAGE_SIGNATURE, SIMPLE_SIGNING, provenance};
 
@@ -24,7 +24,7 @@ impl Check<'_> {
         let before = self.errors.problems().count();
         let signer = self.signer_name(&raw.signer);
         let kind = self.attestation_kind(raw, after);
-        let fields = self.fields(raw);
+        let fields = raw.fields.as_ref().map(|fields| self.fields(fields, "fields"));
         let cel = raw.cel.as_ref().and_then(|text| {
             let problem = |source| Problem::Expression { text: shorten(&text.value), source };
             self.errors.keep(&text.span, Expression::parse(&text.value), problem)
@@ -33,7 +33,14 @@ impl Check<'_> {
         let warn_until = raw.warn_until.as_ref().map(|date| date.value);
         // What could not be read must not become no rule.
         let read = self.errors.problems().count() == before;
-        let rule = AttestationRule { signer: signer?, kind: kind?, fields, cel, max_age, warn_until };
+        let rule = AttestationRule {
+            signer: signer?,
+            kind: kind?,
+            fields: fields.map_or(Some(Vec::new()), |fields| fields)?,
+            cel,
+            max_age,
+            warn_until,
+        };
         read.then_some(rule)
     }
 
@@ -184,25 +191,6 @@ impl Check<'_> {
             }
         }
         levels
-    }
-
-    fn fields(&mut self, raw: &raw::Attestation) -> Vec<Field> {
-        let Some(fields) = &raw.fields else { return Vec::new() };
-        if fields.0.is_empty() {
-            self.errors.push(&raw.kind.span, Problem::EmptyTable { key: "fields" });
-        }
-        for (pointer, _) in fields.0.iter().filter(|(pointer, _)| !Field::is_pointer(&pointer.value)) {
-            self.errors.push(&pointer.span, Problem::Pointer { found: shorten(&pointer.value) });
-        }
-        let field = |(pointer, value): &(Text, raw::Scalar)| Field {
-            pointer: pointer.value.clone(),
-            value: match value {
-                raw::Scalar::Text(text) => attestation::Scalar::Text(text.clone()),
-                raw::Scalar::Number(number) => attestation::Scalar::Number(*number),
-                raw::Scalar::Bool(value) => attestation::Scalar::Bool(*value),
-            },
-        };
-        fields.0.iter().map(field).collect()
     }
 
     /// An environment among those that come before: only there the bytes must have run.

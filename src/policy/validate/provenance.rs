@@ -1,7 +1,7 @@
 //! What provenance has to say.
 
 use super::*;
-use crate::policy::environment::ParameterValue;
+use crate::policy::field::Scalar;
 use crate::verify::provenance::level::Level;
 
 impl Check<'_> {
@@ -17,7 +17,7 @@ impl Check<'_> {
         let level = self.may(&raw.level, Self::level);
         let parameters = match &raw.parameters {
             None => Some(Vec::new()),
-            Some(parameters) => self.parameters(parameters),
+            Some(parameters) => self.fields(parameters, "parameters"),
         };
         Some(ProvenanceRule {
             signer: signer?,
@@ -90,39 +90,33 @@ impl Check<'_> {
         level
     }
 
-    fn parameters(&mut self, raw: &At<Entries<raw::Parameter>>) -> Option<Vec<ParameterRule>> {
+    /// Members of a document and the values they must have.
+    pub(super) fn fields(&mut self, raw: &At<Entries<raw::Scalar>>, key: &'static str) -> Option<Vec<Field>> {
         if raw.value.0.is_empty() {
-            self.errors.push(&raw.span, Problem::EmptyList);
+            self.errors.push(&raw.span, Problem::EmptyTable { key });
             return None;
         }
         // Every one is read, also behind a wrong one.
-        let rules: Vec<Option<ParameterRule>> =
-            raw.value.0.iter().map(|(pointer, value)| self.parameter(pointer, value)).collect();
-        rules.into_iter().collect()
+        let fields: Vec<Option<Field>> =
+            raw.value.0.iter().map(|(pointer, value)| self.field(pointer, value)).collect();
+        fields.into_iter().collect()
     }
 
-    fn parameter(&mut self, pointer: &Text, value: &raw::Parameter) -> Option<ParameterRule> {
-        let good = is_pointer(&pointer.value);
+    fn field(&mut self, pointer: &Text, value: &raw::Scalar) -> Option<Field> {
+        let good = Field::is_pointer(&pointer.value);
         if !good {
             self.errors.push(&pointer.span, Problem::Pointer { found: shorten(&pointer.value) });
         }
         let value = match value {
-            raw::Parameter::Text(text) => ParameterValue::Text(self.any_text(text)?),
-            raw::Parameter::Number(number) => ParameterValue::Number(number.value),
-            raw::Parameter::Truth(truth) => ParameterValue::Truth(truth.value),
+            raw::Scalar::Text(text) => Scalar::Text(self.any_text(text)?),
+            raw::Scalar::Number(number) => Scalar::Number(number.value),
+            raw::Scalar::Truth(truth) => Scalar::Truth(truth.value),
         };
-        good.then(|| ParameterRule { pointer: pointer.value.clone(), value })
+        good.then(|| Field { pointer: pointer.value.clone(), value })
     }
 
     fn any_text(&mut self, text: &Text) -> Option<Template> {
         let problem = |source| Problem::Template { text: shorten(&text.value), source };
         self.errors.keep(&text.span, Template::of_any_text(&text.value), problem)
     }
-}
-
-/// RFC 6901, section 3; the empty pointer, which means everything, is not among ours.
-fn is_pointer(text: &str) -> bool {
-    text.starts_with('/')
-        && text.split('~').skip(1).all(|after| after.starts_with(['0', '1']))
-        && !text.contains(char::is_control)
 }
