@@ -409,7 +409,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
     // 3. What is no longer good.
     findings.extend(control::not_revoked(target, evidence));
     // 4. Evidence on the image.
-    findings.extend(attestations(target, evidence));
+    findings.extend(attested(target, evidence, Past::Read));
     // 5. The past.
     findings.extend(environment.after().iter().map(|after| history::deployed(target, evidence, after)));
     // 6. People.
@@ -449,13 +449,24 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
     }
 }
 
-/// The requirements that attestations on the image meet or do not meet: signatures, provenance, and every other one
-/// that the policy names. Of the past they need to know only when the image was deployed, where a rule asks for that.
+/// The requirements that attestations on the image meet or do not meet, for a reader who has no ledger: signatures,
+/// provenance, and every other one that the policy names. A rule with `after-deployment` is never met here, and says so.
 pub fn attestations(target: &Target<'_>, evidence: &Evidence) -> Vec<Finding> {
+    attested(target, evidence, Past::Unread)
+}
+
+/// Whether the evidence holds the ledger's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Past {
+    Read,
+    Unread,
+}
+
+fn attested(target: &Target<'_>, evidence: &Evidence, past: Past) -> Vec<Finding> {
     let require = target.environment().require();
     let signed = require.signed_by().iter().map(|signer| attested::signed_by(target, evidence, signer));
     let provenance = require.provenance().map(|rule| attested::provenance(target, evidence, rule));
-    let others = require.attestations().iter().map(|rule| predicates::attested(target, evidence, rule));
+    let others = require.attestations().iter().map(|rule| predicates::attested(target, evidence, rule, past));
     signed.chain(provenance).chain(others).collect()
 }
 

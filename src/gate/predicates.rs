@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::history::{SKEW, deployments};
 use super::tally::{Tally, Weighed, carried, subjects};
-use super::{Carried, Code, Finding, Requirement, counted};
+use super::{Carried, Code, Finding, Past, Requirement, counted};
 use crate::digest::{Digest, shorten};
 use crate::evidence::{Evidence, Found, Target};
 use crate::policy::{
@@ -29,11 +29,17 @@ use crate::verify::predicate::{OPENVEX, Sbom, Severity, Svr, TestOutcome, TestRe
 use crate::verify::{Attestation, Verified};
 
 /// An attestation of the rule's kind, by the rule's signer, that says what the rule wants and is young enough.
-pub(super) fn attested(target: &Target<'_>, evidence: &Evidence, rule: &AttestationRule) -> Finding {
+pub(super) fn attested(
+    target: &Target<'_>,
+    evidence: &Evidence,
+    rule: &AttestationRule,
+    past: Past,
+) -> Finding {
     let (kind, signer) = (rule.kind(), rule.signer());
     let what = kind.to_string();
     let (differs, stale) = (Cell::new(false), Cell::new(false));
-    let question = Question { target, evidence, rule };
+    let unread = Cell::new(false);
+    let question = Question { target, evidence, rule, past, unread: &unread };
     let mut tally = Tally::default();
     for found in &evidence.attestations {
         if kind.is(found.attestation.predicate_type()) {
@@ -56,9 +62,13 @@ pub(super) fn attested(target: &Target<'_>, evidence: &Evidence, rule: &Attestat
         (true, false) => Code::AttestationMismatch,
         (false, false) => Code::NoAttestation,
     };
+    let (nothing, fix) = match unread.get() {
+        true => (UNREAD, question.ask_check()),
+        false => ("none", question.fix(code)),
+    };
     tally
-        .finding(target, Requirement::Attestation, code, question.expected(), "none")
-        .fix(question.fix(code))
+        .finding(target, Requirement::Attestation, code, question.expected(), nothing)
+        .fix(fix)
         .warn_until(rule.warn_until(), evidence.now)
 }
 
@@ -67,7 +77,13 @@ struct Question<'q, 'a> {
     target: &'q Target<'a>,
     evidence: &'q Evidence,
     rule: &'q AttestationRule,
+    past: Past,
+    /// Set where the ledger alone would tell.
+    unread: &'q Cell<bool>,
 }
+
+/// What is found where the ledger was not read.
+const UNREAD: &str = "not looked at here: `samebits check` does, it reads the ledger";
 
 /// What a statement that says what the rule wants says beside it.
 #[derive(Default)]
@@ -162,7 +178,15 @@ impl Question<'_, '_> {
             }
         }
         if let Some(environment) = rule.after_deployment() {
-            wrong.extend(self.before_deployment(environment, &result, weighed));
+            match self.past {
+                Past::Read => wrong.extend(self.before_deployment(environment, &result, weighed)),
+                Past::Unread => {
+                    self.unread.set(self.unread.get() || wrong.is_empty());
+                    wrong.push(format!(
+                        "whether it came after the deployment in `{environment}` was {UNREAD}"
+                    ));
+                }
+            }
         }
         match wrong.is_empty() {
             true => Ok(Said::default()),
@@ -408,6 +432,10 @@ impl Question<'_, '_> {
             text.push_str(&wants.join(", "));
         }
         text
+    }
+
+    fn ask_check(&self) -> Vec<String> {
+        vec![format!("samebits check {} --to {}", self.target.image(), self.target.environment().name())]
     }
 
     fn fix(&self, code: Code) -> Vec<String> {

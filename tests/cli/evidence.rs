@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use samebits::collect::BUNDLE;
 use samebits::key::{Algorithm, PrivateKey};
-use samebits::reference::Image;
+use samebits::reference::{Image, Repository};
 use samebits::verify::{COSIGN_SIGN, sign_statement};
 use serde_json::json;
 use snapbox::{Data, assert_data_eq, file};
@@ -154,6 +154,44 @@ fn b1_and_b9_a_file_about_another_image_counts_for_nothing_and_one_without_a_bun
     let trouble = yard.run(check("bad.jsonl")).exits(3);
     assert!(trouble.stderr.contains("bad.jsonl, line 2"), "{}", trouble.stderr);
     assert_eq!(yard.records().len(), 0);
+}
+
+/// `verify` reads no ledger: what only the ledger tells is no yes there, and is said to be looked at elsewhere.
+#[test]
+fn c11_verify_says_that_it_does_not_look_for_the_deployment() {
+    let yard = Yard::new();
+    yard.edit_policy(|text| {
+        let rule = "{ type = \"test-result\", signer = \"build\", after-deployment = \"staging\" }";
+        format!("{text}attestations = [{rule}]\n")
+    });
+    let image = yard.build("1", "first");
+    yard.promote(IMAGE, "staging").exits(0);
+    yard.deployed_in_staging(&image).exits(0);
+    let there = at("staging", &image);
+    let staging: Repository = "oci:registry/staging/shop".parse().unwrap();
+    let ask = |verb: &str, code: i32| yard.run([verb, &there, "--to", "production"]).exits(code).stdout;
+    let test = |result: &str, configuration: serde_json::Value| {
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": image.repository, "digest": { "sha256": image.digest.hex() } }],
+            "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+            "predicate": { "result": result, "configuration": configuration },
+        });
+        let bundle = sign_statement(statement.to_string().as_bytes(), &yard.key("build")).unwrap();
+        attach(&yard, &Image::new(staging.clone(), image.digest), BUNDLE[0], &bundle);
+    };
+    // Nothing there, or a failed one: that is what is said.
+    assert!(!ask("verify", 1).contains("not looked at here"));
+    test("FAILED", json!([{ "name": "ci.yml" }]));
+    let seen = ask("verify", 1);
+    assert!(seen.contains("it says FAILED") && !seen.contains("found       not looked at here"), "{seen}");
+    // A good one is no yes either, and who looks is named.
+    test("PASSED", json!([{ "name": "ci.yml" }]));
+    let seen = ask("verify", 1);
+    assert!(seen.contains("not looked at here: `samebits check` does, it reads the ledger"), "{seen}");
+    assert!(seen.contains(&format!("samebits check {there} --to production")), "{seen}");
+    let seen = ask("check", 1);
+    assert!(seen.contains("nothing shows that it was made after the deployment in `staging`"), "{seen}");
 }
 
 #[test]
