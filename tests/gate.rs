@@ -22,6 +22,8 @@ mod control;
 mod deployed;
 #[path = "gate/identity.rs"]
 mod identity;
+#[path = "gate/messages.rs"]
+mod messages;
 #[path = "gate/predicates.rs"]
 mod predicates;
 #[path = "gate/properties.rs"]

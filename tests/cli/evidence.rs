@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use samebits::collect::BUNDLE;
 use samebits::key::{Algorithm, PrivateKey};
 use samebits::reference::{Image, Repository};
@@ -69,6 +71,11 @@ fn verify_shows_everything_on_the_index_its_platforms_and_what_is_attached_to_th
     assert_eq!((&nested[0]["status"], &nested[0]["meets"]), (&json!("accepted"), &json!([])));
     let status = |status: &str| items(0).iter().filter(|item| item["status"] == status).count();
     assert_eq!((status("accepted"), status("rejected"), status("not-evidence")), (1, 3, 2));
+    // No refusal without its code and its reason.
+    for item in items(0).iter().filter(|item| item["status"] == "rejected") {
+        let said = |member: &str| item[member].as_str().is_some_and(|text| !text.is_empty());
+        assert!(said("code") && said("reason"), "{item:#}");
+    }
 }
 
 #[test]
@@ -154,6 +161,41 @@ fn b1_and_b9_a_file_about_another_image_counts_for_nothing_and_one_without_a_bun
     let trouble = yard.run(check("bad.jsonl")).exits(3);
     assert!(trouble.stderr.contains("bad.jsonl, line 2"), "{}", trouble.stderr);
     assert_eq!(yard.records().len(), 0);
+}
+
+/// A signature over the bytes of a manifest, without a statement.
+fn message(yard: &Yard, image: &Image, key: &PrivateKey) -> String {
+    let manifest = yard.runtime.block_on(yard.registries.manifest(image)).unwrap().unwrap();
+    let base64 = |bytes: &[u8]| STANDARD.encode(bytes);
+    json!({
+        "mediaType": BUNDLE[0],
+        "verificationMaterial": { "publicKey": { "hint": key.public().hint() } },
+        "messageSignature": {
+            "messageDigest": { "algorithm": "SHA2_256", "digest": base64(image.digest.as_bytes()) },
+            "signature": base64(&key.sign(&manifest.bytes).unwrap()),
+        },
+    })
+    .to_string()
+}
+
+#[test]
+fn a_message_signature_from_a_file_is_tried_against_every_manifest() {
+    let yard = Yard::new();
+    let image = yard.push("1", "first");
+    let closure = yard.runtime.block_on(yard.registries.closure(&image)).unwrap();
+    let (arm64, _) = closure.platforms().last().unwrap();
+    let arm64 = Image::new(image.repository.clone(), arm64);
+    let other = yard.push("2", "second");
+    // A key that signs digests: bundles from a file come without the bytes.
+    let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
+    yard.write("keys/build.pub", key.public().to_pem());
+    let lines = [&arm64, &image, &other].map(|image| message(&yard, image, &key));
+    yard.write("evidence.jsonl", lines.join("\n"));
+    let ran = yard.run(["verify", IMAGE, "--evidence", "evidence.jsonl"]).exits(0);
+    same(&ran.stdout, &image, file!["verify-message.txt"]);
+    yard.write("other.jsonl", format!("{}\n{}", lines[0], lines[2]));
+    let ran = yard.run(["verify", IMAGE, "--evidence", "other.jsonl"]).exits(1);
+    assert!(ran.stdout.contains("not for linux/amd64"), "{}", ran.stdout);
 }
 
 /// `verify` reads no ledger: what only the ledger tells is no yes there, and is said to be looked at elsewhere.

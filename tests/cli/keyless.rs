@@ -6,8 +6,9 @@ use samebits::collect::BUNDLE;
 use samebits::reference::Image;
 use samebits::verify::COSIGN_SIGN;
 use serde_json::{Value, json};
+use snapbox::{Data, assert_data_eq, file};
 
-use crate::cli::{Ran, Yard, at, ran};
+use crate::cli::{Ran, Yard, at, ran, redact};
 use crate::sigstore::{Sigstore, oidc};
 
 const WORKFLOWS: &str = "https://github.com/acme/shop/.github/workflows";
@@ -108,6 +109,49 @@ fn jobs_promote_and_deploy_by_their_certificates() {
     let shown = jobs.yard.run(["verify", &at("production", &image), "--to", "production"]).exits(0).stdout;
     assert!(shown.contains("SLSA verification summary v1") || shown.contains("SLSA VSA"), "{shown}");
     assert!(shown.contains("release.yml"), "{shown}");
+}
+
+/// What `verify` shows of certificates: who, when, and where in the log; of a signature over the manifest too.
+#[test]
+fn verify_shows_time_and_log_index_of_what_jobs_signed() {
+    let jobs = Jobs::new();
+    let image = jobs.build("1", "first");
+    let closure = jobs.yard.runtime.block_on(jobs.yard.registries.closure(&image)).unwrap();
+    let (arm64, _) = closure.platforms().last().unwrap();
+    let message = |workflow: &str, digest| {
+        let who = jobs.sigstore.identity(&job(workflow));
+        String::from_utf8(jobs.sigstore.message_bundle(digest, &who, jobs.sigstore.now())).unwrap()
+    };
+    // Over the index, over one platform, and over something else.
+    let other = samebits::digest::Digest::of(b"another manifest");
+    let lines =
+        [message("build.yml", image.digest), message("build.yml", arm64), message("build.yml", other)];
+    jobs.yard.write("evidence.jsonl", lines.join("\n"));
+    let verify = ["verify", "oci:registry/shop:1", "--evidence", "evidence.jsonl"];
+    let seen = jobs.yard.run(verify).exits(0).stdout;
+    let seen = redact(&seen, &[("IMAGE", image.digest)]);
+    assert_data_eq!(Data::text(seen).raw(), file!["verify-keyless.txt"].raw());
+    let json = jobs.yard.run(verify.into_iter().chain(["-o", "json"])).exits(0).json();
+    let items: Vec<&Value> =
+        (0..3).flat_map(|at| json["manifests"][at]["items"].as_array().unwrap()).collect();
+    let told = |item: &Value, member: &str| item[member].as_str().is_some_and(|text| !text.is_empty());
+    let of = |status: &str| items.iter().filter(|item| item["status"] == status).copied().collect::<Vec<_>>();
+    let (accepted, rejected) = (of("accepted"), of("rejected"));
+    assert!(
+        accepted.len() >= 3 && rejected.iter().any(|item| item["code"] == "artifact-mismatch"),
+        "{items:#?}"
+    );
+    for item in accepted {
+        assert!(told(item, "time") && item["logIndex"].is_u64(), "{item:#}");
+    }
+    for item in rejected {
+        assert!(told(item, "code") && told(item, "reason"), "{item:#}");
+    }
+    // Alone, the one over something else is no signature.
+    jobs.yard.write("other.json", &lines[2]);
+    let unsigned = jobs.yard.push("2", "second");
+    let no = jobs.yard.run(["verify", "oci:registry/shop:2", "--evidence", "other.json"]).exits(1);
+    assert!(no.stdout.contains("rejected, artifact-mismatch"), "{} {}", unsigned.digest, no.stdout);
 }
 
 #[test]
