@@ -1,0 +1,92 @@
+//! What to do about an error.
+
+use super::{Asked, Distrust, RegistryError};
+
+impl RegistryError {
+    /// What to do about it, for the `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::CaFile { .. } | Self::CaMalformed { .. } => {
+                Some("check the CA file setting; nothing is trusted in its stead".to_owned())
+            }
+            Self::Client { .. } => {
+                Some("the system's CA certificates may be missing: install `ca-certificates`".to_owned())
+            }
+            Self::Host { .. } => None,
+            Self::LoginFile { file, .. } | Self::LoginMalformed { file, .. } => {
+                Some(format!("repair `{}` or log in again", file.display()))
+            }
+            Self::Login { registry, .. } => Some(format!("log in again with `docker login {registry}`")),
+            Self::Unreachable { asked, .. } => {
+                Some(format!("check the name, the network and any proxy on the way to {}", asked.registry))
+            }
+            Self::Tls { asked, .. } => Some(format!(
+                "name the CA of {} in the settings, or, if it speaks plain http, name the host in the policy",
+                asked.registry
+            )),
+            Self::Stalled { .. } | Self::FallbackLost { .. } => Some("safe to run again".to_owned()),
+            Self::Status { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
+            Self::Token { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
+            Self::BlobMissing { .. } => {
+                Some("the registry has lost part of the image: push it again from the build".to_owned())
+            }
+            Self::RepositoryUnknown { asked } => Some(format!(
+                "check the name `{}`; some registries say this to a login without access",
+                asked.repository
+            )),
+            Self::DigestMismatch { asked, .. } | Self::DigestHeader { asked, .. } => Some(format!(
+                "do not use these bytes: {} or something on the way to it has changed them",
+                asked.registry
+            )),
+            Self::Realm { reason: Distrust::OtherHost, .. } => {
+                Some("if this token server is yours, name its host as a token host in the settings".to_owned())
+            }
+            Self::NotFollowed { reason: Distrust::Downgrade, .. } => Some(
+                "the registry builds http addresses behind a TLS proxy: set `X-Forwarded-Proto` or its public URL"
+                    .to_owned(),
+            ),
+            Self::UploadSource { source, .. } => source.hint(),
+            Self::Header { .. }
+            | Self::Size { .. }
+            | Self::TooLarge { .. }
+            | Self::MediaType { .. }
+            | Self::Malformed { .. }
+            | Self::TooManyReferrers { .. }
+            | Self::NotFollowed { .. }
+            | Self::Challenge { .. }
+            | Self::Realm { .. }
+            | Self::TokenMalformed { .. } => None,
+            Self::LayoutFile { .. } | Self::LayoutMalformed { .. } | Self::LayoutTooLarge { .. } => None,
+            Self::LayoutAbsent { .. } => {
+                Some("check the path; typed, a relative one starts here; in the policy, at the policy file".to_owned())
+            }
+            Self::LayoutOccupied { .. } => Some("name an empty folder, or one that does not exist".to_owned()),
+            Self::LayoutBlobMissing { .. } | Self::LayoutSize { .. } => {
+                Some("the layout is incomplete: write the image into it again".to_owned())
+            }
+            Self::LayoutDigest { .. } => {
+                Some("do not use these bytes: something has changed them on disk".to_owned())
+            }
+            Self::NoSuchImage { .. } => Some("check the name; nothing is guessed or searched for".to_owned()),
+            Self::Image { .. } => Some("build and push the image again with a current tool".to_owned()),
+            Self::TagNotSet { .. } => {
+                Some("somebody else sets this tag, or the registry caches it: run again".to_owned())
+            }
+            Self::NotALayout { .. } => Some("an OCI layout is a folder with `oci-layout` in it".to_owned()),
+        }
+    }
+}
+
+fn status_hint(asked: &Asked, status: u16, logged_in: bool) -> Option<String> {
+    let Asked { registry, repository, request } = asked;
+    match status {
+        401 if logged_in => {
+            Some(format!("the login is refused: log in again with `docker login {registry}`"))
+        }
+        401 => Some(format!("log in with `docker login {registry}`")),
+        403 => Some(format!("the token needs {} on {repository}", request.action())),
+        404 => Some(format!("is {registry} a registry? the answer does not look like one")),
+        408 | 429 | 500 | 502 | 503 | 504 => Some(format!("{registry} is busy or down: safe to run again")),
+        _ => None,
+    }
+}

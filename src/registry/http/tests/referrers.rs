@@ -1,0 +1,160 @@
+//! Listings of referrers, by API and by fallback tag.
+
+use super::*;
+
+#[tokio::test]
+async fn b10_all_pages_of_referrers_are_read() {
+    let fake = Fake::with(Behaviour { page: Some(3), ..Behaviour::default() });
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    for note in 0..10 {
+        fake.seed_manifest("shop", MANIFEST, &referrer_of(&subject, &note.to_string()));
+    }
+    let Listing::Listed(all) = remote(&fake).referrers("shop", digest(&subject)).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!((all.len(), fake.count("GET", "/referrers/")), (10, 4));
+    assert_eq!(all[0].artifact_type.as_deref(), Some("application/x"));
+    // A page that fails is not the end of the list.
+    fake.on("GET", "from=6", usize::MAX, Reply::error(404, "NAME_UNKNOWN"));
+    assert!(remote(&fake).referrers("shop", digest(&subject)).await.is_err());
+}
+
+#[tokio::test]
+async fn b10_pages_end_and_stay_at_home() {
+    let (fake, evil) = (Fake::start(), Fake::start());
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let next = format!("<{}/v2/shop/referrers/{subject}>; rel=\"next\"", evil.origin());
+    fake.on("GET", "/referrers/", 1, Reply::Header("link", next));
+    let error = remote(&fake).referrers("shop", digest(&subject)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::NotFollowed { reason: Distrust::OtherHost, .. }), "{error}");
+    assert!(evil.log().is_empty());
+    let circle = format!("</v2/shop/referrers/{subject}>; rel=\"next\"");
+    fake.on("GET", "/referrers/", usize::MAX, Reply::Header("link", circle));
+    let error = remote(&fake).referrers("shop", digest(&subject)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooManyReferrers { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn b10_more_referrers_than_the_limit_are_an_error() {
+    let fake = Fake::start();
+    let subject = Digest::of(b"{}");
+    let entries: Vec<_> = (0..1001)
+        .map(|at: u32| json!({ "mediaType": MANIFEST, "digest": Digest::of(&at.to_be_bytes()), "size": 1 }))
+        .collect();
+    let listing = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries }).to_string();
+    fake.seed_manifest("shop", MANIFEST, b"{}");
+    fake.on("GET", "/referrers/", 1, Reply::Bytes(listing.into_bytes()));
+    let error = remote(&fake).referrers("shop", subject).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooManyReferrers { limit: 1000, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn b11_none_unsupported_and_could_not_look_are_three_answers() {
+    let fake = Fake::start();
+    let subject = digest(&fake.seed_manifest("shop", MANIFEST, b"{}"));
+    let remote = remote(&fake);
+    assert_eq!(remote.referrers("shop", subject).await.unwrap(), Listing::Listed(vec![]));
+    fake.behave(|behaviour| behaviour.referrers_api = false);
+    assert_eq!(remote.referrers("shop", subject).await.unwrap(), Listing::Unsupported);
+    for place in ["/referrers/", "/manifests/sha256-"] {
+        for status in [400, 401, 403, 429, 500, 503] {
+            fake.on("GET", place, 5, Reply::error(status, "DENIED"));
+            let outcome = remote.referrers("shop", subject).await;
+            assert!(outcome.is_err(), "{status} at {place} was {outcome:?}");
+            // What is left of the rule.
+            while remote.referrers("shop", subject).await.is_err() {}
+        }
+    }
+    fake.behave(|behaviour| behaviour.referrers_api = true);
+    for body in
+        ["", "<html>", "{}", "[]", r#"{"schemaVersion":2}"#, r#"{"schemaVersion":2,"manifests":[{}]}"#]
+    {
+        fake.on("GET", "/referrers/", 1, Reply::Bytes(body.into()));
+        let error = remote.referrers("shop", subject).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Malformed { .. }), "{body}: {error}");
+    }
+    fake.on("GET", "/referrers/", 1, Reply::html(200));
+    let error = remote.referrers("shop", subject).await.unwrap_err();
+    assert!(matches!(error, RegistryError::MediaType { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn b12_a_registry_without_the_api_is_asked_for_it_once() {
+    let fake = Fake::with(Behaviour { referrers_api: false, ..Behaviour::default() });
+    let remote = remote(&fake);
+    for subject in ["a", "b", "c"] {
+        fake.seed_manifest("shop", MANIFEST, subject.as_bytes());
+        let subject = Digest::of(subject.as_bytes());
+        assert_eq!(remote.referrers("shop", subject).await.unwrap(), Listing::Unsupported);
+    }
+    assert_eq!((fake.count("GET", "/referrers/"), fake.count("GET", "/manifests/sha256-")), (1, 3));
+    // Another repository may be served by something else; a code of the specification says that the route is there.
+    let subject = Digest::of(b"a");
+    fake.on("GET", "/other/referrers/", 2, Reply::error(404, "MANIFEST_UNKNOWN"));
+    for _ in 0..2 {
+        remote.referrers("other", subject).await.unwrap();
+    }
+    assert_eq!(fake.count("GET", "/other/referrers/"), 2);
+}
+
+#[tokio::test]
+async fn b11_a_repository_nobody_knows_has_no_listing() {
+    let fake = Fake::start();
+    let error = remote(&fake).referrers("nobody/shop", Digest::of(b"{}")).await.unwrap_err();
+    assert!(matches!(error, RegistryError::RepositoryUnknown { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn b12_without_the_api_the_fallback_tag_holds_the_referrers() {
+    let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let remote = remote(&fake);
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let subject_digest = digest(&subject);
+    for note in ["a", "b", "a"] {
+        let bytes = referrer_of(&subject, note);
+        let which = Which::Digest(Digest::of(&bytes));
+        let put = remote.put_manifest("shop", which, MANIFEST, Bytes::from(bytes.clone())).await.unwrap();
+        assert!(!put.subject_acknowledged);
+        remote.attach_fallback("shop", subject_digest, &descriptor(&bytes)).await.unwrap();
+    }
+    let Listing::Listed(all) = remote.referrers("shop", subject_digest).await.unwrap() else { panic!() };
+    assert_eq!(all, [descriptor(&referrer_of(&subject, "a")), descriptor(&referrer_of(&subject, "b"))]);
+    // An acknowledgement of another subject is none.
+    let bytes = referrer_of(&subject, "c");
+    let which = Which::Digest(Digest::of(&bytes));
+    let other = Reply::Header("oci-subject", Digest::of(b"other").to_string());
+    fake.on("PUT", "/manifests/", 1, other);
+    let put = remote.put_manifest("shop", which, MANIFEST, Bytes::from(bytes.clone())).await.unwrap();
+    assert!(!put.subject_acknowledged);
+    fake.behave(|behaviour| behaviour.subject_header = true);
+    let put = remote.put_manifest("shop", which, MANIFEST, Bytes::from(bytes)).await.unwrap();
+    assert!(put.subject_acknowledged);
+}
+
+#[tokio::test]
+async fn b12_two_writers_of_a_fallback_tag_lose_nothing_or_say_so() {
+    let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let name = format!("sha256-{}", digest(&subject).hex());
+    let empty = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [], "x": "kept" }).to_string();
+    let empty_digest = fake.seed_manifest("shop", INDEX, empty.as_bytes());
+    fake.tag("shop", &name, &empty_digest);
+    // The first write vanishes: it is told to have happened.
+    fake.on("PUT", "/manifests/sha256-", 1, Reply::status(201));
+    let bytes = referrer_of(&subject, "a");
+    let remote = remote(&fake);
+    remote.attach_fallback("shop", digest(&subject), &descriptor(&bytes)).await.unwrap();
+    let now = fake.manifest("shop", &fake.tagged("shop", &name).unwrap()).unwrap();
+    let now: serde_json::Value = serde_json::from_slice(&now).unwrap();
+    assert_eq!((now["x"].as_str(), now["manifests"].as_array().unwrap().len()), (Some("kept"), 1));
+    // Every write vanishes.
+    fake.on("PUT", "/manifests/sha256-", usize::MAX, Reply::status(201));
+    let bytes = referrer_of(&subject, "b");
+    let error = remote.attach_fallback("shop", digest(&subject), &descriptor(&bytes)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::FallbackLost { tries: 5, .. }), "{error}");
+    // Something else lives under the tag.
+    let image = fake.seed_manifest("shop", MANIFEST, b"{\"schemaVersion\":2}");
+    fake.tag("shop", &name, &image);
+    assert!(remote.attach_fallback("shop", digest(&subject), &descriptor(&bytes)).await.is_err());
+    assert!(remote.referrers("shop", digest(&subject)).await.is_err());
+}
