@@ -1,7 +1,7 @@
 //! What predicates other than provenance say: tests, bills of materials, findings, VEX, verdicts of others.
 //!
-//! Guarantees: a value here comes from an [`Attestation`] that was verified, and holds only what the predicate's own
-//! specification defines; what is required there and absent, of another type or outside a closed set is an error with
+//! Guarantees: a value here comes from an [`super::Attestation`] that was verified, and holds only what the predicate's
+//! own specification defines; what is required there and absent, of another type or outside a closed set is an error with
 //! the member, what was found and what was expected. Members nobody asks for are ignored, as in-toto's parsing rules
 //! want (in-toto/attestation, `spec/v1/README.md`, "Parsing rules").
 //! Never does: judge. What a predicate has to say to count is the policy's word and the gate's work.
