@@ -217,7 +217,7 @@ fn d7_absent_foreign_and_unsupported_are_different_errors() {
         .unwrap();
     assert!(matches!(open("sqlite:other.db"), Err(LedgerError::NotALedger { .. })));
     fixture.tamper("PRAGMA user_version = 1");
-    assert!(matches!(fixture.open(), Err(LedgerError::Format { found: 1, expected: 2, .. })));
+    assert!(matches!(fixture.open(), Err(LedgerError::Format { found: 1, expected: 3, .. })));
 }
 
 #[test]
