@@ -6,8 +6,9 @@
 //! leaves open is closed here: every log entry needs a proof and a checkpoint whatever version the bundle claims,
 //! proof and checkpoint agree in every field they share, the checkpoint is signed by the very log the entry names,
 //! and the certificate names exactly one identity of a known kind and its issuer.
-//! Never does: I/O, TUF, policy. `sigstore-verify` reads the clock to refuse times in the future: later runs can
-//! only accept more than earlier ones, never less.
+//! Never does: I/O, TUF, policy. `sigstore-verify` reads the clock to refuse a log's times in the future: later runs
+//! can only accept more than earlier ones, never less. A timestamp authority's it takes as they are: whoever asks for
+//! an age compares them with a clock (`gate::predicates`).
 //! Start at [`verify`]; [`vouched`] dates the signature of a key; [`keyed`] is for artifacts signed with a key and
 //! logged.
 
