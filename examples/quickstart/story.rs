@@ -198,7 +198,7 @@ impl Stage {
         let now = jiff::Timestamp::now();
         let mut writer = Writer { ledger: &mut ledger, policy: &policy, trust: &trust, signer: &key };
         let actor = Actor::from(&Identity::Key { id: key.public().id() });
-        let (position, ()) = writer.append(&service, environment.name(), |view| {
+        let (written, ()) = writer.append(&service, environment.name(), |view| {
             let body = Body::Deployment(Deployment {
                 actor: actor.clone(),
                 service: service.clone(),
@@ -217,10 +217,10 @@ impl Stage {
             let draft = Draft { subjects: Subjects { image, platforms: Vec::new() }, body };
             Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
         })?;
-        let position = position.context("the forged record was not appended")?;
+        let written = written.context("the forged record was not appended")?;
         println!(
             "   forged record {}: shop {} ran in staging, signed by release\n",
-            position.index, image.digest
+            written.position.index, image.digest
         );
         Ok(())
     }

@@ -135,6 +135,15 @@ impl View<'_> {
     }
 }
 
+/// A record that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Where it lies.
+    pub position: Position,
+    /// The digest of its bytes, as [`Record::digest`] has it.
+    pub digest: Digest,
+}
+
 /// What to do with what was read.
 pub enum Step<T, D = Draft> {
     /// Append this; the answer is given once it is durable.
@@ -150,7 +159,7 @@ impl Writer<'_> {
     }
 
     /// Reads the target, lets `step` say what to append, appends it if nothing was added in between, else begins
-    /// again. Returns the place of the record, if one was appended.
+    /// again. Returns which record it is, if one was appended.
     ///
     /// # Errors
     /// Whatever `step` refuses with; [`ProtocolError::Contention`] when others were faster every time.
@@ -159,7 +168,7 @@ impl Writer<'_> {
         service: &ServiceName,
         environment: &EnvironmentName,
         step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
-    ) -> Result<(Option<Position>, T), E> {
+    ) -> Result<(Option<Written>, T), E> {
         self.append_with(service, environment, &Kept::default(), step)
     }
 
@@ -170,7 +179,7 @@ impl Writer<'_> {
         environment: &EnvironmentName,
         kept: &Kept,
         mut step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
-    ) -> Result<(Option<Position>, T), E> {
+    ) -> Result<(Option<Written>, T), E> {
         let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
         for _ in 0..ATTEMPTS {
             let at = self.ledger.tip().map_err(trouble)?;
@@ -186,7 +195,9 @@ impl Writer<'_> {
             match self.ledger.append_with(at.size(), std::slice::from_ref(&entry), kept) {
                 Ok(appended) => {
                     let leaf_hash = crate::tlog::leaf_hash(&entry.bytes);
-                    return Ok((Some(Position { index: appended.first, leaf_hash }), answer));
+                    let position = Position { index: appended.first, leaf_hash };
+                    let written = Written { position, digest: Digest::of(&entry.bytes) };
+                    return Ok((Some(written), answer));
                 }
                 Err(LedgerError::Conflict { .. }) => {}
                 Err(error) => return Err(trouble(error)),
@@ -207,11 +218,11 @@ impl Writer<'_> {
         let (actor, trust) = (Actor::from(self.author().identity()), self.trust);
         let kept = kept(verdict, trust);
         let (service, environment) = (&verdict.service, &verdict.environment);
-        let (position, ()) = self.append_with(service, environment, &kept, |view| {
+        let (written, ()) = self.append_with(service, environment, &kept, |view| {
             let body = promotion(verdict, &actor, trust, Phase::Refused, view.ledger(key));
             Ok::<_, ProtocolError>(Step::Append(draft(verdict, body, &kept)?, ()))
         })?;
-        Ok(position)
+        Ok(written.map(|written| written.position))
     }
 }
 
@@ -353,7 +364,7 @@ impl Intent {
                 (Found::Ours(Some(position)), _) => {
                     return Ok(Self { approved, position, supersedes: superseded, key, resumed: true });
                 }
-                (Found::Ours(None), Some(position)) => {
+                (Found::Ours(None), Some(Written { position, .. })) => {
                     return Ok(Self { approved, position, supersedes: superseded, key, resumed: false });
                 }
                 (Found::Ours(None), None) | (Found::Rival, _) => {}
@@ -407,7 +418,10 @@ impl Intent {
             body.decided_on = now;
             Ok(Step::Append(draft(verdict, body, &kept)?, None))
         })?;
-        appended.or(before).ok_or(ProtocolError::Fenced { index: self.position.index })
+        appended
+            .map(|written| written.position)
+            .or(before)
+            .ok_or(ProtocolError::Fenced { index: self.position.index })
     }
 
     /// Closes the intent without effect, because the second look said no.
@@ -436,7 +450,7 @@ impl Intent {
             body.abort_reason = Some(format!("the second look said no: {}", codes.join(", ")));
             Ok::<_, ProtocolError>(Step::Append(draft(verdict, body, &kept)?, ()))
         })?;
-        Ok(appended.unwrap_or(self.position))
+        Ok(appended.map_or(self.position, |written| written.position))
     }
 }
 

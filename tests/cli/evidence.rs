@@ -236,6 +236,50 @@ fn c11_verify_says_that_it_does_not_look_for_the_deployment() {
     assert!(seen.contains("nothing shows that it was made after the deployment in `staging`"), "{seen}");
 }
 
+/// A key proves no time: what it signs names the record of the deployment, by the digest that `deployed` gives.
+#[test]
+fn c11_a_test_result_by_a_key_names_the_record_that_deployed_gave() {
+    let yard = Yard::new();
+    yard.edit_policy(|text| {
+        let rule = "{ type = \"test-result\", signer = \"build\", after-deployment = \"staging\" }";
+        format!("{text}attestations = [{rule}]\n")
+    });
+    let image = yard.build("1", "first");
+    yard.promote(IMAGE, "staging").exits(0);
+    let there = at("staging", &image);
+    let args = ["deployed", &there, "--in", "staging", "--key", "keys/staging.key", "-o", "json"];
+    let deployed = yard.run(args).exits(0).json();
+    // The same wherever it is shown, and when it was recorded before.
+    let index = usize::try_from(deployed["record"]["index"].as_u64().unwrap()).unwrap();
+    let records = yard.records();
+    assert_eq!(deployed["digest"], records[index]["digest"]);
+    assert_eq!(deployed["digest"], yard.run(args).exits(0).json()["digest"]);
+    let shown = yard.run(["show", &image.digest.to_string(), "-o", "json"]).exits(0).json();
+    assert_eq!(deployed["digest"], shown["records"][index]["digest"]);
+    let staging: Repository = "oci:registry/staging/shop".parse().unwrap();
+    let named = |digest: &serde_json::Value| {
+        let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": image.repository, "digest": { "sha256": image.digest.hex() } }],
+            "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+            "predicate": {
+                "result": "PASSED",
+                "configuration": [{ "name": "deployment", "digest": { "sha256": hex } }],
+            },
+        });
+        let bundle = sign_statement(statement.to_string().as_bytes(), &yard.key("build")).unwrap();
+        attach(&yard, &Image::new(staging.clone(), image.digest), BUNDLE[0], &bundle);
+        yard.run(["check", &there, "--to", "production"])
+    };
+    // Neither another record, nor the leaf of the right one, nor the image.
+    for other in [&records[0]["digest"], &deployed["record"]["leafHash"], &json!(image.digest.to_string())] {
+        let seen = named(other).exits(1).stdout;
+        assert!(seen.contains("does not name the deployment's record by its digest"), "{seen}");
+    }
+    named(&deployed["digest"]).exits(0);
+}
+
 #[test]
 fn where_nothing_is_required_the_tree_is_shown_and_nothing_is_judged() {
     let yard = Yard::new();

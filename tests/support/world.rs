@@ -268,12 +268,12 @@ impl World {
         };
         let Self { ledger, policy, trust, keys, .. } = self;
         let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
-        let (position, ()) = writer
+        let (written, ()) = writer
             .append(&service, &environment, |view| {
                 Ok::<_, ProtocolError>(Step::Append(Box::new(draft(view)), ()))
             })
             .unwrap();
-        position.unwrap()
+        written.unwrap().position
     }
 
     /// Deployed in staging by staging, observed, now.
@@ -314,7 +314,7 @@ impl World {
         let (service, environment) = (&approval.service, &approval.approved_for.environment);
         let Self { ledger, policy, trust, keys, .. } = self;
         let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
-        let (position, ()) = writer
+        let (written, ()) = writer
             .append(service, environment, |view| {
                 let mut approval = approval.clone();
                 approval.ledger = view.ledger(approval.nonce);
@@ -322,7 +322,7 @@ impl World {
                 Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
             })
             .unwrap();
-        position.unwrap()
+        written.unwrap().position
     }
 
     /// Appends to the control lane, signed by the key `who`, whoever that is.
@@ -371,7 +371,7 @@ impl World {
         let (digest, uri) = (Sha256(policy.digest()), policy.file().to_owned());
         let rules = PolicyVersion { uri, digest, keys: policy.key_digests().clone() };
         let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
-        let (position, ()) = writer
+        let (written, ()) = writer
             .append(&service, &environment, |view| {
                 let body = Promotion {
                     actor: actor.clone(),
@@ -396,7 +396,7 @@ impl World {
                 Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
             })
             .unwrap();
-        position.unwrap()
+        written.unwrap().position
     }
 
     /// A statement about these subjects, signed with the key `who`, verified, as if found on the first of them.

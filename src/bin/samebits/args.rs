@@ -149,7 +149,8 @@ EXAMPLE
     /// Record that an image runs in an environment, signed by that environment's own identity.
     #[command(after_long_help = "\
 Only a signer the policy lists as a deployer of the environment can say what
-runs there; it is not the promoter.
+runs there; it is not the promoter. With -o json, `digest` is that of the
+record: tests made after the deployment name it in their `configuration`.
 
 EXAMPLES
   export SAMEBITS_KEY=keys/staging.key

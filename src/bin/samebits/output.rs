@@ -264,6 +264,8 @@ pub(crate) struct Recorded {
     pub(crate) signer: Identity,
     /// Where it lies in the log.
     pub(crate) record: Position,
+    /// The digest of the record; a test result made after a deployment names it in `configuration`.
+    pub(crate) digest: Digest,
     /// What a reader has to know beside it.
     pub(crate) notes: Vec<String>,
 }
@@ -278,6 +280,8 @@ impl Recorded {
 pub(crate) struct LogEntry {
     /// Its index.
     pub(crate) index: u64,
+    /// The digest of its bytes.
+    pub(crate) digest: Digest,
     /// Its kind; none where it is not a valid record.
     pub(crate) kind: Option<Kind>,
     /// Status, phase or verdict, in one word.

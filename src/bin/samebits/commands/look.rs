@@ -313,6 +313,7 @@ fn evidence(session: &Session<'_>, ledger: &Ledger, entry: &Included) -> Result<
 fn line(session: &Session<'_>, entry: &Included) -> LogEntry {
     let mut line = LogEntry {
         index: entry.index(),
+        digest: entry.content(),
         kind: None,
         outcome: None,
         service: None,

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::anyhow;
 use jiff::SignedDuration;
 use samebits::digest::Digest;
-use samebits::ledger::protocol::{ProtocolError, Step, View, Writer};
+use samebits::ledger::protocol::{ProtocolError, Step, View, Writer, Written};
 use samebits::policy::{Environment, EvidenceClass, Service, SignerName};
 use samebits::promote::{Resolved, WalkError, service};
 use samebits::record::{
-    Actor, Approval, ApprovedFor, Body, Deployment, Draft, Kind, Position, Record, Runtime, Status, Subjects,
-    Verdict,
+    Actor, Approval, ApprovedFor, Body, Deployment, Draft, Kind, Record, Runtime, Status, Subjects, Verdict,
 };
 use samebits::reference::{Image, Reference};
 use samebits::verify::{Author, Identity};
@@ -181,7 +180,7 @@ fn deployment(
     if !promoted && said.status != Status::Removed {
         notes.push(format!("this image was never promoted into `{environment}`"));
     }
-    let record = appended.or(already).ok_or_else(|| undecided(anyhow!("the ledger took no record")))?;
+    let written = appended.or(already).ok_or_else(|| undecided(anyhow!("the ledger took no record")))?;
     emit_recorded(
         session,
         place,
@@ -189,18 +188,19 @@ fn deployment(
         said.status.to_string(),
         &subjects.image,
         identity.clone(),
-        record,
+        written,
         notes,
     )
 }
 
 /// The newest deployment record under this name, if it is the very one that is about to be written.
-fn latest(view: &View<'_>, name: &str, identity: &Identity, idempotency: Digest) -> Option<Position> {
+fn latest(view: &View<'_>, name: &str, identity: &Identity, idempotency: Digest) -> Option<Written> {
     let deployments = view.history.records.iter().rev();
     let newest = deployments
         .filter(|record| record.identity() == identity)
         .find(|record| record.deployment().is_some_and(|said| said.deployment_name == name))?;
-    (newest.body().ledger().idempotency_key == idempotency).then(|| newest.position())
+    let written = Written { position: newest.position(), digest: newest.digest() };
+    (newest.body().ledger().idempotency_key == idempotency).then_some(written)
 }
 
 fn promoted(view: &View<'_>, digest: Digest) -> bool {
@@ -285,7 +285,7 @@ pub(crate) fn approve(session: &Session<'_>, args: &Approve) -> Result<Outcome, 
             Ok::<_, ProtocolError>(Step::Append(Box::new(Draft { subjects: subjects.clone(), body }), ()))
         })
         .map_err(|error| Trouble::from(WalkError::from(error)))?;
-    let record = appended.ok_or_else(|| undecided(anyhow!("the ledger took no record")))?;
+    let written = appended.ok_or_else(|| undecided(anyhow!("the ledger took no record")))?;
     let notes = vec![format!("good until {valid_until:.0}, for this policy file only")];
     emit_recorded(
         session,
@@ -294,7 +294,7 @@ pub(crate) fn approve(session: &Session<'_>, args: &Approve) -> Result<Outcome, 
         decision.to_string(),
         &image,
         identity.clone(),
-        record,
+        written,
         notes,
     )
 }
@@ -307,7 +307,7 @@ fn emit_recorded(
     outcome: String,
     image: &Image,
     signer: Identity,
-    record: Position,
+    written: Written,
     notes: Vec<String>,
 ) -> Result<Outcome, Trouble> {
     let report = Recorded {
@@ -318,7 +318,8 @@ fn emit_recorded(
         service: place.service.name().clone(),
         environment: place.environment.name().clone(),
         signer,
-        record,
+        record: written.position,
+        digest: written.digest,
         notes,
     };
     session.outputs.emit(&report).map_err(undecided)?;
