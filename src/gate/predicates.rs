@@ -57,14 +57,14 @@ pub(super) fn attested(
         }
     }
     tally.discarded(evidence);
-    let code = match (differs.get(), stale.get()) {
-        (_, true) => Code::AttestationStale,
-        (true, false) => Code::AttestationMismatch,
-        (false, false) => Code::NoAttestation,
+    let (code, needed) = match (differs.get(), stale.get()) {
+        (_, true) => (Code::AttestationStale, "make it again, and attest it"),
+        (true, false) => (Code::AttestationMismatch, "attest it"),
+        (false, false) => (Code::NoAttestation, "attest it"),
     };
     let (nothing, fix) = match unread.get() {
         true => (UNREAD, question.ask_check()),
-        false => ("none", question.fix(code)),
+        false => ("none", question.fix(needed)),
     };
     tally
         .finding(target, Requirement::Attestation, code, question.expected(), nothing)
@@ -438,15 +438,11 @@ impl Question<'_, '_> {
         vec![format!("samebits check {} --to {}", self.target.image(), self.target.environment().name())]
     }
 
-    fn fix(&self, code: Code) -> Vec<String> {
+    fn fix(&self, needed: &str) -> Vec<String> {
         let (kind, signer) = (self.rule.kind(), self.rule.signer());
-        let again = match code {
-            Code::AttestationStale => "make it again, and attest it",
-            _ => "attest it",
-        };
         vec![
             format!(
-                "{again} as `{signer}`, for instance: cosign attest --type {} --predicate FILE --key KEY {}",
+                "{needed} as `{signer}`, for instance: cosign attest --type {} --predicate FILE --key KEY {}",
                 shorten(kind.predicate_type()),
                 self.target.image()
             ),
