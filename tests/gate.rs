@@ -30,5 +30,7 @@ mod predicates;
 mod properties;
 #[path = "gate/protocol.rs"]
 mod protocol;
+#[path = "gate/revoked.rs"]
+mod revoked;
 #[path = "gate/histories.rs"]
 mod histories;

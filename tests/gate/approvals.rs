@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use samebits::gate::{Code, Requirement};
+use samebits::key::{Algorithm, PrivateKey};
 use samebits::record::{Approval, Subjects, Verdict};
 
 use super::world::*;
@@ -118,7 +119,7 @@ fn e6_a_key_file_is_exchanged_after_the_approval() {
     let approval = world.approval("ana", &image);
     world.approve("ana", &approval);
     let before = world.policy.digest();
-    world.replace_key("staging", POLICY);
+    world.replace_key("staging", PrivateKey::generate(Algorithm::Ed25519).unwrap(), POLICY);
     assert_eq!(world.policy.digest(), before);
     world.staged(&image);
     world.wait(60);

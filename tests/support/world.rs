@@ -163,8 +163,8 @@ impl World {
     }
 
     /// The key file `keys/NAME.pub` holds another key from now on; the policy file stays as it is.
-    pub(crate) fn replace_key(&mut self, name: &str, policy: &str) {
-        self.keys.insert(name.to_owned(), PrivateKey::generate(Algorithm::Ed25519).unwrap());
+    pub(crate) fn replace_key(&mut self, name: &str, key: PrivateKey, policy: &str) {
+        self.keys.insert(name.to_owned(), key);
         self.govern(policy);
     }
 
