@@ -1,6 +1,7 @@
 //! Evidence that is deleted after a promotion (B5): the ledger has it, and says so when it no longer does.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -85,6 +86,54 @@ fn b5_evidence_deleted_after_promotion_is_in_the_ledger() {
     let shown = yard.run(["show", &digest]).exits(0).stdout;
     assert!(shown.contains(&format!("relied on {0} pieces, {0} of them kept", files.len() - 1)), "{shown}");
     assert!(shown.contains(bundle["digest"].as_str().unwrap()), "{shown} {images:?}");
+}
+
+/// The bytes of `tests/vectors/b5-evidence-deleted-after-promotion/`, deleted and given back.
+#[test]
+fn b5_the_kept_bundle_proves_what_the_deleted_one_did() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let deleted = vectors.join("b5-evidence-deleted-after-promotion/bundle.json");
+    let yard = Yard::new();
+    for end in ["key", "pub"] {
+        let file = vectors.join("keys/ed25519").with_extension(end.replace("key", "pem"));
+        yard.write(&format!("keys/build.{end}"), std::fs::read(file).unwrap());
+    }
+    let image = yard.push("1", "first");
+    if blessing() {
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": image.repository, "digest": { "sha256": image.digest.hex() } }],
+            "predicateType": COSIGN_SIGN,
+            "predicate": {},
+        });
+        let bundle = verify::sign_statement(statement.to_string().as_bytes(), &yard.key("build")).unwrap();
+        std::fs::write(&deleted, bundle).unwrap();
+    }
+    let deleted = std::fs::read(deleted).unwrap();
+    let none = BTreeMap::new();
+    let attached = yard.registries.attach(&image, BUNDLE[0], BUNDLE[0], &deleted, &none);
+    yard.runtime.block_on(attached).unwrap();
+    promoted_and_lost(&yard, &image);
+
+    let files = taken_out(&yard, "evidence");
+    let (_, kept) = only(&files, "attestation");
+    assert_eq!(*kept, deleted);
+    let [before, after] =
+        [&deleted, kept].map(|bytes| verify::attached(bytes, image.digest, &build_key(&yard)));
+    let (before, after) = (before.unwrap(), after.unwrap());
+    assert_eq!(before.evidence(), after.evidence());
+    assert_eq!(before.author(), after.author());
+    assert_eq!(before.subjects(), after.subjects());
+    assert_eq!(before.predicate(), after.predicate());
+    // It is those bytes: of a changed one nothing is left.
+    let changed = String::from_utf8(deleted).unwrap().replace("\"payload\":\"", "\"payload\":\"AAAA");
+    assert!(verify::attached(changed.as_bytes(), image.digest, &build_key(&yard)).is_err());
+}
+
+/// Whether the bundle is to be made anew.
+fn blessing() -> bool {
+    #[allow(clippy::disallowed_methods, reason = "how every test here is told")]
+    std::env::var_os("SAMEBITS_VECTORS").is_some()
 }
 
 #[test]
