@@ -586,9 +586,9 @@ fn sign_as(target: &Target<'_>, names: &[SignerName]) -> String {
     let keys = signers.iter().any(|signer| signer.keys().next().is_some());
     let jobs = signers.iter().any(|signer| signer.keys().count() < signer.any_of().len());
     match (keys, jobs) {
-        (true, false) => format!("with the key of {who} (--key FILE)"),
-        (false, true | false) => format!("in the job that is {who} (--keyless)"),
-        (true, true) => format!("with the key of {who} (--key FILE), or in the job that is (--keyless)"),
+        (true, false) => format!("with the key of {who}, --key FILE"),
+        (false, true | false) => format!("in the job that is {who}, --keyless"),
+        (true, true) => format!("with the key of {who}, --key FILE, or in its job, --keyless"),
     }
 }
 
