@@ -73,7 +73,8 @@ fn ledger(folder: &Path) -> Ledger {
 
 fn queries(criterion: &mut Criterion, ledger: &Ledger) {
     let tip = ledger.tip().unwrap();
-    let raw = Connection::open_with_flags(ledger.path(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let raw =
+        Connection::open_with_flags(ledger.place().to_string(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     // The same target each time is warm; 64 of them in turn is a busy gate.
     let targets: Vec<_> = (0..64).map(|n| entry(n * 15_013).index).collect();
     let of_target = "FROM targets LEFT JOIN entries ON entries.idx = targets.idx

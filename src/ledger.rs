@@ -1,8 +1,8 @@
-//! The ledger: an append-only log of records in one SQLite file.
+//! The ledger: an append-only log of records, in one SQLite file or another store of bytes.
 //!
 //! Guarantees: every record that is read ends in an inclusion check against a [`SignedCheckpoint`]
-//! ([`Included`]); an append is one transaction that starts from a verified checkpoint, swaps it only if it
-//! still has the expected size, and is on disk when [`Ledger::append`] returns. Never does: read the records
+//! ([`Included`]); an append starts from a verified checkpoint, is one compare-and-swap of it, and is durable when
+//! [`Ledger::append`] returns. What it is stored in is believed nothing. Never does: read the records
 //! (they are opaque bytes), decide, or promise that a query is complete: the index that queries use is an
 //! untrusted cache, so a record may be hidden from a query (never invented) until [`Ledger::verify`] names
 //! the difference. What a query returns is bound to its place in the log, not to the question: compare the
@@ -39,13 +39,15 @@ mod place;
 pub mod protocol;
 pub mod review;
 mod sqlite;
+mod store;
 pub mod target;
 #[cfg(test)]
 mod tests;
 
 pub use audit::{Audit, Finding};
 pub use error::LedgerError;
-use sqlite::{Found, Store};
+pub use place::Place;
+use store::{Batch, Found, Lane, Store, Swap, Tables};
 
 /// The longest entry in bytes (C2SP tlog-tiles: a 16-bit length).
 pub const MAX_ENTRY: usize = 65_535;
@@ -99,9 +101,9 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// A ledger that was opened: its file has the right format and origin, its checkpoint the right signature.
+/// A ledger that was opened: its store has the right format and origin, its checkpoint the right signature.
 pub struct Ledger {
-    store: Store,
+    store: Box<dyn Store>,
     vkey: Vkey,
     /// The same key under the name of the control lane.
     control: Vkey,
@@ -112,7 +114,7 @@ pub struct Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ledger({} at {})", self.vkey.origin(), self.store.path().display())
+        write!(f, "Ledger({} at {})", self.vkey.origin(), self.place())
     }
 }
 
@@ -122,12 +124,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Exists`] where there is anything but an empty file; see [`LedgerError`].
     pub fn create(url: &str, base: &Path, signer: &LogSigner) -> Result<Self, LedgerError> {
-        let path = place::path(url, base)?;
+        let location = place::locate(url, base)?;
         let head = |signer: &LogSigner| signer.sign(0, empty_root());
-        let sign = |source| LedgerError::Sign { path: path.clone(), source };
+        let sign = |source| LedgerError::Sign { place: location.place(), source };
         let (main, lane) = (head(signer).map_err(sign)?, signer.control()?);
         let control = head(&lane).map_err(sign)?;
-        let store = Store::create(path, signer.vkey().origin(), main.text(), control.text())?;
+        let store = store::create(&location, signer.vkey().origin(), &main, &control)?;
         Ok(Self {
             store,
             vkey: signer.vkey().clone(),
@@ -144,26 +146,26 @@ impl Ledger {
     /// [`LedgerError::OriginMismatch`], [`LedgerError::Checkpoint`], [`LedgerError::ControlCheckpoint`],
     /// [`LedgerError::WrongSigner`]; see [`LedgerError`].
     pub fn open(url: &str, base: &Path, vkey: &Vkey, signer: Option<LogSigner>) -> Result<Self, LedgerError> {
-        let path = place::path(url, base)?;
+        let location = place::locate(url, base)?;
         if let Some(found) = signer.as_ref().map(LogSigner::vkey).filter(|found| *found != vkey) {
             return Err(LedgerError::WrongSigner {
-                path,
+                place: location.place(),
                 expected: Box::new(vkey.clone()),
                 found: Box::new(found.clone()),
             });
         }
-        let store = Store::open(path, signer.is_some())?;
-        let origin = store.origin()?;
+        let store = store::open(&location, signer.is_some())?;
+        let origin = store.tables().origin()?;
         if origin != vkey.origin().as_str() {
             return Err(LedgerError::OriginMismatch {
-                path: store.path().to_owned(),
+                place: store.place().clone(),
                 expected: vkey.origin().clone(),
                 found: shorten(&origin),
             });
         }
         let (vkey, control) = (vkey.clone(), vkey.control()?);
         let ledger = Self { store, vkey, control, signer, verified: RefCell::default() };
-        let _verified = (ledger.tip()?, ledger.control_tip()?);
+        let _verified = (ledger.head()?, ledger.control_tip()?);
         Ok(ledger)
     }
 
@@ -172,9 +174,9 @@ impl Ledger {
         &self.vkey
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        self.store.path()
+    /// How the ledger is called in messages.
+    pub fn place(&self) -> &Place {
+        self.store.place()
     }
 
     /// The newest checkpoint. An older copy of the whole file has an older one: see
@@ -183,17 +185,24 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Checkpoint`] unless it is signed by the ledger's key; see [`LedgerError`].
     pub fn tip(&self) -> Result<SignedCheckpoint, LedgerError> {
-        let note = self.store.note()?;
+        self.store.refresh(Lane::Main)?;
+        self.head()
+    }
+
+    /// The checkpoint that is read now, without looking for what others appended.
+    fn head(&self) -> Result<SignedCheckpoint, LedgerError> {
+        let note = self.tables().note(Lane::Main)?;
         let mut verified = self.verified.borrow_mut();
         if let Some(same) = verified.as_ref().filter(|checkpoint| checkpoint.text() == note) {
             return Ok(same.clone());
         }
-        let path = || self.store.path().to_owned();
-        let tip = self.vkey.open(&note).map_err(|source| LedgerError::Checkpoint { path: path(), source })?;
+        let place = || self.place().clone();
+        let tip =
+            self.vkey.open(&note).map_err(|source| LedgerError::Checkpoint { place: place(), source })?;
         Ok(verified.insert(tip).clone())
     }
 
-    /// Appends `entries` in one transaction, if the log still has `expected_size` entries (compare and swap).
+    /// Appends `entries`, all or none, if the log still has `expected_size` entries (compare and swap).
     ///
     /// # Errors
     /// [`LedgerError::Conflict`]: nothing was appended, decide again. Any other error: not known to be
@@ -202,7 +211,7 @@ impl Ledger {
         self.append_with(expected_size, entries, &Kept::default())
     }
 
-    /// [`Ledger::append`], keeping in the same transaction the bytes that the entries rely on.
+    /// [`Ledger::append`], keeping with it the bytes that the entries rely on.
     ///
     /// # Errors
     /// Those of [`Ledger::append`], and [`LedgerError::EvidenceSize`].
@@ -212,40 +221,51 @@ impl Ledger {
         entries: &[Entry],
         kept: &Kept,
     ) -> Result<Appended, LedgerError> {
-        let path = || self.store.path().to_owned();
-        let signer = self.signer.as_ref().ok_or_else(|| LedgerError::NoSigner { path: path() })?;
+        let place = || self.place().clone();
+        let signer = self.signer.as_ref().ok_or_else(|| LedgerError::NoSigner { place: place() })?;
         if entries.is_empty() {
             return Err(LedgerError::Empty);
         }
         if let Some(entry) = entries.iter().find(|entry| !(1..=MAX_ENTRY).contains(&entry.bytes.len())) {
             return Err(LedgerError::EntrySize { found: entry.bytes.len(), limit: MAX_ENTRY });
         }
-        self.store.transact(|| {
+        let kept = kept::bounded(kept)?;
+        let mut nodes = Vec::new();
+        let (tip, frontier) = {
+            let _snapshot = self.tables().snapshot()?;
             // 1. The head is signed, and still the one that was decided upon.
-            let tip = self.tip()?;
+            let tip = self.head()?;
             if tip.size() != expected_size {
                 return Err(LedgerError::Conflict { expected: expected_size, found: tip.size() });
             }
             // 2. The stored right edge is the one that was signed: nothing is built on a forged one.
-            let mut frontier = Frontier::load(tip.size(), |node| self.node(node))?;
-            if frontier.root() != tip.root() {
-                let (expected, found) = (tip.root(), frontier.root());
-                return Err(LedgerError::RootMismatch { path: path(), expected, found });
+            let frontier = Frontier::load(tip.size(), |node| self.node(node))?;
+            (tip, frontier)
+        };
+        if frontier.root() != tip.root() {
+            let (expected, found) = (tip.root(), frontier.root());
+            return Err(LedgerError::RootMismatch { place: place(), expected, found });
+        }
+        // 3. Every subtree the entries complete.
+        let mut frontier = frontier;
+        for entry in entries {
+            frontier.push::<TlogError>(leaf_hash(&entry.bytes), |node, hash| {
+                nodes.push((node, hash));
+                Ok(())
+            })?;
+        }
+        // 4. The new head.
+        let checkpoint = signer
+            .sign(frontier.size(), frontier.root())
+            .map_err(|source| LedgerError::Sign { place: place(), source })?;
+        // 5. All of it, unless somebody was faster.
+        let batch = Batch { first: tip.size(), entries, nodes, kept, head: &checkpoint };
+        match self.store.swap(&tip, &batch)? {
+            Swap::Swapped => Ok(Appended { first: tip.size(), checkpoint }),
+            Swap::Conflict => {
+                Err(LedgerError::Conflict { expected: expected_size, found: self.tip()?.size() })
             }
-            // 3. Entries, their index rows, every subtree they complete.
-            for entry in entries {
-                self.store.put_entry(frontier.size(), &entry.bytes, &entry.index)?;
-                frontier.push(leaf_hash(&entry.bytes), |node, hash| self.store.put_node(node, hash))?;
-            }
-            // 4. What they rely on.
-            self.store.put_kept(kept)?;
-            // 5. The new head.
-            let checkpoint = signer
-                .sign(frontier.size(), frontier.root())
-                .map_err(|source| LedgerError::Sign { path: path(), source })?;
-            self.store.put_note(checkpoint.text())?;
-            Ok(Appended { first: tip.size(), checkpoint })
-        })
+        }
     }
 
     /// Record `index`, shown to be in the log of `at`.
@@ -257,7 +277,7 @@ impl Ledger {
         if index >= at.size() {
             return Err(TlogError::OutOfRange { index, size: at.size() }.into());
         }
-        self.prove(at, (index, self.store.entry(index)?), &mut HashMap::new())
+        self.prove(at, (index, self.tables().entry(index)?), &mut HashMap::new())
     }
 
     /// The records of a service in an environment, oldest first.
@@ -271,7 +291,7 @@ impl Ledger {
         environment: &str,
     ) -> Result<Vec<Included>, LedgerError> {
         self.own(at)?;
-        self.prove_all(at, self.store.of_target(service, environment, at.size())?)
+        self.prove_all(at, self.tables().of_target(service, environment, at.size())?)
     }
 
     /// The records whose index names `digest`, oldest first.
@@ -280,7 +300,7 @@ impl Ledger {
     /// As [`Ledger::read`].
     pub fn by_digest(&self, at: &SignedCheckpoint, digest: &Digest) -> Result<Vec<Included>, LedgerError> {
         self.own(at)?;
-        self.prove_all(at, self.store.of_digest(digest, at.size())?)
+        self.prove_all(at, self.tables().of_digest(digest, at.size())?)
     }
 
     /// The first record with an idempotency key.
@@ -289,7 +309,7 @@ impl Ledger {
     /// As [`Ledger::read`].
     pub fn find_key(&self, at: &SignedCheckpoint, key: &str) -> Result<Option<Included>, LedgerError> {
         self.own(at)?;
-        let found = self.store.of_key(key, at.size())?;
+        let found = self.tables().of_key(key, at.size())?;
         found.map(|found| self.prove(at, found, &mut HashMap::new())).transpose()
     }
 
@@ -304,7 +324,7 @@ impl Ledger {
         filter: &Filter,
     ) -> Result<Vec<Included>, LedgerError> {
         self.own(at)?;
-        self.prove_all(at, self.store.newest(range.start..range.end.min(at.size()), filter)?)
+        self.prove_all(at, self.tables().newest(range.start..range.end.min(at.size()), filter)?)
     }
 
     /// Refuses a ledger that is shorter than, or does not continue, a log that was seen before; else its tip.
@@ -313,13 +333,13 @@ impl Ledger {
     /// [`LedgerError::Shorter`], [`LedgerError::Forked`]; see [`LedgerError`].
     pub fn require_at_least(&self, size: u64, root: Digest) -> Result<SignedCheckpoint, LedgerError> {
         let tip = self.tip()?;
-        let path = || self.store.path().to_owned();
+        let place = || self.place().clone();
         if tip.size() < size {
-            return Err(LedgerError::Shorter { path: path(), expected: size, found: tip.size() });
+            return Err(LedgerError::Shorter { place: place(), expected: size, found: tip.size() });
         }
         let proof = consistency_proof(size, tip.size(), |node| self.node(node))?;
         check_consistency(size, root, tip.size(), tip.root(), &proof)
-            .map_err(|source| LedgerError::Forked { path: path(), size, root, source: Box::new(source) })?;
+            .map_err(|source| LedgerError::Forked { place: place(), size, root, source: Box::new(source) })?;
         Ok(tip)
     }
 
@@ -333,7 +353,19 @@ impl Ledger {
         &self,
         recompute: impl Fn(u64, &[u8]) -> Result<Index, E>,
     ) -> Result<Audit, LedgerError> {
-        self.store.snapshot(|| audit::run(&self.store, self.tip()?, recompute))
+        self.refresh()?;
+        let _snapshot = self.tables().snapshot()?;
+        audit::run(self.tables(), self.head()?, recompute)
+    }
+
+    fn tables(&self) -> &dyn Tables {
+        self.store.tables()
+    }
+
+    /// Looks for what others appended to either lane.
+    fn refresh(&self) -> Result<(), LedgerError> {
+        self.store.refresh(Lane::Main)?;
+        self.store.refresh(Lane::Control)
     }
 
     /// A checkpoint of another log has nothing to do here.
@@ -346,8 +378,8 @@ impl Ledger {
     }
 
     fn node(&self, node: Node) -> Result<Digest, LedgerError> {
-        let path = || self.store.path().to_owned();
-        self.store.node(node)?.ok_or_else(|| LedgerError::NodeMissing { path: path(), node })
+        let place = || self.place().clone();
+        self.tables().node(node)?.ok_or_else(|| LedgerError::NodeMissing { place: place(), node })
     }
 
     fn prove_all(&self, at: &SignedCheckpoint, found: Vec<Found>) -> Result<Vec<Included>, LedgerError> {
@@ -362,8 +394,8 @@ impl Ledger {
         (index, bytes): Found,
         seen: &mut HashMap<Node, Digest>,
     ) -> Result<Included, LedgerError> {
-        let path = || self.store.path().to_owned();
-        let bytes = bytes.ok_or_else(|| LedgerError::RecordMissing { path: path(), index })?;
+        let place = || self.place().clone();
+        let bytes = bytes.ok_or_else(|| LedgerError::RecordMissing { place: place(), index })?;
         let proof = inclusion_proof(index, at.size(), |node| match seen.get(&node) {
             Some(hash) => Ok(*hash),
             None => self.node(node).inspect(|hash| {
@@ -371,7 +403,7 @@ impl Ledger {
             }),
         })?;
         at.include(index, bytes, &proof).map_err(|source| LedgerError::NotIncluded {
-            path: path(),
+            place: place(),
             index,
             source,
         })

@@ -543,8 +543,8 @@ impl Walk<'_> {
         match state.current {
             Some(current) if known => Ok(current.image.digest),
             Some(_) | None => {
-                let (path, index) = (self.ledger.path().to_owned(), promotion.commit.index);
-                Err(LedgerError::RecordMissing { path, index }.into())
+                let (place, index) = (self.ledger.place().clone(), promotion.commit.index);
+                Err(LedgerError::RecordMissing { place, index }.into())
             }
         }
     }

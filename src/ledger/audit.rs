@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::sqlite::{Projection, Store};
+use super::store::{Projection, Tables};
 use super::{Index, LedgerError};
 use crate::digest::{Digest, shorten};
 use crate::tlog::{Frontier, Node, SignedCheckpoint, empty_root, leaf_hash, node_hash};
@@ -249,7 +249,7 @@ struct Pair {
 type Differences = BTreeMap<Node, Pair>;
 
 pub(super) fn run<E: fmt::Display>(
-    store: &Store,
+    tables: &dyn Tables,
     checkpoint: SignedCheckpoint,
     recompute: impl Fn(u64, &[u8]) -> Result<Index, E>,
 ) -> Result<Audit, LedgerError> {
@@ -258,14 +258,14 @@ pub(super) fn run<E: fmt::Display>(
     let mut differences = Differences::new();
     // The right edge as recomputed; `None` below which a record is missing.
     let mut edge: Vec<Option<Digest>> = Vec::new();
-    let present = store.last_entry()?.map_or(0, |last| last.saturating_add(1)).min(size);
+    let present = tables.last_entry()?.map_or(0, |last| last.saturating_add(1)).min(size);
 
     // 1. Every record and index row, bottom up; what was cut off needs no walk.
     for index in 0..size {
-        let entry = if index < present { store.entry(index)? } else { None };
+        let entry = if index < present { tables.entry(index)? } else { None };
         match &entry {
             Some(bytes) => match recompute(index, bytes) {
-                Ok(row) if store.projection(index)? == Some(Projection::from(&row)) => {}
+                Ok(row) if tables.projection(index)? == Some(Projection::from(&row)) => {}
                 Ok(_) => {
                     findings.insert(Finding::IndexRow { index });
                 }
@@ -280,13 +280,13 @@ pub(super) fn run<E: fmt::Display>(
         }
         let mut node = Node { level: 0, index };
         let mut computed = entry.as_deref().map(leaf_hash);
-        compare(store, &mut differences, node, computed)?;
+        compare(tables, &mut differences, node, computed)?;
         while node.index & 1 == 1
             && let Some(left) = edge.pop()
         {
             node = Node { level: node.level + 1, index: node.index >> 1 };
             computed = left.zip(computed).map(|(left, right)| node_hash(&left, &right));
-            compare(store, &mut differences, node, computed)?;
+            compare(tables, &mut differences, node, computed)?;
         }
         edge.push(computed);
     }
@@ -311,7 +311,7 @@ pub(super) fn run<E: fmt::Display>(
         match choose(&candidates, checkpoint.root(), fold) {
             Some(signed) => {
                 for ((node, _), signed) in peaks.iter().zip(signed) {
-                    settle(store, *node, signed, &differences, &mut findings)?;
+                    settle(tables, *node, signed, &differences, &mut findings)?;
                 }
             }
             None => {
@@ -324,8 +324,8 @@ pub(super) fn run<E: fmt::Display>(
     }
 
     // 3. What no checkpoint covers.
-    findings.extend(store.strays(size)?.into_iter().map(|index| Finding::Stray { index }));
-    let nodes = store.stray_nodes(size)?;
+    findings.extend(tables.strays(size)?.into_iter().map(|index| Finding::Stray { index }));
+    let nodes = tables.stray_nodes(size)?;
     findings.extend(nodes.into_iter().map(|(level, index)| Finding::StrayNode { level, index }));
 
     // A cut tail is one finding, not one per record.
@@ -348,12 +348,12 @@ fn changed(node: &Node) -> Finding {
 }
 
 fn compare(
-    store: &Store,
+    tables: &dyn Tables,
     differences: &mut Differences,
     node: Node,
     computed: Option<Digest>,
 ) -> Result<(), LedgerError> {
-    let stored = store.node(node)?;
+    let stored = tables.node(node)?;
     if stored != computed || stored.is_none() {
         differences.insert(node, Pair { stored, computed });
     }
@@ -386,7 +386,7 @@ fn choose(pairs: &[Pair], signed: Digest, combine: impl Fn(&[Digest]) -> Digest)
 
 /// Reports what differs from `signed`, the proven hash of `node`, at and below it.
 fn settle(
-    store: &Store,
+    tables: &dyn Tables,
     node: Node,
     signed: Digest,
     differences: &Differences,
@@ -409,7 +409,7 @@ fn settle(
     let mut pairs = [left, right].map(|child| differences.get(&child).copied());
     for (pair, child) in pairs.iter_mut().zip([left, right]) {
         if pair.is_none() {
-            let agreed = store.node(child)?;
+            let agreed = tables.node(child)?;
             *pair = Some(Pair { stored: agreed, computed: agreed });
         }
     }
@@ -417,7 +417,7 @@ fn settle(
     match choose(&pairs, signed, fold) {
         Some(hashes) => {
             for (child, hash) in [left, right].into_iter().zip(hashes) {
-                settle(store, child, hash, differences, findings)?;
+                settle(tables, child, hash, differences, findings)?;
             }
         }
         None => doubt(node.first(), node.last(), differences, findings),

@@ -6,6 +6,7 @@
 //! heads that main records say their authors saw do ([`super::review`]).
 
 use super::protocol::{ATTEMPTS, ProtocolError, Step, Writer, head};
+use super::store::{ControlBatch, Lane, Swap};
 use super::{Appended, Ledger, LedgerError, MAX_ENTRY};
 use crate::digest::Digest;
 use crate::evidence::Control;
@@ -19,7 +20,9 @@ impl Ledger {
     /// [`LedgerError::ControlMissing`], [`LedgerError::ControlStray`], [`LedgerError::ControlChanged`],
     /// [`LedgerError::ControlCheckpoint`] where it is not the signed one; see [`LedgerError`].
     pub fn control(&self) -> Result<Whole, LedgerError> {
-        self.store.snapshot(|| self.replay_control())
+        self.store.refresh(Lane::Control)?;
+        let _snapshot = self.tables().snapshot()?;
+        self.replay_control()
     }
 
     /// Appends one record to the control lane, if it still has `expected_size` (compare and swap).
@@ -27,62 +30,69 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Conflict`]: nothing was appended, read the lane again. Any other error: not known to be appended.
     pub fn append_control(&mut self, expected_size: u64, bytes: &[u8]) -> Result<Appended, LedgerError> {
-        let path = || self.store.path().to_owned();
-        let signer = self.signer.as_ref().ok_or_else(|| LedgerError::NoSigner { path: path() })?.control()?;
+        let place = || self.place().clone();
+        let signer =
+            self.signer.as_ref().ok_or_else(|| LedgerError::NoSigner { place: place() })?.control()?;
         if !(1..=MAX_ENTRY).contains(&bytes.len()) {
             return Err(LedgerError::EntrySize { found: bytes.len(), limit: MAX_ENTRY });
         }
-        self.store.transact(|| {
-            // 1. The lane is the signed one, and still the one that was read.
-            let lane = self.replay_control()?;
-            let size = lane.head().size();
-            if size != expected_size {
-                return Err(LedgerError::Conflict { expected: expected_size, found: size });
+        // 1. The lane is the signed one, and still the one that was read.
+        let lane = {
+            let _snapshot = self.tables().snapshot()?;
+            self.replay_control()?
+        };
+        let size = lane.head().size();
+        if size != expected_size {
+            return Err(LedgerError::Conflict { expected: expected_size, found: size });
+        }
+        // 2. The record, the new head.
+        let mut frontier = Frontier::empty();
+        let leaves = lane.entries().iter().map(Included::leaf).chain([leaf_hash(bytes)]);
+        for leaf in leaves {
+            frontier.push::<TlogError>(leaf, |_, _| Ok(()))?;
+        }
+        let checkpoint = signer
+            .sign(frontier.size(), frontier.root())
+            .map_err(|source| LedgerError::Sign { place: place(), source })?;
+        // 3. Both, unless somebody was faster.
+        let batch = ControlBatch { index: size, bytes, head: &checkpoint };
+        match self.store.swap_control(lane.head(), &batch)? {
+            Swap::Swapped => Ok(Appended { first: size, checkpoint }),
+            Swap::Conflict => {
+                self.store.refresh(Lane::Control)?;
+                Err(LedgerError::Conflict { expected: size, found: self.control_tip()?.size() })
             }
-            // 2. The record, the new head.
-            let mut frontier = Frontier::empty();
-            let leaves = lane.entries().iter().map(Included::leaf).chain([leaf_hash(bytes)]);
-            for leaf in leaves {
-                frontier.push::<TlogError>(leaf, |_, _| Ok(()))?;
-            }
-            let checkpoint = signer
-                .sign(frontier.size(), frontier.root())
-                .map_err(|source| LedgerError::Sign { path: path(), source })?;
-            self.store.put_control(size, bytes)?;
-            self.store.put_control_note(checkpoint.text())?;
-            Ok(Appended { first: size, checkpoint })
-        })
+        }
     }
 
     /// The newest checkpoint of the control lane; what it covers is not looked at.
     pub(super) fn control_tip(&self) -> Result<SignedCheckpoint, LedgerError> {
-        let note = self.store.control_note()?;
-        self.control.open(&note).map_err(|source| {
-            let path = self.store.path().to_owned();
-            LedgerError::ControlCheckpoint { path, source }
-        })
+        let note = self.tables().note(Lane::Control)?;
+        self.control
+            .open(&note)
+            .map_err(|source| LedgerError::ControlCheckpoint { place: self.place().clone(), source })
     }
 
-    /// The whole lane, within a transaction of the caller's.
+    /// The whole lane, within a snapshot of the caller's.
     pub(super) fn replay_control(&self) -> Result<Whole, LedgerError> {
-        let path = || self.store.path().to_owned();
+        let place = || self.place().clone();
         let tip = self.control_tip()?;
         let mut entries = Vec::new();
-        for (index, bytes) in self.store.control_entries()? {
+        for (index, bytes) in self.tables().control_entries()? {
             let expected = entries.len() as u64;
             match u64::try_from(index) {
                 Ok(found) if found == expected && found < tip.size() => entries.push(bytes),
                 // A gap comes to light at the first row behind it.
                 Ok(found) if found < tip.size() => {
-                    return Err(LedgerError::ControlMissing { path: path(), index: expected });
+                    return Err(LedgerError::ControlMissing { place: place(), index: expected });
                 }
-                Ok(_) | Err(_) => return Err(LedgerError::ControlStray { path: path(), index }),
+                Ok(_) | Err(_) => return Err(LedgerError::ControlStray { place: place(), index }),
             }
         }
         if (entries.len() as u64) < tip.size() {
-            return Err(LedgerError::ControlMissing { path: path(), index: entries.len() as u64 });
+            return Err(LedgerError::ControlMissing { place: place(), index: entries.len() as u64 });
         }
-        tip.whole(entries).map_err(|source| LedgerError::ControlChanged { path: path(), source })
+        tip.whole(entries).map_err(|source| LedgerError::ControlChanged { place: place(), source })
     }
 }
 

@@ -1,9 +1,8 @@
 //! What can go wrong with a ledger. None of it is ever a yes.
 
-use std::path::{Path, PathBuf};
-
 use rusqlite::ErrorCode;
 
+use super::place::Place;
 use crate::digest::Digest;
 use crate::tlog::{Node, Origin, TlogError, Vkey};
 
@@ -45,112 +44,112 @@ pub enum LedgerError {
         found: String,
     },
     /// On a file system that machines share.
-    #[error("ledger {path} is on a network file system ({found}), whose locks SQLite cannot rely on")]
+    #[error("ledger {place} is on a network file system ({found}), whose locks SQLite cannot rely on")]
     NetworkFileSystem {
         /// The ledger.
-        path: PathBuf,
+        place: Place,
         /// The file system's type.
         found: String,
     },
     /// There is nothing.
-    #[error("there is no ledger at {path}")]
+    #[error("there is no ledger at {place}")]
     Absent {
         /// Where it was looked for.
-        path: PathBuf,
+        place: Place,
     },
     /// There is something already.
-    #[error("there is already something at {path}: a ledger is never overwritten")]
+    #[error("there is already something at {place}: a ledger is never overwritten")]
     Exists {
         /// Where the ledger was to be made.
-        path: PathBuf,
+        place: Place,
     },
     /// Something else is there.
-    #[error("{path} is not a samebits ledger")]
+    #[error("{place} is not a samebits ledger")]
     NotALedger {
         /// The file.
-        path: PathBuf,
+        place: Place,
     },
     /// A ledger of another version of this program.
-    #[error("ledger {path} has format {found}: expected {expected}")]
+    #[error("ledger {place} has format {found}: expected {expected}")]
     Format {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// Its format number.
         found: i64,
         /// Ours.
         expected: i64,
     },
     /// The stored checkpoint of the control lane is not believed.
-    #[error("the checkpoint of the control lane of ledger {path} is not believed")]
+    #[error("the checkpoint of the control lane of ledger {place} is not believed")]
     ControlCheckpoint {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// Why not.
         source: TlogError,
     },
     /// A signed record of the control lane is gone.
-    #[error("ledger {path} was tampered with: control record {index} is missing")]
+    #[error("ledger {place} was tampered with: control record {index} is missing")]
     ControlMissing {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The record.
         index: u64,
     },
     /// The control lane holds a record that no checkpoint covers.
-    #[error("ledger {path} was tampered with: it holds a control record {index} that no checkpoint covers")]
+    #[error("ledger {place} was tampered with: it holds a control record {index} that no checkpoint covers")]
     ControlStray {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// Its index as stored.
         index: i64,
     },
     /// The control lane's records are not the signed ones.
-    #[error("ledger {path} was tampered with: its control records are not the signed ones")]
+    #[error("ledger {place} was tampered with: its control records are not the signed ones")]
     ControlChanged {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// How that shows.
         source: TlogError,
     },
     /// Another ledger than the one the policy names.
-    #[error("ledger {path} is `{found}`: expected `{expected}`")]
+    #[error("ledger {place} is `{found}`: expected `{expected}`")]
     OriginMismatch {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The name in the key that was given.
         expected: Origin,
         /// The name in the file.
         found: String,
     },
     /// The stored checkpoint is not believed.
-    #[error("the checkpoint of ledger {path} is not believed")]
+    #[error("the checkpoint of ledger {place} is not believed")]
     Checkpoint {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// Why not.
         source: TlogError,
     },
     /// The private key is not the one of the public key.
-    #[error("the key to sign ledger {path} with is {found}: expected {expected}")]
+    #[error("the key to sign ledger {place} with is {found}: expected {expected}")]
     WrongSigner {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The verifier key that was given.
         expected: Box<Vkey>,
         /// That of the private key.
         found: Box<Vkey>,
     },
     /// Opened for reading only, then asked to append.
-    #[error("ledger {path} was opened without its private key and cannot be appended to")]
+    #[error("ledger {place} was opened without its private key and cannot be appended to")]
     NoSigner {
         /// The file.
-        path: PathBuf,
+        place: Place,
     },
     /// The new checkpoint could not be signed.
-    #[error("the new checkpoint of ledger {path} could not be signed")]
+    #[error("the new checkpoint of ledger {place} could not be signed")]
     Sign {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// Why not.
         source: TlogError,
     },
@@ -184,20 +183,20 @@ pub enum LedgerError {
         limit: usize,
     },
     /// Evidence that a record relies on is no longer kept.
-    #[error("the evidence {digest} of record {index} is gone from ledger {path}")]
+    #[error("the evidence {digest} of record {index} is gone from ledger {place}")]
     EvidenceGone {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The record.
         index: u64,
         /// What it relied on.
         digest: Digest,
     },
     /// What is kept is not what the record relied on.
-    #[error("the evidence {digest} of record {index} was changed in ledger {path}")]
+    #[error("the evidence {digest} of record {index} was changed in ledger {place}")]
     EvidenceChanged {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The record.
         index: u64,
         /// What it relied on.
@@ -212,44 +211,44 @@ pub enum LedgerError {
         found: u64,
     },
     /// The stored tree does not have the signed root.
-    #[error("ledger {path} was tampered with: its stored hashes give root {found}, signed is {expected}")]
+    #[error("ledger {place} was tampered with: its stored hashes give root {found}, signed is {expected}")]
     RootMismatch {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The signed root.
         expected: Digest,
         /// The root computed from what is stored.
         found: Digest,
     },
     /// A record that was signed is gone.
-    #[error("ledger {path} was tampered with: record {index} is missing")]
+    #[error("ledger {place} was tampered with: record {index} is missing")]
     RecordMissing {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The record.
         index: u64,
     },
     /// A stored hash is gone, or is not one.
-    #[error("ledger {path} was tampered with: the hash at level {}, index {} is missing or damaged", node.level, node.index)]
+    #[error("ledger {place} was tampered with: the hash at level {}, index {} is missing or damaged", node.level, node.index)]
     NodeMissing {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The hash.
         node: Node,
     },
     /// A record stands where the signed log ends.
-    #[error("ledger {path} was tampered with: it holds a record {index} that no checkpoint covers")]
+    #[error("ledger {place} was tampered with: it holds a record {index} that no checkpoint covers")]
     Stray {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The record.
         index: u64,
     },
     /// A record is not the one that was signed.
-    #[error("ledger {path} was tampered with: record {index} is not the signed one")]
+    #[error("ledger {place} was tampered with: record {index} is not the signed one")]
     NotIncluded {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The record.
         index: u64,
         /// The failed proof.
@@ -263,10 +262,10 @@ pub enum LedgerError {
         source: TlogError,
     },
     /// The ledger is shorter than it was once seen.
-    #[error("ledger {path} was rolled back: it has {found} entries, but {expected} were seen before")]
+    #[error("ledger {place} was rolled back: it has {found} entries, but {expected} were seen before")]
     Shorter {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The size seen before.
         expected: u64,
         /// The size now.
@@ -274,11 +273,11 @@ pub enum LedgerError {
     },
     /// The ledger does not continue what was once seen.
     #[error(
-        "ledger {path} was forked: it does not continue the log of {size} entries with root {root} seen before"
+        "ledger {place} was forked: it does not continue the log of {size} entries with root {root} seen before"
     )]
     Forked {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The size seen before.
         size: u64,
         /// The root seen before.
@@ -287,88 +286,88 @@ pub enum LedgerError {
         source: Box<TlogError>,
     },
     /// SQLite could not switch to its write-ahead log here.
-    #[error("ledger {path} keeps a journal of the kind `{found}`: expected `wal`")]
+    #[error("ledger {place} keeps a journal of the kind `{found}`: expected `wal`")]
     NoWal {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// The journal mode in force.
         found: String,
     },
     /// The folder of a new ledger could not be made.
-    #[error("the folder of ledger {path} cannot be made")]
+    #[error("the folder of ledger {place} cannot be made")]
     Folder {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// What the operating system said.
         source: std::io::Error,
     },
     /// Locked by another process for longer than we wait.
-    #[error("ledger {path} is locked by another process")]
+    #[error("ledger {place} is locked by another process")]
     Busy {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// What SQLite said.
         source: rusqlite::Error,
     },
     /// The file or its folder cannot be written.
-    #[error("ledger {path} cannot be written")]
+    #[error("ledger {place} cannot be written")]
     ReadOnly {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// What SQLite said.
         source: rusqlite::Error,
     },
     /// The disk, or the quota, is full.
-    #[error("the disk of ledger {path} is full")]
+    #[error("the disk of ledger {place} is full")]
     Full {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// What SQLite said.
         source: rusqlite::Error,
     },
     /// The file, its folder or its `-wal` and `-shm` companions cannot be opened.
-    #[error("ledger {path} cannot be opened")]
+    #[error("ledger {place} cannot be opened")]
     Unreadable {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// What SQLite said.
         source: rusqlite::Error,
     },
     /// The file is damaged below the level of records.
-    #[error("ledger {path} is corrupt")]
+    #[error("ledger {place} is corrupt")]
     Corrupt {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// What SQLite said.
         source: rusqlite::Error,
     },
     /// Any other failure of the store (disk error, no memory).
-    #[error("ledger {path} failed")]
+    #[error("ledger {place} failed")]
     Store {
         /// The file.
-        path: PathBuf,
+        place: Place,
         /// What SQLite said.
         source: rusqlite::Error,
     },
 }
 
 impl LedgerError {
-    /// What SQLite said about `path`, sorted.
-    pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
-        let path = path.to_owned();
+    /// What SQLite said about `place`, sorted.
+    pub(super) fn sqlite(place: &Place, source: rusqlite::Error) -> Self {
+        let place = place.clone();
         match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path, source },
-            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, source },
-            Some(ErrorCode::DiskFull) => Self::Full { path, source },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { place, source },
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly { place, source },
+            Some(ErrorCode::DiskFull) => Self::Full { place, source },
             Some(
                 ErrorCode::CannotOpen
                 | ErrorCode::PermissionDenied
                 | ErrorCode::AuthorizationForStatementDenied,
-            ) => Self::Unreadable { path, source },
-            Some(ErrorCode::NotADatabase) => Self::NotALedger { path },
-            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { path, source },
+            ) => Self::Unreadable { place, source },
+            Some(ErrorCode::NotADatabase) => Self::NotALedger { place },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { place, source },
             // Not our enum: SQLite may learn new codes, and a wrong column type has none.
-            _ => Self::Store { path, source },
+            _ => Self::Store { place, source },
         }
     }
 

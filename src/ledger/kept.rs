@@ -1,5 +1,5 @@
-//! The evidence that decisions relied on, kept beside the log (`ATTACKS.md` B5): content-addressed, written in the
-//! transaction of the record that names it, rehashed whenever it is read.
+//! The evidence that decisions relied on, kept beside the log (`ATTACKS.md` B5): content-addressed, written with the
+//! swap of the record that names it, rehashed whenever it is read.
 //!
 //! Guarantees: no promotion is recorded without the bytes of what it names (see [`relied_on`]); what is returned has
 //! the digest that the signed record names. Never does: promise that it is still there. The log's hashes do not cover
@@ -8,18 +8,11 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, params};
 
-use super::sqlite::Store;
 use super::{Finding, Ledger, LedgerError};
 use crate::digest::Digest;
 use crate::evidence::{DESCRIPTOR, Kept};
 use crate::record::{Promotion, Subjects};
-
-/// Not part of the log: rows may be missing, and then that is found.
-pub(super) const TABLE: &str = "
-CREATE TABLE kept (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
-";
 
 /// The largest piece that is kept, in bytes: no manifest, bundle or payload that is read is larger.
 pub const LIMIT: usize = 4 << 20;
@@ -89,63 +82,46 @@ enum Stored {
     Changed,
 }
 
-impl Store {
-    /// In the transaction that is open. What is there already and right is left alone.
-    pub(super) fn put_kept(&self, kept: &Kept) -> Result<(), LedgerError> {
-        let mut left = TOGETHER;
-        for (digest, bytes) in kept.by_digest() {
+/// What is to be kept, each piece once, if it is not too much.
+pub(super) fn bounded(kept: &Kept) -> Result<Vec<(Digest, &Bytes)>, LedgerError> {
+    let mut left = TOGETHER;
+    kept.by_digest()
+        .map(|(digest, bytes)| {
             let (found, limit) = (bytes.len(), left.min(LIMIT));
             if found > limit {
                 return Err(LedgerError::EvidenceSize { digest, found, limit });
             }
             left -= found;
-            self.ask(|c| {
-                c.prepare_cached(
-                    "INSERT INTO kept VALUES (?1, ?2)
-                     ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes WHERE bytes IS NOT excluded.bytes",
-                )?
-                .execute(params![digest.as_bytes(), &bytes[..]])
-            })?;
-        }
-        Ok(())
-    }
+            Ok((digest, bytes))
+        })
+        .collect()
+}
 
-    fn kept(&self, digest: Digest) -> Result<Stored, LedgerError> {
-        // Nothing longer was ever written here; a row that somebody made longer is not read.
-        let row = self.ask(|c| {
-            c.prepare_cached(
-                "SELECT CASE WHEN length(bytes) <= ?2 THEN bytes ELSE x'' END FROM kept WHERE digest = ?1",
-            )?
-            .query_row(params![digest.as_bytes(), i64::try_from(LIMIT).unwrap_or(i64::MAX)], |row| {
-                row.get::<_, Vec<u8>>(0)
-            })
-            .optional()
-        })?;
-        Ok(match row {
+impl Ledger {
+    fn stored(&self, digest: Digest) -> Result<Stored, LedgerError> {
+        Ok(match self.store.kept(digest, LIMIT)? {
             None => Stored::Gone,
             Some(bytes) if Digest::of(&bytes) == digest => Stored::Right(bytes.into()),
             Some(_) => Stored::Changed,
         })
     }
-}
 
-impl Ledger {
     /// The bytes that were kept under `digest` with record `index`, rehashed.
     ///
     /// # Errors
     /// [`LedgerError::EvidenceGone`], [`LedgerError::EvidenceChanged`]; see [`LedgerError`].
     pub fn kept(&self, index: u64, digest: Digest) -> Result<Bytes, LedgerError> {
-        let path = || self.path().to_owned();
-        match self.store.kept(digest)? {
+        let place = || self.place().clone();
+        match self.stored(digest)? {
             Stored::Right(bytes) => Ok(bytes),
-            Stored::Gone => Err(LedgerError::EvidenceGone { path: path(), index, digest }),
-            Stored::Changed => Err(LedgerError::EvidenceChanged { path: path(), index, digest }),
+            Stored::Gone => Err(LedgerError::EvidenceGone { place: place(), index, digest }),
+            Stored::Changed => Err(LedgerError::EvidenceChanged { place: place(), index, digest }),
         }
     }
 
     /// What an audit says of the bytes kept under `digest` with record `index`, if they are not right.
     pub(super) fn examine_kept(&self, index: u64, digest: Digest) -> Result<Option<Finding>, LedgerError> {
-        Ok(match self.store.kept(digest)? {
+        Ok(match self.stored(digest)? {
             Stored::Right(_) => None,
             Stored::Gone => Some(Finding::EvidenceGone { index, digest }),
             Stored::Changed => Some(Finding::EvidenceChanged { index, digest }),

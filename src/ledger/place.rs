@@ -3,10 +3,42 @@
 //! Guarantees: only `sqlite:PATH` is a ledger of this version, and a file system known to share files between
 //! machines is refused. Never does: guess a default.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::LedgerError;
 use crate::digest::shorten;
+
+/// How a ledger is called in messages: its path, or its URL without anything secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    pub(super) fn file(path: &Path) -> Self {
+        Self(path.display().to_string())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a ledger's URL says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Location {
+    /// A file of SQLite's.
+    Sqlite(PathBuf),
+}
+
+impl Location {
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Sqlite(path) => Place::file(path),
+        }
+    }
+}
 
 /// File systems shared between machines, by their name in `/proc/self/mountinfo`. WAL needs memory shared by
 /// all writers and locks that hold (sqlite.org/wal.html, "Disadvantages" 2). `9p` is missing for it is WSL's
@@ -39,8 +71,8 @@ const NETWORK: [&str; 25] = [
     "fuse.juicefs",
 ];
 
-/// `sqlite:PATH` to a path, relative to `base`.
-pub(super) fn path(url: &str, base: &Path) -> Result<PathBuf, LedgerError> {
+/// Where `url` says a ledger is; its path is relative to `base`.
+pub(super) fn locate(url: &str, base: &Path) -> Result<Location, LedgerError> {
     let Some((scheme, path)) = url.split_once(':') else {
         return Err(LedgerError::Url { found: shorten(url) });
     };
@@ -57,7 +89,7 @@ pub(super) fn path(url: &str, base: &Path) -> Result<PathBuf, LedgerError> {
     {
         return Err(LedgerError::Url { found: shorten(url) });
     }
-    Ok(base.join(path))
+    Ok(Location::Sqlite(base.join(path)))
 }
 
 /// Refuses a path on a network file system, as far as the operating system tells (Linux).
@@ -70,7 +102,7 @@ pub(super) fn local(path: &Path) -> Result<(), LedgerError> {
     };
     match file_system(&mounts, &folder) {
         Some(name) if NETWORK.contains(&name) => {
-            Err(LedgerError::NetworkFileSystem { path: path.to_owned(), found: name.to_owned() })
+            Err(LedgerError::NetworkFileSystem { place: Place::file(path), found: name.to_owned() })
         }
         Some(_) | None => Ok(()),
     }
@@ -149,10 +181,14 @@ mod tests {
     #[test]
     fn only_sqlite_and_a_path_is_a_ledger_of_this_version() {
         let base = Path::new("/srv/policy");
-        assert_eq!(path("sqlite:.samebits/ledger.db", base).unwrap(), base.join(".samebits/ledger.db"));
-        assert_eq!(path("sqlite:/var/lib/l.db", base).unwrap(), Path::new("/var/lib/l.db"));
+        let sqlite = |path: &str| Location::Sqlite(path.into());
+        assert_eq!(
+            locate("sqlite:.samebits/ledger.db", base).unwrap(),
+            sqlite("/srv/policy/.samebits/ledger.db")
+        );
+        assert_eq!(locate("sqlite:/var/lib/l.db", base).unwrap(), sqlite("/var/lib/l.db"));
         for scheme in ["s3", "gs", "az", "file", "git+https", "postgres", "SQLITE", ""] {
-            let found = path(&format!("{scheme}://x/y"), base);
+            let found = locate(&format!("{scheme}://x/y"), base);
             assert!(matches!(found, Err(LedgerError::Scheme { .. })), "{scheme}");
         }
         for wrong in [
@@ -164,7 +200,7 @@ mod tests {
             "sqlite:///a",
             "sqlite:a\0b",
         ] {
-            assert!(matches!(path(wrong, base), Err(LedgerError::Url { .. })), "{wrong:?}");
+            assert!(matches!(locate(wrong, base), Err(LedgerError::Url { .. })), "{wrong:?}");
         }
     }
 
@@ -173,7 +209,7 @@ mod tests {
         fn arbitrary_mounts_and_urls_never_panic(text: String, folder: String) {
             let _ = file_system(&text, Path::new(&folder));
             let _ = unescape(&format!("{text}\\{folder}"));
-            let _ = path(&text, Path::new("/"));
+            let _ = locate(&text, Path::new("/"));
         }
     }
 }

@@ -70,13 +70,15 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
         relied_on: BTreeMap::new(),
     });
     // One state of the file for both lanes: each names heads of the other.
-    let audit = ledger.store.snapshot(|| {
+    ledger.refresh()?;
+    let audit = {
+        let _snapshot = ledger.tables().snapshot()?;
         let tip = ledger.control_tip()?;
         let lane = match ledger.replay_control() {
             Err(error) if !error.is_tampering() => return Err(error),
             lane => lane,
         };
-        let audit = audit::run(&ledger.store, ledger.tip()?, |index, bytes| {
+        let audit = audit::run(ledger.tables(), ledger.head()?, |index, bytes| {
             let mut read = read.borrow_mut();
             let row = examine(&mut read, index, bytes, &origin, trust, lane.as_ref().ok());
             read.broken |= row.is_err();
@@ -86,8 +88,8 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
             Ok(lane) => control(lane, &read.borrow().roots, trust),
             Err(error) => vec![Finding::ControlLane { why: causes(error) }],
         };
-        Ok(audit.with_control(tip, findings))
-    })?;
+        audit.with_control(tip, findings)
+    };
     let relied_on = read.into_inner().relied_on.into_iter();
     let examined: Result<Vec<_>, _> =
         relied_on.map(|(digest, index)| ledger.examine_kept(index, digest)).collect();

@@ -1,20 +1,22 @@
 //! The bytes of a ledger in one SQLite file. An untrusted store: everything it returns is checked above it.
 //!
-//! Guarantees: what [`Store::transact`] commits is on disk when it returns (WAL, `synchronous=FULL`: one
-//! flush per commit; sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous), all of it or nothing.
-//! Never does: believe a row, run triggers or views that somebody put into the file.
+//! Guarantees: what [`Store::swap`] swapped is on disk when it returns (WAL, `synchronous=FULL`: one flush per
+//! commit; sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous), all of it or nothing. Never does:
+//! believe a row, run triggers or views that somebody put into the file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
-use super::{Filter, Index, LedgerError, kept, place};
+use super::LedgerError;
+use super::place::{self, Place};
+use super::store::{Batch, ControlBatch, Lane, Store, Swap, Tables};
 use crate::digest::Digest;
-use crate::tlog::{Node, Origin};
+use crate::tlog::{Origin, SignedCheckpoint};
 
 /// "same", in the header of the file.
 const APPLICATION: i64 = 0x7361_6d65;
@@ -37,40 +39,14 @@ CREATE INDEX targets_digest ON targets (digest, idx) WHERE digest IS NOT NULL;
 CREATE INDEX targets_key ON targets (key, idx) WHERE key IS NOT NULL;
 CREATE TABLE control_checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), note TEXT NOT NULL) STRICT;
 CREATE TABLE control (idx INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+CREATE TABLE kept (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 ";
 
-mod control;
+mod tables;
 
-pub(super) struct Store {
+pub(super) struct Sqlite {
     connection: Connection,
-    path: PathBuf,
-}
-
-/// A record by its index, its bytes if they are there.
-pub(super) type Found = (u64, Option<Vec<u8>>);
-
-/// A row of `targets` as it stands in the file.
-#[derive(PartialEq, Eq)]
-pub(super) struct Projection {
-    kind: String,
-    service: String,
-    environment: String,
-    digest: Option<Vec<u8>>,
-    phase: String,
-    key: Option<String>,
-}
-
-impl From<&Index> for Projection {
-    fn from(index: &Index) -> Self {
-        Self {
-            kind: index.kind.as_str().to_owned(),
-            service: index.service.clone(),
-            environment: index.environment.clone(),
-            digest: index.digest.map(|digest| digest.as_bytes().to_vec()),
-            phase: index.phase.clone(),
-            key: index.idempotency_key.clone(),
-        }
-    }
+    place: Place,
 }
 
 /// SQLite has signed integers; `tlog::MAX_SIZE` is the largest of them.
@@ -78,26 +54,17 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let number: i64 = row.get(column)?;
-    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
-}
-
-fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
-    Ok((unsigned(row, 0)?, row.get(1)?))
-}
-
-impl Store {
+impl Sqlite {
     /// Makes the tables, once. All in one transaction: a crash leaves an empty file, which may be made again.
     pub(super) fn create(
-        path: PathBuf,
+        path: &Path,
         origin: &Origin,
-        note: &str,
-        control: &str,
+        note: &SignedCheckpoint,
+        control: &SignedCheckpoint,
     ) -> Result<Self, LedgerError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
-                .map_err(|source| LedgerError::Folder { path: path.clone(), source })?;
+                .map_err(|source| LedgerError::Folder { place: Place::file(path), source })?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let store = Self::connect(path, flags)?;
@@ -107,45 +74,44 @@ impl Store {
                     "SELECT (SELECT count(*) FROM sqlite_schema) + application_id FROM pragma_application_id";
                 let anything: i64 = store.ask(|c| c.query_row(tables, [], |row| row.get(0)))?;
                 if anything != 0 {
-                    return Err(LedgerError::Exists { path: store.path.clone() });
+                    return Err(LedgerError::Exists { place: store.place.clone() });
                 }
                 store.ask(|c| {
                     c.execute_batch(TABLES)?;
-                    c.execute_batch(kept::TABLE)?;
                     c.pragma_update(None, "application_id", APPLICATION)?;
                     c.pragma_update(None, "user_version", FORMAT)?;
                     c.execute("INSERT INTO meta VALUES (1, ?1, ?2)", params![FORMAT, origin.as_str()])?;
-                    c.execute("INSERT INTO checkpoint VALUES (1, ?1)", [note])?;
-                    c.execute("INSERT INTO control_checkpoint VALUES (1, ?1)", [control])
+                    c.execute("INSERT INTO checkpoint VALUES (1, ?1)", [note.text()])?;
+                    c.execute("INSERT INTO control_checkpoint VALUES (1, ?1)", [control.text()])
                 })
             })
             .map_err(|error| match error {
                 // Something is there, and it is not even a database.
-                LedgerError::NotALedger { path } => LedgerError::Exists { path },
+                LedgerError::NotALedger { place } => LedgerError::Exists { place },
                 other => other,
             })?;
         store.durable()?;
         Ok(store)
     }
 
-    pub(super) fn open(path: PathBuf, write: bool) -> Result<Self, LedgerError> {
+    pub(super) fn open(path: &Path, write: bool) -> Result<Self, LedgerError> {
         if matches!(path.try_exists(), Ok(false)) {
-            return Err(LedgerError::Absent { path });
+            return Err(LedgerError::Absent { place: Place::file(path) });
         }
         // SQLite says "disk I/O error" of a folder.
         if path.is_dir() {
-            return Err(LedgerError::NotALedger { path });
+            return Err(LedgerError::NotALedger { place: Place::file(path) });
         }
         let access = if write { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
         let store = Self::connect(path, access)?;
         let application: i64 =
             store.ask(|c| c.pragma_query_value(None, "application_id", |row| row.get(0)))?;
         if application != APPLICATION {
-            return Err(LedgerError::NotALedger { path: store.path });
+            return Err(LedgerError::NotALedger { place: store.place });
         }
         let format: i64 = store.ask(|c| c.pragma_query_value(None, "user_version", |row| row.get(0)))?;
         if format != FORMAT {
-            return Err(LedgerError::Format { path: store.path, found: format, expected: FORMAT });
+            return Err(LedgerError::Format { place: store.place, found: format, expected: FORMAT });
         }
         if write {
             store.durable()?;
@@ -153,11 +119,12 @@ impl Store {
         Ok(store)
     }
 
-    fn connect(path: PathBuf, access: OpenFlags) -> Result<Self, LedgerError> {
-        place::local(&path)?;
-        let connection = Connection::open_with_flags(&path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .map_err(|source| LedgerError::sqlite(&path, source))?;
-        let store = Self { connection, path };
+    fn connect(path: &Path, access: OpenFlags) -> Result<Self, LedgerError> {
+        place::local(path)?;
+        let place = Place::file(path);
+        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|source| LedgerError::sqlite(&place, source))?;
+        let store = Self { connection, place };
         store.ask(|c| {
             c.busy_timeout(PATIENCE)?;
             c.set_prepared_statement_cache_capacity(32);
@@ -174,7 +141,7 @@ impl Store {
         let mode: String =
             self.ask(|c| c.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)))?;
         if mode != "wal" {
-            return Err(LedgerError::NoWal { path: self.path.clone(), found: mode });
+            return Err(LedgerError::NoWal { place: self.place.clone(), found: mode });
         }
         self.ask(|c| {
             c.pragma_update(None, "synchronous", "FULL")?;
@@ -184,89 +151,82 @@ impl Store {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn ask<T>(
-        &self,
-        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, LedgerError> {
-        question(&self.connection).map_err(|source| LedgerError::sqlite(&self.path, source))
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        question(&self.connection).map_err(|source| LedgerError::sqlite(&self.place, source))
     }
 
     fn begin(&self, behavior: TransactionBehavior) -> Result<Transaction<'_>, LedgerError> {
         Transaction::new_unchecked(&self.connection, behavior)
-            .map_err(|source| LedgerError::sqlite(&self.path, source))
+            .map_err(|source| LedgerError::sqlite(&self.place, source))
     }
 
     /// Runs `work` with the write lock and commits it if it is `Ok`; everything else is rolled back.
-    pub(super) fn transact<T>(
-        &self,
-        work: impl FnOnce() -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
+    fn transact<T>(&self, work: impl FnOnce() -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let transaction = self.begin(TransactionBehavior::Immediate)?;
         let done = work()?;
-        transaction.commit().map_err(|source| LedgerError::sqlite(&self.path, source))?;
+        transaction.commit().map_err(|source| LedgerError::sqlite(&self.place, source))?;
         Ok(done)
     }
 
-    /// Runs `work` on one unchanging state of the file, whoever appends meanwhile.
-    pub(super) fn snapshot<T>(
+    /// Runs `work` and commits it, if the head of `lane` is still `expected`.
+    fn swap_head(
         &self,
-        work: impl FnOnce() -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
-        let _transaction = self.begin(TransactionBehavior::Deferred)?;
-        work()
-    }
-
-    pub(super) fn origin(&self) -> Result<String, LedgerError> {
-        self.ask(|c| c.query_row("SELECT origin FROM meta", [], |row| row.get(0)))
-    }
-
-    pub(super) fn note(&self) -> Result<String, LedgerError> {
-        self.ask(|c| c.prepare_cached("SELECT note FROM checkpoint")?.query_row([], |row| row.get(0)))
-    }
-
-    pub(super) fn put_note(&self, note: &str) -> Result<(), LedgerError> {
-        self.ask(|c| c.prepare_cached("UPDATE checkpoint SET note = ?1")?.execute([note])).map(drop)
-    }
-
-    /// The stored hash; `None` if it is missing or not 32 bytes.
-    pub(super) fn node(&self, node: Node) -> Result<Option<Digest>, LedgerError> {
-        self.ask(|c| {
-            c.prepare_cached("SELECT hash FROM nodes WHERE level = ?1 AND idx = ?2")?
-                .query_row(params![node.level, signed(node.index)], |row| {
-                    Ok(row.get_ref(0)?.as_blob()?.try_into().ok().map(Digest::from_bytes))
-                })
-                .optional()
-        })
-        .map(Option::flatten)
-    }
-
-    pub(super) fn put_node(&self, node: Node, hash: Digest) -> Result<(), LedgerError> {
-        self.ask_or_stray(node.last(), |c| {
-            c.prepare_cached("INSERT INTO nodes VALUES (?1, ?2, ?3)")?.execute(params![
-                node.level,
-                signed(node.index),
-                hash.as_bytes()
-            ])
+        lane: Lane,
+        expected: &SignedCheckpoint,
+        head: &SignedCheckpoint,
+        work: impl FnOnce() -> Result<(), LedgerError>,
+    ) -> Result<Swap, LedgerError> {
+        self.transact(|| {
+            if self.note(lane)? != expected.text() {
+                return Ok(Swap::Conflict);
+            }
+            work()?;
+            let update = match lane {
+                Lane::Main => "UPDATE checkpoint SET note = ?1",
+                Lane::Control => "UPDATE control_checkpoint SET note = ?1",
+            };
+            self.ask(|c| c.prepare_cached(update)?.execute([head.text()]))?;
+            Ok(Swap::Swapped)
         })
     }
 
-    pub(super) fn put_entry(&self, index: u64, body: &[u8], row: &Index) -> Result<(), LedgerError> {
-        self.ask_or_stray(index, |c| {
-            c.prepare_cached("INSERT INTO entries VALUES (?1, ?2)")?.execute(params![signed(index), body])?;
-            c.prepare_cached("INSERT INTO targets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-                signed(index),
-                row.kind.as_str(),
-                row.service,
-                row.environment,
-                row.digest.as_ref().map(Digest::as_bytes),
-                row.phase,
-                row.idempotency_key,
-            ])
-        })
+    fn put(&self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+        for (index, entry) in (batch.first..).zip(batch.entries) {
+            let row = &entry.index;
+            self.ask_or_stray(index, |c| {
+                c.prepare_cached("INSERT INTO entries VALUES (?1, ?2)")?
+                    .execute(params![signed(index), entry.bytes])?;
+                c.prepare_cached("INSERT INTO targets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
+                    signed(index),
+                    row.kind.as_str(),
+                    row.service,
+                    row.environment,
+                    row.digest.as_ref().map(Digest::as_bytes),
+                    row.phase,
+                    row.idempotency_key,
+                ])
+            })?;
+        }
+        for (node, hash) in &batch.nodes {
+            self.ask_or_stray(node.last(), |c| {
+                c.prepare_cached("INSERT INTO nodes VALUES (?1, ?2, ?3)")?.execute(params![
+                    node.level,
+                    signed(node.index),
+                    hash.as_bytes()
+                ])
+            })?;
+        }
+        // What is there already and right is left alone.
+        for (digest, bytes) in &batch.kept {
+            self.ask(|c| {
+                c.prepare_cached(
+                    "INSERT INTO kept VALUES (?1, ?2)
+                     ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes WHERE bytes IS NOT excluded.bytes",
+                )?
+                .execute(params![digest.as_bytes(), &bytes[..]])
+            })?;
+        }
+        Ok(())
     }
 
     /// The log is append-only: a row that is already there was put there by somebody else.
@@ -278,153 +238,58 @@ impl Store {
         match question(&self.connection) {
             Ok(_) => Ok(()),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                Err(LedgerError::Stray { path: self.path.clone(), index })
+                Err(LedgerError::Stray { place: self.place.clone(), index })
             }
-            Err(error) => Err(LedgerError::sqlite(&self.path, error)),
+            Err(error) => Err(LedgerError::sqlite(&self.place, error)),
         }
     }
+}
 
-    pub(super) fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.ask(|c| {
-            c.prepare_cached("SELECT body FROM entries WHERE idx = ?1")?
-                .query_row([signed(index)], |row| row.get(0))
-                .optional()
-        })
+impl Store for Sqlite {
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    pub(super) fn projection(&self, index: u64) -> Result<Option<Projection>, LedgerError> {
+    fn tables(&self) -> &dyn Tables {
+        self
+    }
+
+    fn refresh(&self, _: Lane) -> Result<(), LedgerError> {
+        // Every read is of what was committed last.
+        Ok(())
+    }
+
+    fn kept(&self, digest: Digest, limit: usize) -> Result<Option<Vec<u8>>, LedgerError> {
+        // A row that somebody made longer than anything we write is not read.
         self.ask(|c| {
             c.prepare_cached(
-                "SELECT kind, service, environment, digest, phase, key FROM targets WHERE idx = ?1",
+                "SELECT CASE WHEN length(bytes) <= ?2 THEN bytes ELSE x'' END FROM kept WHERE digest = ?1",
             )?
-            .query_row([signed(index)], |row| {
-                Ok(Projection {
-                    kind: row.get(0)?,
-                    service: row.get(1)?,
-                    environment: row.get(2)?,
-                    digest: row.get(3)?,
-                    phase: row.get(4)?,
-                    key: row.get(5)?,
-                })
-            })
+            .query_row(params![digest.as_bytes(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))
             .optional()
         })
     }
 
-    /// The records of a target below `size`, oldest first.
-    pub(super) fn of_target(
+    fn swap(&self, expected: &SignedCheckpoint, batch: &Batch<'_>) -> Result<Swap, LedgerError> {
+        self.swap_head(Lane::Main, expected, batch.head, || self.put(batch))
+    }
+
+    fn swap_control(
         &self,
-        service: &str,
-        environment: &str,
-        size: u64,
-    ) -> Result<Vec<Found>, LedgerError> {
-        self.ask(|c| {
-            c.prepare_cached(
-                "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
-                 WHERE service = ?1 AND environment = ?2 AND targets.idx < ?3 ORDER BY targets.idx",
-            )?
-            .query_map(params![service, environment, signed(size)], found)?
-            .collect()
-        })
-    }
-
-    /// The records about a digest below `size`, oldest first.
-    pub(super) fn of_digest(&self, digest: &Digest, size: u64) -> Result<Vec<Found>, LedgerError> {
-        self.ask(|c| {
-            c.prepare_cached(
-                "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
-                 WHERE digest = ?1 AND targets.idx < ?2 ORDER BY targets.idx",
-            )?
-            .query_map(params![digest.as_bytes(), signed(size)], found)?
-            .collect()
-        })
-    }
-
-    /// The first record with an idempotency key below `size`.
-    pub(super) fn of_key(&self, key: &str, size: u64) -> Result<Option<Found>, LedgerError> {
-        self.ask(|c| {
-            c.prepare_cached(
-                "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
-                 WHERE key = ?1 AND targets.idx < ?2 ORDER BY targets.idx LIMIT 1",
-            )?
-            .query_row(params![key, signed(size)], found)
-            .optional()
-        })
-    }
-
-    /// The records of `range` that pass `filter`, newest first.
-    pub(super) fn newest(
-        &self,
-        range: std::ops::Range<u64>,
-        filter: &Filter,
-    ) -> Result<Vec<Found>, LedgerError> {
-        // Only conditions that are asked for, so that SQLite picks the index of a target where there is one.
-        let mut query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
-                         WHERE targets.idx >= ?1 AND targets.idx < ?2 AND ?4 IS ?4 AND ?5 IS ?5 AND ?6 IS ?6"
-            .to_owned();
-        for (condition, asked) in [
-            (" AND service = ?4", filter.service.is_some()),
-            (" AND environment = ?5", filter.environment.is_some()),
-            (" AND kind = ?6", filter.kind.is_some()),
-        ] {
-            if asked {
-                query.push_str(condition);
-            }
-        }
-        query.push_str(" ORDER BY targets.idx DESC LIMIT ?3");
-        self.ask(|c| {
-            c.prepare_cached(&query)?
-                .query_map(
-                    params![
-                        signed(range.start),
-                        signed(range.end),
-                        i64::try_from(filter.limit).unwrap_or(i64::MAX),
-                        filter.service,
-                        filter.environment,
-                        filter.kind.map(super::Kind::as_str),
-                    ],
-                    found,
-                )?
-                .collect()
-        })
-    }
-
-    /// The highest entry, wherever it may be.
-    pub(super) fn last_entry(&self) -> Result<Option<u64>, LedgerError> {
-        self.ask(|c| {
-            c.query_row("SELECT idx FROM entries WHERE idx >= 0 ORDER BY idx DESC LIMIT 1", [], |row| {
-                unsigned(row, 0)
+        expected: &SignedCheckpoint,
+        batch: &ControlBatch<'_>,
+    ) -> Result<Swap, LedgerError> {
+        self.swap_head(Lane::Control, expected, batch.head, || {
+            self.ask(|c| {
+                c.prepare_cached("INSERT INTO control VALUES (?1, ?2)")?
+                    .execute(params![signed(batch.index), batch.bytes])
             })
-            .optional()
-        })
-    }
-
-    /// Entries and rows of `targets` that no checkpoint of `size` covers.
-    pub(super) fn strays(&self, size: u64) -> Result<Vec<i64>, LedgerError> {
-        self.ask(|c| {
-            c.prepare(
-                "SELECT idx FROM entries WHERE idx >= ?1 OR idx < 0
-                 UNION SELECT idx FROM targets WHERE idx >= ?1 OR idx < 0 ORDER BY idx",
-            )?
-            .query_map([signed(size)], |row| row.get(0))?
-            .collect()
-        })
-    }
-
-    /// Stored hashes that are not of a complete subtree of a log of `size` entries, as (level, index).
-    pub(super) fn stray_nodes(&self, size: u64) -> Result<Vec<(i64, i64)>, LedgerError> {
-        self.ask(|c| {
-            c.prepare(
-                "SELECT level, idx FROM nodes
-                 WHERE level NOT BETWEEN 0 AND 62 OR idx < 0 OR idx >= (?1 >> level) ORDER BY level, idx",
-            )?
-            .query_map([signed(size)], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
+            .map(drop)
         })
     }
 
     #[cfg(test)]
-    pub(super) fn connection(&self) -> &Connection {
+    fn connection(&self) -> &Connection {
         &self.connection
     }
 }

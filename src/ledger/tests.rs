@@ -484,7 +484,9 @@ fn d7_trouble_with_the_file_is_never_an_answer() {
     // Locked.
     let other = fixture.open().unwrap();
     ledger.store.connection().busy_timeout(Duration::from_millis(20)).unwrap();
-    let busy = other.store.transact(|| Ok(ledger.append(3, &[entry(3)]).unwrap_err())).unwrap();
+    other.store.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+    let busy = ledger.append(3, &[entry(3)]).unwrap_err();
+    other.store.connection().execute_batch("ROLLBACK").unwrap();
     assert!(matches!(busy, LedgerError::Busy { .. }), "{busy:?}");
     // None of it left a trace.
     let _ = ledger.append(3, &[entry(3)]).unwrap();
