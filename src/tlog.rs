@@ -2,23 +2,30 @@
 //!
 //! Guarantees: a [`SignedCheckpoint`] exists only if its signature was verified with a [`Vkey`]; an
 //! [`Included`] exists only if its bytes were hashed here and an inclusion proof led from them to the root of
-//! a [`SignedCheckpoint`]. No hash is believed because a reader returned it: every tree operation over stored
-//! nodes is to end in one of the checks of this module. Never does: I/O, clocks. Randomness only in
-//! [`LogSigner::generate`].
+//! a [`SignedCheckpoint`]; a [`Witnessed`] exists only if verified cosignatures make a quorum. No hash is
+//! believed because a reader returned it: every tree operation over stored nodes is to end in one of the
+//! checks of this module. Never does: I/O, clocks. Randomness only where a key is generated.
 //!
 //! Specifications: RFC 6962 section 2.1 (tree and proofs), RFC 9162 sections 2.1.3.2 and 2.1.4.2
-//! (verification), C2SP signed-note v1.0.0, C2SP tlog-checkpoint v1.0.0.
+//! (verification), C2SP signed-note v1.0.0, tlog-checkpoint v1.0.0, tlog-cosignature and tlog-policy
+//! (commit 5ba5ee8 of github.com/C2SP/C2SP).
 //!
 //! Start at [`Vkey::open`] and [`SignedCheckpoint::include`].
 
 use crate::digest::{Digest, Hasher};
 
 mod checkpoint;
+mod cosignature;
+mod key;
 mod note;
+mod policy;
 mod tree;
 
 pub use checkpoint::{Checkpoint, Included, SignedCheckpoint, Whole};
-pub use note::{LogSigner, Origin, Vkey};
+pub use cosignature::{Cosignature, WitnessSigner, WitnessVkey};
+pub use key::{KeyOf, Origin};
+pub use note::{LogSigner, Vkey};
+pub use policy::{PolicyKey, PolicyLog, PolicyWitness, Quorum, TlogPolicy, Witnessed};
 pub use tree::{Frontier, Node, check_consistency, check_inclusion, consistency_proof, inclusion_proof};
 
 /// The largest tree: what fits a signed 64-bit integer, as every store has one.
@@ -28,11 +35,19 @@ pub const MAX_SIZE: u64 = i64::MAX as u64;
 /// one more.
 pub const MAX_PROOF: usize = 63;
 
-/// The longest signed note that is read, in bytes.
-pub const MAX_NOTE: usize = 64 * 1024;
+/// The longest signed note that is read, in bytes: room for 16 signatures of "nearly 5kB" (signed-note,
+/// "Format").
+pub const MAX_NOTE: usize = 128 * 1024;
 
 /// The most signature lines of a note that is read (signed-note asks for at least 16).
 pub const MAX_SIGNATURES: usize = 64;
+
+/// The longest trust policy that is read, in bytes: room for 128 keys of type ML-DSA-44.
+pub const MAX_POLICY: usize = 256 * 1024;
+
+/// The most logs, witnesses and groups, each, of a trust policy that is read (tlog-policy asks for at least
+/// 32).
+pub const MAX_POLICY_LINES: usize = 64;
 
 /// Why a log, a note or a proof is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,24 +58,29 @@ pub enum TlogError {
         /// The text.
         found: String,
     },
-    /// Not a verifier key.
+    /// Not a verifier key of this type.
     #[error(
-        "`{found}` is not a log verifier key: expected `origin+8 hexadecimal digits+base64 of an Ed25519 key`"
+        "`{found}` is not a {of} verifier key: expected `name+8 hexadecimal digits+base64 of an Ed25519 key`"
     )]
     Vkey {
         /// The text.
         found: String,
+        /// Whose key was expected.
+        of: KeyOf,
     },
-    /// Not a log key; the text is secret and not repeated.
+    /// Not a private key of this type; the text is secret and not repeated.
     #[error(
-        "this is not a log key: expected `PRIVATE+KEY+origin+8 hexadecimal digits+base64 of an Ed25519 key`"
+        "this is not a {of} key: expected `PRIVATE+KEY+name+8 hexadecimal digits+base64 of an Ed25519 key`"
     )]
-    Secret,
+    Secret {
+        /// Whose key was expected.
+        of: KeyOf,
+    },
     /// The key identifier in a key's text is not the one that its name and bytes give.
-    #[error("the key of log `{origin}` says its identifier is {found}: its name and bytes give {expected}")]
+    #[error("the key of `{name}` says its identifier is {found}: its name and bytes give {expected}")]
     KeyId {
         /// Whose key.
-        origin: Origin,
+        name: Origin,
         /// Computed here.
         expected: String,
         /// As written.
@@ -106,6 +126,59 @@ pub enum TlogError {
     BadSignature {
         /// The known key.
         expected: Vkey,
+    },
+    /// An answer without a cosignature by the witness that was asked.
+    #[error("the answer has no cosignature by witness `{expected}`")]
+    NotCosigned {
+        /// The witness.
+        expected: WitnessVkey,
+    },
+    /// A cosignature that claims to be of a known witness and is not.
+    #[error("the cosignature by witness `{expected}` is wrong")]
+    BadCosignature {
+        /// The witness.
+        expected: WitnessVkey,
+    },
+    /// A time that no cosignature can have.
+    #[error("{found} is not a time of a cosignature: expected seconds since 1970, from 1 to 2^63 - 1")]
+    Time {
+        /// As given.
+        found: u64,
+    },
+    /// A trust policy beyond the limit.
+    #[error("the log policy is {found} bytes long: expected at most {MAX_POLICY}")]
+    PolicyTooLong {
+        /// Its length in bytes.
+        found: usize,
+    },
+    /// A line of a trust policy that says nothing.
+    #[error("line {line} of the log policy has `{found}`: expected {expected}")]
+    PolicyLine {
+        /// Counted from 1.
+        line: usize,
+        /// The item.
+        found: String,
+        /// What should stand there.
+        expected: &'static str,
+    },
+    /// A line of a trust policy with a key that is none.
+    #[error("line {line} of the log policy has a key that cannot be read")]
+    PolicyKey {
+        /// Counted from 1.
+        line: usize,
+        /// Why not.
+        source: Box<TlogError>,
+    },
+    /// A trust policy that does not say what it requires.
+    #[error("the log policy has no quorum: expected one line `quorum NAME` or `quorum none`")]
+    NoQuorum,
+    /// A checkpoint by none of the logs that a trust policy lists.
+    #[error("the checkpoint of `{found}` is not signed by a log of the log policy, which has {expected}")]
+    UnlistedLog {
+        /// The origin of the checkpoint.
+        found: String,
+        /// The logs, for a person.
+        expected: String,
     },
     /// A signed text that is not a checkpoint.
     #[error("line {line} of the checkpoint is `{found}`: expected {expected}")]

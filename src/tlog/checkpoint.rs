@@ -1,14 +1,15 @@
 //! Checkpoints, and entries shown to be below one.
 //!
-//! Guarantees: the only way to a [`SignedCheckpoint`] verifies a signature; the only ways to an [`Included`]
-//! check an inclusion proof against one, or recompute its root from every entry ([`Whole`]). Grep for
-//! `SignedCheckpoint {`, `Included {` and `Whole {` to see all.
+//! Guarantees: the only way to a [`SignedCheckpoint`] verifies a signature (what witnesses add changes no
+//! text); the only ways to an [`Included`] check an inclusion proof against one, or recompute its root from
+//! every entry ([`Whole`]). Grep for `SignedCheckpoint {`, `Included {` and `Whole {` to see all.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use super::note::Note;
 use super::{Frontier, MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, leaf_hash};
 use crate::digest::{Digest, shorten};
 
@@ -62,8 +63,8 @@ impl FromStr for Checkpoint {
     }
 }
 
-/// A checkpoint whose signature was verified. Made by [`Vkey::open`] and `LogSigner::sign`, which goes
-/// through it.
+/// A checkpoint whose signature was verified. Made by [`Vkey::open`] and by what goes through it: `LogSigner::sign`,
+/// [`TlogPolicy::open`](super::TlogPolicy::open), and `cosigned`, which leaves text and log signature as they are.
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub struct SignedCheckpoint {
@@ -88,6 +89,17 @@ impl SignedCheckpoint {
             return Err(TlogError::OriginMismatch { expected: vkey.origin().clone(), found });
         }
         Ok(Self { checkpoint, note: note.to_owned() })
+    }
+
+    /// The same checkpoint with other signature lines, each with its newline, the log's own among them.
+    pub(super) fn with_signatures(&self, lines: &str) -> Result<Self, TlogError> {
+        let text = Note::parse(&self.note)?.text;
+        let note = format!("{text}\n{lines}");
+        // The text is the signed one, and the limits hold.
+        match Note::parse(&note)?.text == text {
+            true => Ok(Self { checkpoint: self.checkpoint.clone(), note }),
+            false => Err(TlogError::NoteShape),
+        }
     }
 
     /// What was signed.
