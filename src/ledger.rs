@@ -33,6 +33,7 @@ use crate::tlog::{
 
 mod audit;
 pub mod control;
+mod driver;
 mod error;
 pub mod kept;
 mod place;
