@@ -27,8 +27,8 @@ use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
 use crate::record::Kind;
 use crate::tlog::{
-    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, Vkey, check_consistency,
-    consistency_proof, empty_root, inclusion_proof, leaf_hash,
+    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, Vkey,
+    empty_root, inclusion_proof, leaf_hash,
 };
 
 mod audit;
@@ -36,9 +36,11 @@ pub mod control;
 mod driver;
 mod error;
 pub mod kept;
+pub mod pin;
 mod place;
 pub mod protocol;
 pub mod review;
+pub mod seen;
 mod sqlite;
 mod store;
 pub mod target;
@@ -47,8 +49,10 @@ mod tests;
 
 pub use audit::{Audit, Finding};
 pub use error::LedgerError;
+use pin::Pin;
 pub use place::Place;
-use store::{Batch, Found, Lane, Store, Swap, Tables};
+use seen::{Lane, Seen, SeenBy};
+use store::{Batch, Found, Store, Swap, Tables};
 
 /// The longest entry in bytes (C2SP tlog-tiles: a 16-bit length).
 pub const MAX_ENTRY: usize = 65_535;
@@ -111,6 +115,10 @@ pub struct Ledger {
     signer: Option<LogSigner>,
     /// The checkpoint that was verified last: the same text is not verified again (40 us each).
     verified: RefCell<Option<SignedCheckpoint>>,
+    /// The head of the control lane that was replayed last: no later one may contradict it.
+    replayed: RefCell<Option<SignedCheckpoint>>,
+    /// What this user has seen, raised after every append.
+    pin: Option<Pin>,
 }
 
 impl fmt::Debug for Ledger {
@@ -137,6 +145,8 @@ impl Ledger {
             control: lane.vkey().clone(),
             signer: Some(signer.clone()),
             verified: RefCell::default(),
+            replayed: RefCell::default(),
+            pin: None,
         })
     }
 
@@ -165,7 +175,8 @@ impl Ledger {
             });
         }
         let (vkey, control) = (vkey.clone(), vkey.control()?);
-        let ledger = Self { store, vkey, control, signer, verified: RefCell::default() };
+        let (verified, replayed) = (RefCell::default(), RefCell::default());
+        let ledger = Self { store, vkey, control, signer, verified, replayed, pin: None };
         let _verified = (ledger.head()?, ledger.control_tip()?);
         Ok(ledger)
     }
@@ -181,7 +192,7 @@ impl Ledger {
     }
 
     /// The newest checkpoint. An older copy of the whole file has an older one: see
-    /// [`Ledger::require_at_least`].
+    /// [`Ledger::require`] and [`pin`].
     ///
     /// # Errors
     /// [`LedgerError::Checkpoint`] unless it is signed by the ledger's key; see [`LedgerError`].
@@ -200,6 +211,9 @@ impl Ledger {
         let place = || self.place().clone();
         let tip =
             self.vkey.open(&note).map_err(|source| LedgerError::Checkpoint { place: place(), source })?;
+        if let Some(before) = &*verified {
+            self.require_main(&tip, &Seen::signed(before, SeenBy::Process))?;
+        }
         Ok(verified.insert(tip).clone())
     }
 
@@ -262,7 +276,10 @@ impl Ledger {
         // 5. All of it, unless somebody was faster.
         let batch = Batch { first: tip.size(), entries, nodes, kept, head: &checkpoint };
         match self.store.swap(&tip, &batch)? {
-            Swap::Swapped => Ok(Appended { first: tip.size(), checkpoint }),
+            Swap::Swapped => {
+                self.raise_pin()?;
+                Ok(Appended { first: tip.size(), checkpoint })
+            }
             Swap::Conflict => {
                 Err(LedgerError::Conflict { expected: expected_size, found: self.tip()?.size() })
             }
@@ -326,22 +343,6 @@ impl Ledger {
     ) -> Result<Vec<Included>, LedgerError> {
         self.own(at)?;
         self.prove_all(at, self.tables().newest(range.start..range.end.min(at.size()), filter)?)
-    }
-
-    /// Refuses a ledger that is shorter than, or does not continue, a log that was seen before; else its tip.
-    ///
-    /// # Errors
-    /// [`LedgerError::Shorter`], [`LedgerError::Forked`]; see [`LedgerError`].
-    pub fn require_at_least(&self, size: u64, root: Digest) -> Result<SignedCheckpoint, LedgerError> {
-        let tip = self.tip()?;
-        let place = || self.place().clone();
-        if tip.size() < size {
-            return Err(LedgerError::Shorter { place: place(), expected: size, found: tip.size() });
-        }
-        let proof = consistency_proof(size, tip.size(), |node| self.node(node))?;
-        check_consistency(size, root, tip.size(), tip.root(), &proof)
-            .map_err(|source| LedgerError::Forked { place: place(), size, root, source: Box::new(source) })?;
-        Ok(tip)
     }
 
     /// Audits the whole ledger: every record rehashed, every stored hash and index row recomputed, all of it

@@ -14,6 +14,7 @@ mod diagnostic;
 mod duration;
 mod environment;
 mod field;
+mod lock;
 mod mismatch;
 mod names;
 mod pattern;
@@ -28,6 +29,8 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use toml::Spanned;
+use toml::de::DeTable;
 
 pub use self::attestation::{AttestationKind, AttestationRule, SvrRule, TestRule, VsaRule, VulnsRule};
 pub use self::cel::{Expression, ExpressionError, NAMES as EXPRESSION_NAMES, Refusal};
@@ -38,6 +41,7 @@ pub use self::environment::{
     After, ApprovalRule, Environment, EvidenceClass, Excluded, Predecessor, ProvenanceRule, RefRule, Require,
 };
 pub use self::field::Field;
+pub use self::lock::{Lock, LockError};
 pub use self::mismatch::Mismatch;
 pub use self::names::{EnvironmentName, NameError, Named, ServiceName, SignerName, UnknownName};
 pub use self::pattern::{Pattern, PatternError};
@@ -73,16 +77,8 @@ impl Draft {
         if text.len() > LIMIT {
             return Err(PolicyErrors::whole(file, Problem::TooLong { length: text.len(), limit: LIMIT }));
         }
-        let (table, syntax) = toml::de::DeTable::parse_recoverable(text);
-        for source in syntax {
-            let span = source.span().unwrap_or(0..0);
-            errors.push(&span, Problem::Syntax { source });
-        }
-        // What is behind a syntax error is guesswork: it is not read.
-        let raw = match errors.is_empty() {
-            true => raw::File::read(table.get_ref(), &mut errors),
-            false => None,
-        };
+        let table = toml_table(text, &mut errors);
+        let raw = table.and_then(|table| raw::File::read(table.get_ref(), &mut errors));
         errors.finish(file, text)?;
         match raw {
             Some(raw) => Ok(Self { file: file.to_owned(), text: text.to_owned(), raw }),
@@ -111,6 +107,16 @@ impl Draft {
     pub fn validate(self, keys: &BTreeMap<String, String>) -> Result<Policy, PolicyErrors> {
         validate::validate(&self, keys)
     }
+}
+
+/// The TOML of a file. What is behind a syntax error is guesswork: it is not read.
+fn toml_table<'t>(text: &'t str, errors: &mut diagnostic::Errors) -> Option<Spanned<DeTable<'t>>> {
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    for source in syntax {
+        let span = source.span().unwrap_or(0..0);
+        errors.push(&span, Problem::Syntax { source });
+    }
+    errors.is_empty().then_some(table)
 }
 
 /// A policy that was checked.

@@ -6,7 +6,8 @@
 //! heads that main records say their authors saw do ([`super::review`]).
 
 use super::protocol::{ATTEMPTS, ProtocolError, Step, Writer, head};
-use super::store::{ControlBatch, Lane, Swap};
+use super::seen::{Lane, Seen, SeenBy};
+use super::store::{ControlBatch, Swap};
 use super::{Appended, Ledger, LedgerError, MAX_ENTRY};
 use crate::digest::Digest;
 use crate::evidence::Control;
@@ -57,7 +58,10 @@ impl Ledger {
         // 3. Both, unless somebody was faster.
         let batch = ControlBatch { index: size, bytes, head: &checkpoint };
         match self.store.swap_control(lane.head(), &batch)? {
-            Swap::Swapped => Ok(Appended { first: size, checkpoint }),
+            Swap::Swapped => {
+                self.raise_pin()?;
+                Ok(Appended { first: size, checkpoint })
+            }
             Swap::Conflict => {
                 self.store.refresh(Lane::Control)?;
                 Err(LedgerError::Conflict { expected: size, found: self.control_tip()?.size() })
@@ -92,7 +96,14 @@ impl Ledger {
         if (entries.len() as u64) < tip.size() {
             return Err(LedgerError::ControlMissing { place: place(), index: entries.len() as u64 });
         }
-        tip.whole(entries).map_err(|source| LedgerError::ControlChanged { place: place(), source })
+        let lane =
+            tip.whole(entries).map_err(|source| LedgerError::ControlChanged { place: place(), source })?;
+        let mut replayed = self.replayed.borrow_mut();
+        if let Some(before) = &*replayed {
+            self.require_lane(&lane, &Seen::signed(before, SeenBy::Process))?;
+        }
+        *replayed = Some(lane.head().clone());
+        Ok(lane)
     }
 }
 

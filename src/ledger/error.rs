@@ -2,7 +2,9 @@
 
 use rusqlite::ErrorCode;
 
+use super::pin::PinError;
 use super::place::Place;
+use super::seen::Contradiction;
 use crate::digest::Digest;
 use crate::tlog::{Node, Origin, TlogError, Vkey};
 
@@ -262,29 +264,24 @@ pub enum LedgerError {
         source: TlogError,
     },
     /// The ledger is shorter than it was once seen.
-    #[error("ledger {place} was rolled back: it has {found} entries, but {expected} were seen before")]
+    #[error("ledger {place} was rolled back: {found}")]
     Shorter {
-        /// The file.
+        /// The ledger.
         place: Place,
-        /// The size seen before.
-        expected: u64,
-        /// The size now.
-        found: u64,
+        /// What was seen, and what there is.
+        found: Box<Contradiction>,
     },
     /// The ledger does not continue what was once seen.
-    #[error(
-        "ledger {place} was forked: it does not continue the log of {size} entries with root {root} seen before"
-    )]
+    #[error("ledger {place} was forked, it does not continue what was seen before: {found}")]
     Forked {
-        /// The file.
+        /// The ledger.
         place: Place,
-        /// The size seen before.
-        size: u64,
-        /// The root seen before.
-        root: Digest,
-        /// The failed proof.
-        source: Box<TlogError>,
+        /// What was seen, and what there is.
+        found: Box<Contradiction>,
     },
+    /// What this user has seen before cannot be told.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// SQLite could not switch to its write-ahead log here.
     #[error("ledger {place} keeps a journal of the kind `{found}`: expected `wal`")]
     NoWal {
@@ -435,8 +432,15 @@ impl LedgerError {
             | Self::NotIncluded { .. }
             | Self::Misfiled { .. }
             | Self::Gap { .. } => "keep the file; `samebits ledger verify` names what was changed",
-            Self::Shorter { .. } | Self::Forked { .. } => {
+            Self::Shorter { .. } => {
                 "keep the file and find the newer copy; nothing is promoted on a ledger that lost records"
+            }
+            Self::Forked { .. } => {
+                "keep both: whoever has the log's key showed two histories; find out whose is right before anything is \
+                 promoted"
+            }
+            Self::Pin(_) => {
+                "keep the file aside and see who wrote it; without it the ledger is taken as it is, and pinned anew"
             }
             Self::Busy { .. } => "run the command again when the other process has finished",
             Self::ReadOnly { .. } | Self::Folder { .. } => {

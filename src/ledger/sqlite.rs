@@ -14,7 +14,8 @@ use rusqlite::{
 
 use super::LedgerError;
 use super::place::{self, Place};
-use super::store::{Batch, ControlBatch, Lane, Store, Swap, Tables};
+use super::seen::Lane;
+use super::store::{Batch, ControlBatch, Store, Swap, Tables};
 use crate::digest::Digest;
 use crate::tlog::{Origin, SignedCheckpoint};
 

@@ -9,19 +9,11 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::place::{Location, Place};
+use super::seen::Lane;
 use super::sqlite::Sqlite;
 use super::{Entry, Filter, Index, LedgerError};
 use crate::digest::Digest;
 use crate::tlog::{Node, Origin, SignedCheckpoint};
-
-/// One of the two logs of a ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Positive evidence, read by proof.
-    Main,
-    /// Negative evidence, read whole.
-    Control,
-}
 
 /// What a compare-and-swap came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

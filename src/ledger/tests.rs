@@ -356,30 +356,6 @@ fn d2_a_truncated_tail_is_named() {
 }
 
 #[test]
-fn d2_an_older_copy_of_the_file_is_refused_by_what_was_seen() {
-    let (fixture, mut ledger) = Fixture::with(5);
-    let old = ledger.tip().unwrap();
-    // Everything into the main file, then a copy of it.
-    ledger.store.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-    let copy = std::fs::read(fixture.path()).unwrap();
-    let seen = ledger.append(5, &[entry(5), entry(6)]).unwrap().checkpoint;
-    assert_eq!(ledger.require_at_least(seen.size(), seen.root()).unwrap(), seen);
-    assert_eq!(ledger.require_at_least(old.size(), old.root()).unwrap(), seen);
-    assert_eq!(ledger.require_at_least(0, empty_root()).unwrap(), seen);
-    drop(ledger);
-    std::fs::write(fixture.path(), copy).unwrap();
-    let mut ledger = fixture.open().unwrap();
-    let refused = ledger.require_at_least(seen.size(), seen.root()).unwrap_err();
-    assert!(matches!(refused, LedgerError::Shorter { expected: 7, found: 5, .. }));
-    // D3: appended to differently after the rollback, it is longer, and a fork.
-    let _ = ledger.append(5, &(90..95).map(entry).collect::<Vec<_>>()).unwrap();
-    let refused = ledger.require_at_least(seen.size(), seen.root()).unwrap_err();
-    assert!(matches!(refused, LedgerError::Forked { size: 7, .. }) && refused.is_tampering());
-    assert!(ledger.require_at_least(old.size(), old.root()).is_ok());
-    assert!(ledger.require_at_least(0, old.root()).is_err());
-}
-
-#[test]
 fn d1_changed_hashes_and_index_rows_are_named_and_never_believed() {
     let (fixture, mut ledger) = Fixture::with(23);
     let tip = ledger.tip().unwrap();

@@ -16,7 +16,7 @@ use super::template::TemplateError;
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file is larger than a policy can be.
-    #[error("the policy file is {length} bytes long: expected at most {limit}")]
+    #[error("the file is {length} bytes long: expected at most {limit}")]
     TooLong {
         /// Length found, in bytes.
         length: usize,
@@ -510,6 +510,24 @@ pub enum Problem {
         /// The origin, shortened and escaped.
         origin: String,
     },
+    /// A lock of another version of the format.
+    #[error("lock version {found}: this program reads version 1")]
+    LockVersion {
+        /// The version found.
+        found: String,
+    },
+    /// A number that no log has records.
+    #[error("`{found}` is not the size of a log")]
+    LogSize {
+        /// The number.
+        found: String,
+    },
+    /// A text that is no digest.
+    #[error("`{found}` is not the root of a log")]
+    LogRoot {
+        /// The text, shortened and escaped.
+        found: String,
+    },
     /// A file name with characters that have no place in one.
     #[error("`{found}` is not a file name")]
     FileName {
@@ -686,6 +704,9 @@ impl Problem {
                 "expected a C2SP verifier key, `ORIGIN+8 hexadecimal digits+base64`, as `samebits init` prints it"
             }
             Self::VerifierOrigin { .. } => "expected the key of this very log",
+            Self::LockVersion { .. } => "expected `version = 1`",
+            Self::LogSize { .. } => "expected a whole number, at least 0",
+            Self::LogRoot { .. } => "expected `sha256:` and 64 lowercase hexadecimal digits",
             Self::FileName { .. } => "expected a path without control characters and backslashes",
         };
         Some(text.to_owned())

@@ -6,7 +6,8 @@ use rusqlite::{OptionalExtension, Row, TransactionBehavior, params};
 
 use super::{Sqlite, signed};
 use crate::digest::Digest;
-use crate::ledger::store::{Found, Lane, Projection, Snapshot, Tables};
+use crate::ledger::seen::Lane;
+use crate::ledger::store::{Found, Projection, Snapshot, Tables};
 use crate::ledger::{Filter, LedgerError};
 use crate::record::Kind;
 use crate::tlog::Node;
