@@ -27,6 +27,8 @@ mod keyless;
 mod refused;
 #[path = "cli/roots.rs"]
 mod roots;
+#[path = "cli/seen.rs"]
+mod seen;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
 #[path = "support/tuf.rs"]

@@ -112,9 +112,8 @@ impl Pin {
             Ok(guard) => guard,
             Err(error) => return Ok(Pinned::No(error.to_string())),
         };
-        let higher = before.is_none_or(|before| {
-            main.size() > before.main.size() || control.size() > before.control.size()
-        });
+        let higher = before
+            .is_none_or(|before| main.size() > before.main.size() || control.size() > before.control.size());
         let written = if higher { self.write(&main, &control) } else { Ok(()) };
         drop(guard);
         Ok(written.map_or_else(|error| Pinned::No(error.to_string()), |()| Pinned::Yes))

@@ -84,8 +84,14 @@ struct RawHead {
 
 impl Lock {
     /// A first lock for the log of `vkey`, with the heads it has now; `control` is its control lane's.
-    pub fn new(file: &str, vkey: &Vkey, main: &Checkpoint, control: &Checkpoint) -> Result<Self, PolicyErrors> {
-        let head = |name, head: &Checkpoint| format!("[{name}]\nsize = {}\nroot = \"{}\"\n", head.size, head.root);
+    pub fn new(
+        file: &str,
+        vkey: &Vkey,
+        main: &Checkpoint,
+        control: &Checkpoint,
+    ) -> Result<Self, PolicyErrors> {
+        let head =
+            |name, head: &Checkpoint| format!("[{name}]\nsize = {}\nroot = \"{}\"\n", head.size, head.root);
         let text = format!(
             "# The ledger as it was seen: a shorter or another one is refused. `samebits ledger lock --update` raises it.\n\
              version = 1\norigin = \"{}\"\nvkeys = [\"{vkey}\"]\n\n{}\n{}",
@@ -204,7 +210,8 @@ impl Lock {
 
 fn vkey(text: &At<String>, origin: &str, before: &[Vkey], errors: &mut Errors) -> Option<Vkey> {
     let found = || shorten(&text.value);
-    let vkey = errors.keep(&text.span, text.value.parse::<Vkey>(), |_| Problem::Verifier { found: found() })?;
+    let vkey =
+        errors.keep(&text.span, text.value.parse::<Vkey>(), |_| Problem::Verifier { found: found() })?;
     if vkey.origin().as_str() != origin {
         let found = shorten(vkey.origin().as_str());
         errors.push(&text.span, Problem::VerifierOrigin { found, origin: shorten(origin) });
@@ -287,7 +294,8 @@ mod tests {
         let (main, control) = (lock.origin().clone(), lock.control().origin.clone());
         let raised = lock.raised(&head(&main, 13), &head(&control, 2)).unwrap();
         assert_eq!((raised.main(), raised.control()), (&head(&main, 13), &head(&control, 2)));
-        let back = raised.text().replace(&head(&main, 13).root.to_string(), &head(&main, 12).root.to_string());
+        let back =
+            raised.text().replace(&head(&main, 13).root.to_string(), &head(&main, 12).root.to_string());
         let back = back.replace(&head(&control, 2).root.to_string(), &empty_root().to_string());
         assert_eq!(back.replace("size = 13", "size = 12").replace("size = 2\n", "size = 0\n"), noted);
         let same = raised.raised(&head(&main, 12), &head(&control, 1)).unwrap();
@@ -320,7 +328,11 @@ mod tests {
             ("origin = ", "orgin = ", "did you mean `origin`?"),
             ("origin = \"acme.example/promotions\"", "origin = \"a b\"", "not a log origin"),
             ("origin = \"acme.example/promotions\"", "origin = \"a/control\"", "not a log origin"),
-            ("origin = \"acme.example/promotions\"", "origin = \"acme.example/other\"", "the verifier key is of"),
+            (
+                "origin = \"acme.example/promotions\"",
+                "origin = \"acme.example/other\"",
+                "the verifier key is of",
+            ),
             (&format!("[\"{vkey}\"]"), "[]", "an empty list"),
             (&format!("[\"{vkey}\"]"), &format!("[\"{vkey}\", \"{vkey}\"]"), "twice"),
             (&format!("[\"{vkey}\"]"), &format!("\"{vkey}\""), "expected a list"),

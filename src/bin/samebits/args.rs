@@ -449,12 +449,24 @@ EXAMPLE
 pub(crate) enum LedgerCommand {
     /// Recompute everything: every record, every signature, every hash; name the first record that is not right.
     #[command(after_long_help = "\
-Exit code 1: the log is not intact. A copy is audited with --ledger.
+Exit code 1: the log is not intact, or not the one that the lock or this user
+has seen. A copy is audited with --ledger.
 
 EXAMPLES
   samebits ledger verify
   samebits ledger verify --ledger sqlite:copy.db")]
     Verify,
+    /// Write what the ledger has now into the lock beside the policy file: a shorter or another one is refused.
+    #[command(after_long_help = "\
+The lock is reviewed and committed like the policy. Every verb compares the
+ledger with it, and halts with both checkpoints where it was rolled back or
+forked (exit code 3). Without --update a lock that is there is only shown; it is
+never lowered.
+
+EXAMPLES
+  samebits ledger lock
+  samebits ledger lock --update && git commit -m 'ledger seen' samebits.lock")]
+    Lock(Lock),
     /// Write what a promotion relied on into a folder, as it was: bundles, index, manifests, policy, keys.
     #[command(after_long_help = "\
 The files are for verifiers that are not samebits. Nothing is overwritten.
@@ -465,6 +477,13 @@ EXAMPLES
       --insecure-ignore-tlog=true \\
       --bundle evidence/DIGEST.sigstore.json evidence/index.json")]
     Evidence(Evidence),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    /// Raise the lock that is there to what the ledger has now.
+    #[arg(long)]
+    pub(crate) update: bool,
 }
 
 #[derive(Debug, Args)]

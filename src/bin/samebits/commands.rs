@@ -3,6 +3,7 @@
 mod ask;
 mod audit;
 mod init;
+mod lock;
 mod look;
 mod record;
 mod revoke;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Log(log) => look::log(&session()?, log),
         Command::Show(show) => look::show(&session()?, show),
         Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
+        Command::Ledger(LedgerCommand::Lock(lock)) => lock::lock(&Session::read(&cli.common, outputs)?, lock),
         Command::Ledger(LedgerCommand::Verify) => audit::verify(&session()?),
         Command::Ledger(LedgerCommand::Evidence(evidence)) => audit::evidence(&session()?, evidence),
     }

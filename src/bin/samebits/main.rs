@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod guard;
 mod kept;
 mod output;
 mod report;

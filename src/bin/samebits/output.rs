@@ -2,6 +2,7 @@
 //!
 //! `schema/*.schema.json` is generated from these types; the test below keeps it current.
 
+mod lock;
 mod roots;
 
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use samebits::verify::Identity;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 use crate::kept::KeptEvidence;
 
@@ -482,8 +484,14 @@ pub(crate) struct LedgerAudit {
     pub(crate) control: Option<TreeHead>,
     /// How many records of the main lane were recomputed.
     pub(crate) records: u64,
-    /// What is not right, the first record first.
+    /// The least that the lock beside the policy asks for, where there is one.
+    pub(crate) lock: Option<LockStands>,
+    /// Whether what was seen now is remembered for this user.
+    pub(crate) pinned: bool,
+    /// What is not right: what was seen before and is not so, then the first record first.
     pub(crate) findings: Vec<String>,
+    /// What a reader has to know beside it.
+    pub(crate) notes: Vec<String>,
 }
 
 impl LedgerAudit {
@@ -553,6 +561,7 @@ mod tests {
             (StatusTable::SCHEMA, schema_for!(StatusTable)),
             (RootsTable::SCHEMA, schema_for!(RootsTable)),
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
+            (LockReport::SCHEMA, schema_for!(LockReport)),
             (EvidenceFolder::SCHEMA, schema_for!(EvidenceFolder)),
             (Initialised::SCHEMA, schema_for!(Initialised)),
             (Trouble::SCHEMA, schema_for!(Trouble)),

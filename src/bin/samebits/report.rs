@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::{Format, Output};
 use crate::kept;
 use crate::output::{
-    Agreement, Copy, Decision, InForce, Initialised, LedgerAudit, LogEntry, LogPage, Recorded,
+    Agreement, Copy, Decision, InForce, Initialised, LedgerAudit, LockStands, LogEntry, LogPage, Recorded,
     RequirementStands, Revoking, RootInUse, Status, StatusCell, StatusTable, YesOrNo,
 };
 
@@ -516,8 +516,20 @@ impl Report for LedgerAudit {
         } else {
             let _ = writeln!(text, "{BAD}not intact{BAD:#}  {}\n", clean(&self.origin));
             for finding in &self.findings {
-                let _ = writeln!(text, "  {BAD}✗{BAD:#} {}", clean(finding));
+                // Checkpoints have lines of their own.
+                for (line, mark) in finding.lines().zip(std::iter::once("✗").chain(std::iter::repeat(" ")))
+                {
+                    let _ = writeln!(text, "  {BAD}{mark}{BAD:#} {}", clean(line));
+                }
             }
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  {WARN}!{WARN:#} {}", clean(note));
+        }
+        if let Some(LockStands { file, main, control }) = &self.lock {
+            let (file, main, control) = (clean(file), main.size, control.size);
+            let _ =
+                writeln!(text, "{DIM}{file}: at least {main} records and {control} control records{DIM:#}");
         }
         if let Some(head) = &self.ledger {
             let _ =

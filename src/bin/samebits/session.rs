@@ -1,5 +1,6 @@
 //! What every verb works with: the policy, its keys, the ledger, the registries. The environment is read here.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
@@ -47,6 +48,10 @@ pub(crate) struct Session<'a> {
     pub(crate) roots: Roots,
     /// The folder of the policy file; relative paths in it start here.
     pub(crate) folder: PathBuf,
+    /// The policy file, as it was found.
+    pub(crate) file: PathBuf,
+    /// Why what is seen of the ledger now is not remembered, where it is not.
+    pub(crate) unpinned: RefCell<Option<String>>,
 }
 
 /// The clock of this machine; the library takes it as an argument.
@@ -133,7 +138,9 @@ impl<'a> Session<'a> {
         }
         let policy = draft.validate(&keys).map_err(usage)?;
         let trust = collect::trust(&policy);
-        let session = Self { common, outputs, policy, trust, roots: Roots::default(), folder };
+        let (file, unpinned) = (path.clone(), RefCell::default());
+        let session =
+            Self { common, outputs, policy, trust, roots: Roots::default(), folder, file, unpinned };
         session.say_more(format_args!("policy {} ({})", path.display(), session.policy.digest()));
         if common.verbose {
             for warning in session.policy.warnings() {
@@ -259,22 +266,26 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
-    /// The ledger, for reading.
+    /// The ledger, for reading: one that continues what was seen of it.
     pub(crate) fn ledger(&self) -> Result<Ledger, Trouble> {
-        let (url, base) = self.ledger_url().map_err(usage)?;
-        let vkey = self.vkey().map_err(usage)?;
-        let ledger = Ledger::open(&url, &base, &vkey, None);
-        let ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
-        self.say_more(format_args!("ledger {url} ({})", vkey.origin()));
+        let mut ledger = self.ledger_as_it_is(None)?;
+        self.guard(&mut ledger)?;
         Ok(ledger)
     }
 
-    /// The ledger, for appending.
+    /// The ledger, for appending: one that continues what was seen of it.
     pub(crate) fn ledger_to_append(&self) -> Result<Ledger, Trouble> {
+        let signer = self.log_signer().map_err(usage)?;
+        let mut ledger = self.ledger_as_it_is(Some(signer))?;
+        self.guard(&mut ledger)?;
+        Ok(ledger)
+    }
+
+    /// The ledger, whatever was seen of it.
+    pub(crate) fn ledger_as_it_is(&self, signer: Option<LogSigner>) -> Result<Ledger, Trouble> {
         let (url, base) = self.ledger_url().map_err(usage)?;
         let vkey = self.vkey().map_err(usage)?;
-        let signer = self.log_signer().map_err(usage)?;
-        let ledger = Ledger::open(&url, &base, &vkey, Some(signer));
+        let ledger = Ledger::open(&url, &base, &vkey, signer);
         let ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
         self.say_more(format_args!("ledger {url} ({})", vkey.origin()));
         Ok(ledger)
@@ -429,7 +440,7 @@ fn find_policy() -> anyhow::Result<PathBuf> {
 
 /// Why a small text file was not read.
 #[derive(Debug, thiserror::Error)]
-enum FileError {
+pub(crate) enum FileError {
     #[error("it is not a regular file")]
     NotAFile,
     #[error("it has {found} bytes: expected at most {LIMIT}")]
@@ -441,7 +452,7 @@ enum FileError {
 }
 
 /// The text of a policy or key file: a regular file of reasonable size; never a device or a pipe that has no end.
-fn read_text(path: &Path) -> Result<String, FileError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
     // Before it is opened: opening a pipe waits for its other end.
     if !std::fs::metadata(path)?.is_file() {
         return Err(FileError::NotAFile);
@@ -475,12 +486,16 @@ fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
     config
 }
 
-/// Where what was refreshed is kept (XDG Base Directory Specification 0.8).
+/// Where what was refreshed is kept.
 fn cache_folder() -> Option<PathBuf> {
-    // A relative one would be looked for in the working folder (F9).
+    user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("samebits/tuf"))
+}
+
+/// A folder of this user (XDG Base Directory Specification 0.8); a relative one would be looked for in the working
+/// folder (F9).
+pub(crate) fn user_folder(name: &str, below_home: &str) -> Option<PathBuf> {
     let folder = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-    cache.map(|cache| cache.join("samebits/tuf"))
+    folder(name).or_else(|| folder("HOME").map(|home| home.join(below_home)))
 }
 
 /// Where Docker and Podman keep logins, Podman's own variable first (containers-auth.json(5)).

@@ -8,7 +8,7 @@ use samebits::evidence::TargetError;
 use samebits::key::KeyError;
 use samebits::ledger::LedgerError;
 use samebits::ledger::protocol::ProtocolError;
-use samebits::policy::{PolicyErrors, UnknownName};
+use samebits::policy::{LockError, PolicyErrors, UnknownName};
 use samebits::promote::WalkError;
 use samebits::registry::{CopyError, RegistryError};
 use samebits::roots::RootsError;
@@ -153,6 +153,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = cause.downcast_ref::<LedgerError>() {
         return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = cause.downcast_ref::<LockError>() {
+        return Some(error.hint().to_owned());
     }
     if let Some(error) = cause.downcast_ref::<ProtocolError>() {
         return protocol(error);

@@ -138,11 +138,17 @@ fn d2_an_older_control_lane_is_refused_by_what_was_seen() {
     drop(ledger);
     yard.put_back(&copy);
     let refused = yard.open().require(&seen).unwrap_err();
-    assert!(matches!(&refused, LedgerError::Shorter { found, .. } if found.lane == Lane::Control), "{refused}");
+    assert!(
+        matches!(&refused, LedgerError::Shorter { found, .. } if found.lane == Lane::Control),
+        "{refused}"
+    );
     yard.revoke(3);
     yard.revoke(4);
     let refused = yard.open().require(&seen).unwrap_err();
-    assert!(matches!(&refused, LedgerError::Forked { found, .. } if found.lane == Lane::Control), "{refused}");
+    assert!(
+        matches!(&refused, LedgerError::Forked { found, .. } if found.lane == Lane::Control),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -164,7 +170,10 @@ fn d2_a_file_put_back_under_an_open_ledger_is_noticed() {
     rows.execute("ATTACH ?1 AS old", [yard.folder.path().join("old.db").to_str().unwrap()]).unwrap();
     rows.execute_batch("UPDATE checkpoint SET note = (SELECT note FROM old.checkpoint)").unwrap();
     let refused = ledger.tip().unwrap_err();
-    assert!(matches!(&refused, LedgerError::Shorter { found, .. } if found.by == SeenBy::Process), "{refused}");
+    assert!(
+        matches!(&refused, LedgerError::Shorter { found, .. } if found.by == SeenBy::Process),
+        "{refused}"
+    );
 }
 
 #[test]

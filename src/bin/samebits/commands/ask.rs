@@ -44,7 +44,7 @@ pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble
         Decision::Denied(_) => (Outcome::No, YesOrNo::Denied),
     };
     let mut report = output::Decision::new(decision.verdict(), word);
-    say_roots(session, &mut report);
+    say_beside(session, &mut report);
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(outcome)
 }
@@ -87,7 +87,7 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
             (Outcome::Yes, report)
         }
     };
-    say_roots(session, &mut report);
+    say_beside(session, &mut report);
     // The text says it on stderr; where there is none, this does.
     if session.outputs.is_json() {
         session.warn_of_roots();
@@ -99,9 +99,10 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
     Ok(outcome)
 }
 
-fn say_roots(session: &Session<'_>, report: &mut output::Decision) {
+fn say_beside(session: &Session<'_>, report: &mut output::Decision) {
     report.roots = output::RootInUse::all(session);
     report.notes.extend(session.root_notes());
+    report.notes.extend(session.ledger_notes());
 }
 
 fn say(session: &Session<'_>, stage: &Stage<'_>) {

@@ -14,29 +14,39 @@ use serde_json::Value;
 use crate::Outcome;
 use crate::args::Evidence;
 use crate::kept::{EvidenceFile, EvidenceFolder, What};
-use crate::output::LedgerAudit;
+use crate::output::{LedgerAudit, LockStands};
 use crate::session::Session;
 use crate::trouble::{Trouble, undecided, usage};
 
 pub(crate) fn verify(session: &Session<'_>) -> Result<Outcome, Trouble> {
-    let ledger = session.ledger()?;
+    let mut ledger = session.ledger_as_it_is(None)?;
+    let (contradiction, damage) = session.contradiction(&mut ledger)?;
     let audit = review(&ledger, &session.trust).map_err(undecided)?;
+    // What stood in the way of comparing is named by the audit; if it is not, nobody can say that all is well.
+    if let Some(damage) = damage.filter(|_| audit.is_clean()) {
+        return Err(undecided(damage));
+    }
+    let intact = audit.is_clean() && contradiction.is_none();
     let checkpoint = audit.checkpoint();
     let report = LedgerAudit {
         schema: LedgerAudit::SCHEMA,
-        intact: audit.is_clean(),
+        intact,
         origin: checkpoint.origin().to_string(),
         ledger: Some(TreeHead { size: checkpoint.size(), root: checkpoint.root() }),
         control: audit.control().map(|head| TreeHead { size: head.size(), root: head.root() }),
         records: checkpoint.size(),
-        findings: audit.findings().iter().map(ToString::to_string).collect(),
+        lock: session.lock()?.as_ref().map(LockStands::from),
+        pinned: session.unpinned.borrow().is_none(),
+        findings: contradiction.into_iter().chain(audit.findings().iter().map(ToString::to_string)).collect(),
+        notes: session.ledger_notes(),
     };
     session.outputs.emit(&report).map_err(undecided)?;
-    Ok(if audit.is_clean() { Outcome::Yes } else { Outcome::No })
+    Ok(if intact { Outcome::Yes } else { Outcome::No })
 }
 
 pub(crate) fn evidence(session: &Session<'_>, args: &Evidence) -> Result<Outcome, Trouble> {
-    let ledger = session.ledger()?;
+    let mut ledger = session.ledger_as_it_is(None)?;
+    session.guard_copy(&mut ledger)?;
     let at = ledger.tip().map_err(undecided)?;
     if args.record >= at.size() {
         return Err(usage(anyhow!("there is no record {}: the ledger has {}", args.record, at.size())));
