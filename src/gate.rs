@@ -1,12 +1,12 @@
 //! The gate: a pure function from policy and evidence to [`Approved`] or [`Denied`].
 //!
 //! Guarantees: total (every unmet requirement is reported, not the first), deterministic, and monotone: removing
-//! positive evidence, or adding a revocation, can only turn a yes into a no. An [`Approved`] cannot be built anywhere
+//! positive evidence, or adding a revocation or a freeze, can only turn a yes into a no. An [`Approved`] cannot be built anywhere
 //! else.
 //! Never does: I/O, clock, environment; what it knows is in [`Target`] and [`Evidence`].
 //!
 //! Start at [`decide`]. The rules about signatures and provenance are in `gate::attested`, those about other
-//! attestations in `gate::predicates`, those about the past in `gate::history`, those about revocations in [`control`].
+//! attestations in `gate::predicates`, those about the past in `gate::history`, those about revocations and freezes in [`control`].
 
 mod approvals;
 mod attested;
@@ -70,7 +70,9 @@ pub enum Code {
     ApprovalMissing,
     /// The image, or who asks, was revoked.
     Revoked,
-    /// What was revoked is not known, or not understood.
+    /// The environment is frozen.
+    Frozen,
+    /// What was revoked or frozen is not known, or not understood.
     ControlUnknown,
 }
 
@@ -94,6 +96,7 @@ impl fmt::Display for Code {
             Self::NotObserved => "not-observed",
             Self::ApprovalMissing => "approval-missing",
             Self::Revoked => "revoked",
+            Self::Frozen => "frozen",
             Self::ControlUnknown => "control-unknown",
         })
     }
@@ -113,6 +116,8 @@ pub enum Requirement {
     Promoter,
     /// Nothing of the image was revoked.
     NotRevoked,
+    /// The environment is not frozen.
+    NotFrozen,
     /// A signature.
     SignedBy,
     /// SLSA provenance.
@@ -133,6 +138,7 @@ impl fmt::Display for Requirement {
             Self::Tag => "tag",
             Self::Promoter => "promoter",
             Self::NotRevoked => "not-revoked",
+            Self::NotFrozen => "not-frozen",
             Self::SignedBy => "signed-by",
             Self::Provenance => "provenance",
             Self::Attestation => "attestation",
@@ -406,8 +412,9 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
         promoter(target, evidence),
     ];
     findings.extend(tag(target));
-    // 3. What is no longer good.
+    // 3. What is no longer good, and whether anything may enter.
     findings.extend(control::not_revoked(target, evidence));
+    findings.extend(control::not_frozen(target, evidence));
     // 4. Evidence on the image.
     findings.extend(attested(target, evidence, Past::Read));
     // 5. The past.
@@ -626,7 +633,10 @@ fn notes(target: &Target<'_>, evidence: &Evidence) -> Vec<String> {
         })
         .into_iter()
         .chain(target.policy().control().and_then(|control| control.same_identity_accepted()).map(|reason| {
-            format!("a revoker may act too, and lift what stops him: {}", crate::digest::shorten(reason))
+            format!(
+                "who revokes or freezes may act too, and lift what stops him: {}",
+                crate::digest::shorten(reason)
+            )
         }))
         .chain(control::remarks(target, &evidence.control))
         .chain(evidence.remarks.iter().cloned())

@@ -208,6 +208,13 @@ impl Policy {
         })
     }
 
+    /// Whether an author may freeze, and thaw, when they speak about a service.
+    pub fn may_freeze(&self, author: &Author, service: &ServiceName) -> bool {
+        self.control.as_ref().is_some_and(|control| {
+            self.who(author, service).into_iter().any(|name| control.freezers.contains(name))
+        })
+    }
+
     /// Every service, by name.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.values()
@@ -321,6 +328,7 @@ impl LedgerSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     revokers: Vec<SignerName>,
+    freezers: Vec<SignerName>,
     same_identity_accepted: Option<String>,
 }
 
@@ -330,7 +338,12 @@ impl Control {
         &self.revokers
     }
 
-    /// Why a revoker may be a promoter or deployer too.
+    /// The signers who may freeze what enters, and thaw; nobody where the file does not say.
+    pub fn freezers(&self) -> &[SignerName] {
+        &self.freezers
+    }
+
+    /// Why a revoker or freezer may be a promoter or deployer too.
     pub fn same_identity_accepted(&self) -> Option<&str> {
         self.same_identity_accepted.as_deref()
     }

@@ -1,5 +1,5 @@
 //! The statements samebits writes and reads: deployments, promotions, approvals in the main lane of the ledger,
-//! revocations in its control lane (`DESIGN.md` section 5). The lanes are different types: no record of one is one of
+//! revocations and freezes in its control lane (`DESIGN.md` section 5). The lanes are different types: no record of one is one of
 //! the other.
 //!
 //! Guarantees: a [`Record`] exists only if its bytes were shown to be in the log ([`Included`]), were signed by a
@@ -10,6 +10,7 @@
 //! `subject[].name` is the repository. Start at [`Draft::sign`] and [`Record::read`].
 
 mod control;
+mod freeze;
 mod predicate;
 mod summary;
 
@@ -31,6 +32,7 @@ pub use control::{
     ControlBody, ControlDraft, ControlKind, ControlRecord, EffectiveFrom, NotRead, Revocation,
     RevocationEffect, Revoked, Scope,
 };
+pub use freeze::Freeze;
 pub use predicate::{
     Actor, Approval, ApprovedFor, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
     Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TreeHead,

@@ -17,6 +17,8 @@ mod evidence;
 mod faces;
 #[path = "cli/foreign.rs"]
 mod foreign;
+#[path = "cli/freeze.rs"]
+mod freeze;
 #[path = "support/image.rs"]
 mod image;
 #[path = "cli/kept.rs"]

@@ -20,6 +20,8 @@ mod certified;
 mod control;
 #[path = "gate/deployed.rs"]
 mod deployed;
+#[path = "gate/frozen.rs"]
+mod frozen;
 #[path = "gate/identity.rs"]
 mod identity;
 #[path = "gate/messages.rs"]

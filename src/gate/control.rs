@@ -4,7 +4,10 @@
 //! A revocation by anybody else counts for nothing and is told as a remark, or any key could close production. What a
 //! revoked signer said still counts where it hurts the requester: that something was removed, failed, was rejected.
 //!
-//! A lift counts only while its author is not revoked himself: nobody frees himself. Start at [`in_force`].
+//! A lift counts only while its author is not revoked himself: nobody frees himself. Start at [`in_force`]; what is
+//! frozen says [`freezes`].
+
+mod freeze;
 
 use std::collections::BTreeSet;
 
@@ -12,8 +15,11 @@ use super::{Code, Finding, Requirement, either};
 use crate::digest::{Digest, shorten};
 use crate::evidence::{Control, Evidence, Target};
 use crate::policy::{EnvironmentName, Policy, ServiceName};
-use crate::record::{ControlRecord, NotRead, Record, Revocation, RevocationEffect, Revoked};
+use crate::record::{ControlBody, ControlRecord, NotRead, Record, Revocation, RevocationEffect, Revoked};
 use crate::verify::{Author, Identity};
+
+pub(super) use freeze::not_frozen;
+pub use freeze::{Frozen, freezes};
 
 /// How many remarks are told.
 const REMARKS: usize = 10;
@@ -199,11 +205,9 @@ pub(super) fn not_revoked(target: &Target<'_>, evidence: &Evidence) -> Option<Fi
         return None;
     }
     // 2. What a revoker said and nobody here understands may be a no.
-    if let Some((unread, author)) = by_revokers(target, control).next() {
-        let by = who(policy, service, author);
-        let found = format!("control record {} by {by} is not understood: {}", unread.index, unread.why);
-        let fix = vec!["use the version of samebits that wrote it, or a newer one".to_owned()];
-        return unmet(Code::ControlUnknown, expected, found).map(|finding| finding.fix(fix));
+    if let Some(finding) = unread_by(target, control, Policy::may_revoke, Requirement::NotRevoked, &expected)
+    {
+        return Some(finding);
     }
     // 3. The image, its manifests, and what they are made of.
     let in_force = in_force(policy, service, control);
@@ -228,32 +232,39 @@ pub(super) fn not_revoked(target: &Target<'_>, evidence: &Evidence) -> Option<Fi
     Some(Finding::met(Requirement::NotRevoked, expected, found, Vec::new()))
 }
 
-fn by_revokers<'c>(
+/// That somebody who may say no said something that nobody here understands.
+fn unread_by(
     target: &Target<'_>,
-    control: &'c Control,
-) -> impl Iterator<Item = (&'c NotRead, &'c Author)> {
+    control: &Control,
+    may: impl Fn(&Policy, &Author, &ServiceName) -> bool,
+    requirement: Requirement,
+    expected: &str,
+) -> Option<Finding> {
     let (policy, service) = (target.policy(), target.service().name());
-    control.unread().iter().filter_map(move |unread| {
-        let author = unread.author.as_ref()?;
-        policy.may_revoke(author, service).then_some((unread, author))
-    })
+    let said = |unread: &&NotRead| unread.author.as_ref().is_some_and(|author| may(policy, author, service));
+    let unread = control.unread().iter().find(said)?;
+    let by = unread.author.as_ref().map(|author| who(policy, service, author)).unwrap_or_default();
+    let found = format!("control record {} by {by} is not understood: {}", unread.index, unread.why);
+    let fix = vec!["use the version of samebits that wrote it, or a newer one".to_owned()];
+    Some(Finding::unmet(requirement, Code::ControlUnknown, expected.to_owned(), found).fix(fix))
 }
 
 /// What lies in the lane and counts for nothing, the newest first.
 pub(super) fn remarks(target: &Target<'_>, control: &Control) -> Vec<String> {
     let (policy, service) = (target.policy(), target.service().name());
-    let idle = control.records().iter().rev().filter(|record| {
-        record.body().scope().has_service(service) && !policy.may_revoke(record.author(), service)
+    let idle = control.records().iter().rev().filter_map(|record| {
+        let author = record.author();
+        let (may, role) = match record.body() {
+            ControlBody::Revocation(_) => (policy.may_revoke(author, service), "revoker"),
+            ControlBody::Freeze(_) => (policy.may_freeze(author, service), "freezer"),
+        };
+        let index = record.position().index;
+        let idle = record.body().scope().has_service(service) && !may;
+        let by = who(policy, service, author);
+        idle.then(|| format!("control record {index} does not count: {by} is no {role} of the policy"))
     });
-    let idle = idle.map(|record| {
-        let (index, by) = (record.position().index, who(policy, service, record.author()));
-        format!("control record {index} does not count: {by} is no revoker of the policy")
-    });
-    let unread = control
-        .unread()
-        .iter()
-        .rev()
-        .filter(|unread| unread.author.as_ref().is_none_or(|author| !policy.may_revoke(author, service)));
+    let may = |author: &Author| policy.may_revoke(author, service) || policy.may_freeze(author, service);
+    let unread = control.unread().iter().rev().filter(|unread| !unread.author.as_ref().is_some_and(may));
     let unread =
         unread.map(|unread| format!("control record {} does not count: {}", unread.index, unread.why));
     idle.chain(unread).take(REMARKS).collect()

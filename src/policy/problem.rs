@@ -349,13 +349,15 @@ pub enum Problem {
         /// The environment that has it.
         environment: EnvironmentName,
     },
-    /// A revoker that acts: it could lift what stops it.
-    #[error("{identity} is a revoker (`{revoker}`) and acts in `{environment}` (`{other}`)")]
-    RevokerActs {
+    /// A revoker or freezer that acts: it could lift what stops it.
+    #[error("{identity} is a {role} (`{name}`) and acts in `{environment}` (`{other}`)")]
+    ControlActs {
         /// The identity, neutralised.
         identity: String,
-        /// The signer as a revoker.
-        revoker: SignerName,
+        /// `revoker` or `freezer`.
+        role: &'static str,
+        /// The signer in that role.
+        name: SignerName,
         /// The signer as a promoter or deployer.
         other: SignerName,
         /// Where.
@@ -363,7 +365,7 @@ pub enum Problem {
     },
     /// An acceptance of something that is not there.
     #[error("`same-identity-accepted` accepts nothing")]
-    RevokerActsUnused,
+    ControlActsUnused,
     /// A count outside its range.
     #[error("{found} approvals")]
     ApprovalCount {
@@ -652,11 +654,11 @@ impl Problem {
             Self::SameIdentityUnused { .. } => {
                 "no promoter here is a deployer of the environment before: remove it"
             }
-            Self::RevokerActs { .. } => {
+            Self::ControlActs { .. } => {
                 "it could lift what stops it: use two identities, or say why not with `same-identity-accepted = \"reason\"` \
                  in [control]"
             }
-            Self::RevokerActsUnused => "no revoker is a promoter or deployer: remove it",
+            Self::ControlActsUnused => "no revoker and no freezer is a promoter or deployer: remove it",
             Self::ApprovalCount { .. } => "expected a whole number, at least 1",
             Self::ApprovalsUnreachable { .. } => {
                 "an identity counts once: name more of them, or ask for fewer"

@@ -1,4 +1,4 @@
-//! The records of the control lane: what is no longer good, and what is good again.
+//! The records of the control lane: what is no longer good, what is good again, and that nothing enters.
 //!
 //! Guarantees: those of a [`Record`](super::Record): in the lane, signed, strict, said by who signed. A statement that
 //! was signed for this lane but is not understood keeps its author ([`NotRead`]), so that negative evidence by somebody who may give
@@ -6,13 +6,14 @@
 //!
 //! Shapes (`DESIGN.md` section 5, `revocation/v0.1`): in-toto Statement v1; the subjects are the digests that the target
 //! stands for, without a name: manifests by their own digest, a key by its id, another identity by the digest of its
-//! JSON, a record by its leaf hash. Start at [`ControlRecord::read`].
+//! JSON, a record by its leaf hash, a scope that is frozen by the digest of its JSON. Start at [`ControlRecord::read`].
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::freeze::{Freeze, freeze};
 use super::{
     Actor, BASE, DraftError, Kind, LedgerView, Position, RecordError, is_actor, is_for, read, statement,
 };
@@ -32,6 +33,8 @@ const TARGETS: usize = 1_000;
 pub enum ControlKind {
     /// A digest, signer or record is no longer good, or is again.
     Revocation,
+    /// Nothing enters, or something may again.
+    Freeze,
 }
 
 impl ControlKind {
@@ -39,11 +42,12 @@ impl ControlKind {
     pub fn predicate_type(self) -> &'static str {
         match self {
             Self::Revocation => "https://samebits.dev/revocation/v0.1",
+            Self::Freeze => "https://samebits.dev/freeze/v0.1",
         }
     }
 
     fn of(predicate_type: &str) -> Option<Self> {
-        [Self::Revocation].into_iter().find(|kind| kind.predicate_type() == predicate_type)
+        [Self::Revocation, Self::Freeze].into_iter().find(|kind| kind.predicate_type() == predicate_type)
     }
 }
 
@@ -52,6 +56,8 @@ impl ControlKind {
 pub enum ControlBody {
     /// A revocation, or its end.
     Revocation(Box<Revocation>),
+    /// A freeze, or its end.
+    Freeze(Box<Freeze>),
 }
 
 impl ControlBody {
@@ -59,6 +65,7 @@ impl ControlBody {
     pub fn kind(&self) -> ControlKind {
         match self {
             Self::Revocation(_) => ControlKind::Revocation,
+            Self::Freeze(_) => ControlKind::Freeze,
         }
     }
 
@@ -66,6 +73,7 @@ impl ControlBody {
     pub fn scope(&self) -> &Scope {
         match self {
             Self::Revocation(revocation) => &revocation.scope,
+            Self::Freeze(freeze) => &freeze.scope,
         }
     }
 
@@ -73,18 +81,28 @@ impl ControlBody {
     pub fn ledger(&self) -> &LedgerView {
         match self {
             Self::Revocation(revocation) => &revocation.ledger,
+            Self::Freeze(freeze) => &freeze.ledger,
         }
     }
 
     fn actor(&self) -> &Actor {
         match self {
             Self::Revocation(revocation) => &revocation.actor,
+            Self::Freeze(freeze) => &freeze.actor,
         }
     }
 
     fn subjects(&self) -> Vec<Digest> {
         match self {
             Self::Revocation(revocation) => revocation.target.subjects(),
+            Self::Freeze(freeze) => freeze.subjects(),
+        }
+    }
+
+    fn lifts(&self) -> Option<Position> {
+        match self {
+            Self::Revocation(revocation) => revocation.lifts,
+            Self::Freeze(freeze) => freeze.lifts,
         }
     }
 }
@@ -204,6 +222,7 @@ impl ControlDraft {
     pub fn sign(&self, signer: &dyn Sign) -> Result<Vec<u8>, DraftError> {
         let predicate = match &self.0 {
             ControlBody::Revocation(revocation) => serde_json::to_value(revocation)?,
+            ControlBody::Freeze(freeze) => serde_json::to_value(freeze)?,
         };
         let subject =
             self.0.subjects().into_iter().map(|digest| json!({ "digest": { "sha256": digest.hex() } }));
@@ -264,6 +283,7 @@ impl ControlRecord {
             .ok_or_else(|| RecordError::Kind(shorten(attestation.predicate_type())))?;
         let body = match kind {
             ControlKind::Revocation => ControlBody::Revocation(Box::new(revocation(attestation)?)),
+            ControlKind::Freeze => ControlBody::Freeze(Box::new(freeze(attestation)?)),
         };
         // 3. The subjects are what the target stands for.
         let subjects = attestation.subjects().iter();
@@ -274,11 +294,8 @@ impl ControlRecord {
         is_actor(body.actor(), signed)?;
         // 5. Written for this lane, after what it refers to.
         is_for(body.ledger(), entry.origin().as_str())?;
-        let lifts = match &body {
-            ControlBody::Revocation(revocation) => revocation.lifts,
-        };
         let later = |position: Position| position.index >= entry.index();
-        if body.ledger().control.size > entry.index() || lifts.is_some_and(later) {
+        if body.ledger().control.size > entry.index() || body.lifts().is_some_and(later) {
             return Err(RecordError::Order);
         }
         Ok(body)
@@ -303,6 +320,15 @@ impl ControlRecord {
     pub fn revocation(&self) -> Option<&Revocation> {
         match &self.body {
             ControlBody::Revocation(revocation) => Some(revocation),
+            ControlBody::Freeze(_) => None,
+        }
+    }
+
+    /// The freeze, if it is one.
+    pub fn freeze(&self) -> Option<&Freeze> {
+        match &self.body {
+            ControlBody::Freeze(freeze) => Some(freeze),
+            ControlBody::Revocation(_) => None,
         }
     }
 }
@@ -315,12 +341,17 @@ fn said_here(attestation: &Attestation, entry: &Included) -> bool {
     ours && origin == Some(entry.origin().as_str())
 }
 
+pub(super) fn reason(text: &str) -> Result<(), RecordError> {
+    if text.trim().is_empty() || text.len() > REASON {
+        return Err(RecordError::Contradiction("it gives no reason, or one beyond 2000 bytes"));
+    }
+    Ok(())
+}
+
 fn revocation(attestation: &Attestation) -> Result<Revocation, RecordError> {
     let revocation: Revocation = read(attestation)?;
     let no = |why| Err(RecordError::Contradiction(why));
-    if revocation.reason.trim().is_empty() || revocation.reason.len() > REASON {
-        return no("it gives no reason, or one beyond 2000 bytes");
-    }
+    reason(&revocation.reason)?;
     let targets = match &revocation.target {
         Revoked::Digests(digests) => digests.len(),
         Revoked::Identities(identities) => identities.len(),

@@ -23,7 +23,7 @@ use samebits::policy::{Draft as PolicyDraft, EvidenceClass, Policy};
 use samebits::promote::{Answer, Request, Walk, WalkError};
 use samebits::record::{
     Actor, Approval, ApprovedFor, Body, ControlBody, ControlDraft, Deployment, Direction, Draft,
-    EffectiveFrom, Endpoint, Phase, PolicyVersion, Position, Promotion, Revocation, RevocationEffect,
+    EffectiveFrom, Endpoint, Freeze, Phase, PolicyVersion, Position, Promotion, Revocation, RevocationEffect,
     Revoked, Runtime, Scope, Sha256, Status, Subjects, TreeHead, Verdict as Approves,
 };
 use samebits::reference::{Image, Reference, Repository, Tag};
@@ -99,6 +99,18 @@ revokers = [\"security\"]
 ";
     assert_eq!(policy.matches("[services.shop]\n").count(), 1);
     policy.replace("[services.shop]\n", control)
+}
+
+/// What [`guarded`] made, with `duty` and `duty-2` as freezers.
+pub(crate) fn freezable(policy: &str) -> String {
+    let duty = "[signers.duty]
+any-of = [{ public-key = \"keys/duty.pub\" }, { public-key = \"keys/duty-2.pub\" }]
+
+[control]
+freezers = [\"duty\"]
+";
+    assert_eq!(policy.matches("[control]\n").count(), 1);
+    policy.replace("[control]\n", duty)
 }
 
 /// [`POLICY`] with pieces replaced, each of which must be there exactly once.
@@ -354,6 +366,30 @@ impl World {
         position.unwrap()
     }
 
+    /// Appends a freeze, or its end, to the control lane, signed by the key `who`, whoever that is.
+    pub(crate) fn freeze(&mut self, who: &str, said: &Freezes) -> Position {
+        let (actor, now) = (Actor::from(&self.identity(who)), self.now());
+        let Self { ledger, policy, trust, keys, .. } = self;
+        let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
+        let (position, ()) = writer
+            .append_control(|view| {
+                let body = Freeze {
+                    actor: actor.clone(),
+                    scope: said.scope.clone(),
+                    from: said.from,
+                    until: said.until,
+                    reason: "incident 117".to_owned(),
+                    lifts: said.lifts,
+                    decided_on: now,
+                    ledger: view.ledger(Digest::of(b"freeze")),
+                };
+                let draft = ControlDraft(ControlBody::Freeze(Box::new(body)));
+                Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
+            })
+            .unwrap();
+        position.unwrap()
+    }
+
     /// Signs a promotion record into production with the key `who` and appends it: no gate was asked.
     pub(crate) fn forge(
         &mut self,
@@ -533,12 +569,52 @@ impl Revokes {
     }
 }
 
+/// A freeze about to be signed: of everything, since nine in the morning, until it is thawed.
+#[derive(Clone, Debug)]
+pub(crate) struct Freezes {
+    pub(crate) scope: Scope,
+    pub(crate) from: Timestamp,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) lifts: Option<Position>,
+}
+
+impl Freezes {
+    pub(crate) fn everything() -> Self {
+        let from = MORNING.parse().unwrap();
+        Self { scope: Scope::default(), from, until: None, lifts: None }
+    }
+
+    pub(crate) fn scope(mut self, service: Option<&str>, environment: Option<&str>) -> Self {
+        self.scope = Scope {
+            service: service.map(|name| name.parse().unwrap()),
+            environment: environment.map(|name| name.parse().unwrap()),
+        };
+        self
+    }
+
+    /// From and until these times of the first day.
+    pub(crate) fn between(mut self, from: &str, until: &str) -> Self {
+        (self.from, self.until) = (World::at(from), Some(World::at(until)));
+        self
+    }
+
+    /// The end of what was recorded there.
+    pub(crate) fn lift(mut self, position: Position) -> Self {
+        self.lifts = Some(position);
+        self
+    }
+}
+
 /// What another process does meanwhile.
 pub(crate) struct Hook(std::cell::RefCell<World>);
 
 impl Hook {
     pub(crate) fn revoke(&self, who: &str, said: &Revokes) {
         self.0.borrow_mut().revoke(who, said);
+    }
+
+    pub(crate) fn freeze(&self, who: &str, said: &Freezes) {
+        self.0.borrow_mut().freeze(who, said);
     }
 
     pub(crate) fn record(&self, who: &str, said: &Said) {

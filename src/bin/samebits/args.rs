@@ -190,6 +190,26 @@ EXAMPLES
   samebits revoke --signer build --since 117 --reason 'key lost on May 3'
   samebits revoke --lift 4 --reason 'it was another image'")]
     Revoke(Revoke),
+    /// Let nothing enter, for a while or until it is thawed.
+    #[command(after_long_help = "\
+Signed by a freezer of the policy (`freezers` in [control]), and read before
+every decision and again behind every intent. A promotion that had passed that
+second look when the freeze was recorded goes on: it is listed as open, or as
+just committed. A clock may be five minutes wrong, so that much longer it holds.
+
+EXAMPLES
+  export SAMEBITS_KEY=keys/security.key
+  samebits freeze --reason 'incident 117'
+  samebits freeze --in production --from 2030-12-20T00:00:00Z \\
+      --until 2031-01-02T00:00:00Z --reason 'end of the year'")]
+    Freeze(Freeze),
+    /// End a freeze before its time.
+    #[command(after_long_help = "\
+Signed by a freezer of the policy; `samebits status` has the index.
+
+EXAMPLE
+  samebits thaw 4 --reason 'incident 117 is over'")]
+    Thaw(Thaw),
     /// Show everything that lies on an image, whose it is, and whether it is what the policy wants.
     #[command(after_long_help = "\
 A tree: the index, its platforms, and what is attached to each: signatures,
@@ -367,6 +387,35 @@ pub(crate) struct Revoke {
     /// What the signer signed until now still counts, where the log or a proof of time says so.
     #[arg(long, conflicts_with_all = ["image", "record", "lift"])]
     pub(crate) from_now: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Freeze {
+    /// Only what enters this environment.
+    #[arg(long = "in", value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) environment: Option<String>,
+    /// Only this service.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+    /// When it begins (RFC 3339); now, if not given.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<jiff::Timestamp>,
+    /// When it ends (RFC 3339); when it is thawed, if not given.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<jiff::Timestamp>,
+    /// Why: for everybody who will be refused.
+    #[arg(long, value_name = "TEXT", value_parser = present_text)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Thaw {
+    /// The freeze, by its index in `samebits status`.
+    #[arg(value_name = "INDEX")]
+    pub(crate) freeze: u64,
+    /// Why.
+    #[arg(long, value_name = "TEXT", value_parser = present_text)]
+    pub(crate) reason: String,
 }
 
 /// Bytes that somebody names.

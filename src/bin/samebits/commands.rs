@@ -2,8 +2,10 @@
 
 mod ask;
 mod audit;
+mod freeze;
 mod init;
 mod lock;
+mod lane;
 mod look;
 mod record;
 mod revoke;
@@ -31,6 +33,8 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Removed(removed) => record::removed(&session()?, removed),
         Command::Approve(approve) => record::approve(&session()?, approve),
         Command::Revoke(revoke) => revoke::revoke(&session()?, revoke),
+        Command::Freeze(freeze) => freeze::freeze(&session()?, freeze),
+        Command::Thaw(thaw) => freeze::thaw(&session()?, thaw),
         Command::Verify(verify) => verify::verify(&session()?, verify),
         Command::Status(status) => look::status(&session()?, status),
         Command::Log(log) => look::log(&session()?, log),

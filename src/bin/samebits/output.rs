@@ -3,6 +3,7 @@
 //! `schema/*.schema.json` is generated from these types; the test below keeps it current.
 
 mod lock;
+pub(crate) mod freeze;
 mod roots;
 
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
+pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 use crate::kept::KeptEvidence;
 
@@ -382,6 +384,8 @@ pub(crate) struct StatusTable {
     pub(crate) control: TreeHead,
     /// The revocations in force, for one of the services at least, oldest first.
     pub(crate) revocations: Vec<InForce>,
+    /// The freezes that were not thawed and are not over, oldest first.
+    pub(crate) freezes: Vec<FrozenHere>,
     /// The first command, where nothing is recorded yet.
     pub(crate) next: Option<String>,
 }
@@ -556,6 +560,7 @@ mod tests {
             (Decision::SCHEMA, schema_for!(Decision)),
             (Recorded::SCHEMA, schema_for!(Recorded)),
             (Revoking::SCHEMA, schema_for!(Revoking)),
+            (Freezing::SCHEMA, schema_for!(Freezing)),
             (Verification::SCHEMA, schema_for!(Verification)),
             (LogPage::SCHEMA, schema_for!(LogPage)),
             (StatusTable::SCHEMA, schema_for!(StatusTable)),

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args::{Format, Output};
 use crate::kept;
+use crate::output::freeze::frozen;
 use crate::output::{
     Agreement, Copy, Decision, InForce, Initialised, LedgerAudit, LockStands, LogEntry, LogPage, Recorded,
     RequirementStands, Revoking, RootInUse, Status, StatusCell, StatusTable, YesOrNo,
@@ -481,6 +482,7 @@ impl Report for StatusTable {
         let mut text = table(&rows);
         live(&mut text, &self.cells);
         in_force(&mut text, &self.revocations);
+        frozen(&mut text, &self.freezes);
         let _ = writeln!(text, "{DIM}ledger {} has {} records{DIM:#}", clean(&self.origin), self.ledger.size);
         if let Some(next) = &self.next {
             let _ = writeln!(text, "\nnothing is recorded yet; the first step (as a promoter):");

@@ -1,4 +1,4 @@
-//! Who may revoke, and that nobody can lift what stops him.
+//! Who may revoke and freeze, and that nobody can lift what stops him.
 
 use super::*;
 use crate::policy::Control;
@@ -8,25 +8,30 @@ impl Check<'_> {
     pub(super) fn control(&mut self, environments: &[Checked<'_>]) -> Option<Control> {
         let raw = self.draft.raw.control.as_ref()?;
         let revokers = self.signer_list(&raw.revokers);
+        let freezers = raw.freezers.as_ref().map(|list| self.signer_list(list)).unwrap_or_default();
+        let roles =
+            revokers.iter().map(|it| ("revoker", it)).chain(freezers.iter().map(|it| ("freezer", it)));
+        let roles: Vec<_> = roles.collect();
         let mut shared = false;
         for environment in environments {
             let promoters = environment.promoters.iter().map(|(name, _)| name.clone());
             let others: Vec<SignerName> = promoters.chain(environment.deployers.iter().cloned()).collect();
-            for (revoker, span) in &revokers {
-                let Some((other, identity)) = self.shared(revoker, &others) else { continue };
+            for (role, (name, span)) in &roles {
+                let Some((other, identity)) = self.shared(name, &others) else { continue };
                 if raw.same_identity_accepted.is_none() && !shared {
-                    let environment = environment.name.clone();
-                    let revoker = revoker.clone();
-                    self.errors.push(span, Problem::RevokerActs { identity, revoker, other, environment });
+                    let (name, environment) = (name.clone(), environment.name.clone());
+                    let problem = Problem::ControlActs { identity, role, name, other, environment };
+                    self.errors.push(span, problem);
                 }
                 shared = true;
             }
         }
         if let (Some(reason), false) = (&raw.same_identity_accepted, shared) {
-            self.errors.push(&reason.span, Problem::RevokerActsUnused);
+            self.errors.push(&reason.span, Problem::ControlActsUnused);
         }
         let same_identity_accepted = raw.same_identity_accepted.as_ref().map(|at| at.value.clone());
-        let revokers = revokers.into_iter().map(|(name, _)| name).collect();
-        Some(Control { revokers, same_identity_accepted })
+        let names = |list: Vec<(SignerName, _)>| list.into_iter().map(|(name, _)| name).collect();
+        let (revokers, freezers) = (names(revokers), names(freezers));
+        Some(Control { revokers, freezers, same_identity_accepted })
     }
 }

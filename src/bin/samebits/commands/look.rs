@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use samebits::digest::Digest;
 use samebits::evidence::Control;
-use samebits::gate::control::{self, Holds};
+use samebits::gate::control::{self, Frozen, Holds};
 use samebits::ledger::kept::{Relied, relied_on};
 use samebits::ledger::target::{Current, State, history};
 use samebits::ledger::{Filter, Ledger, LedgerError};
@@ -15,8 +15,10 @@ use samebits::tlog::{Included, SignedCheckpoint};
 use crate::Outcome;
 use crate::args::{Log, Show, Status};
 use crate::kept::{KeptEvidence, State as Kept, What};
-use crate::output::{Agreement, InForce, LogEntry, LogPage, RevokedHere, StatusCell, StatusTable};
-use crate::session::Session;
+use crate::output::{
+    Agreement, FrozenHere, InForce, LogEntry, LogPage, RevokedHere, StatusCell, StatusTable,
+};
+use crate::session::{self, Session};
 use crate::trouble::{Trouble, undecided, usage};
 
 fn head(at: &SignedCheckpoint) -> TreeHead {
@@ -46,6 +48,7 @@ pub(crate) fn status(session: &Session<'_>, args: &Status) -> Result<Outcome, Tr
         cells,
         control: head(lane.head()),
         revocations,
+        freezes: frozen(session, &control, &services),
         next,
     };
     session.outputs.emit(&report).map_err(undecided)?;
@@ -98,6 +101,25 @@ fn in_force(
                 effective_from: revocation.effective_from,
                 signer: record.author().identity().clone(),
                 decided_on: revocation.decided_on,
+            });
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The freezes for one of the services at least that were not thawed and are not over, each once, oldest first.
+fn frozen(session: &Session<'_>, control: &Control, services: &[&Service]) -> Vec<FrozenHere> {
+    let mut found = BTreeMap::new();
+    for service in services {
+        let freezes = control::freezes(&session.policy, service.name(), control);
+        for Frozen { record, freeze } in freezes.into_iter().filter(|it| !it.is_over(session::now())) {
+            found.entry(record.position().index).or_insert_with(|| FrozenHere {
+                index: record.position().index,
+                scope: freeze.scope.clone(),
+                from: freeze.from,
+                until: freeze.until,
+                reason: freeze.reason.clone(),
+                signer: record.author().identity().clone(),
             });
         }
     }

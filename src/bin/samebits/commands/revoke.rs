@@ -8,7 +8,7 @@ use samebits::gate::control::in_force;
 use samebits::ledger::Ledger;
 use samebits::ledger::control::LaneView;
 use samebits::ledger::protocol::{Step, Writer};
-use samebits::policy::{Environment, Matcher, Service, Subject};
+use samebits::policy::{Environment, Matcher, Subject};
 use samebits::promote::{Resolved, WalkError};
 use samebits::record::{
     Actor, ControlBody, ControlDraft, ControlRecord, EffectiveFrom, Position, Record, RecordError,
@@ -20,16 +20,17 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::args::{Bytes, Revoke};
+use crate::commands::lane::{Does, may, scope, services};
 use crate::commands::{block_on, look};
 use crate::output::Revoking;
 use crate::session::{self, Session};
 use crate::trouble::{Trouble, undecided, usage};
 
 pub(crate) fn revoke(session: &Session<'_>, args: &Revoke) -> Result<Outcome, Trouble> {
-    let scope = scope(session, args)?;
+    let scope = scope(session, args.service.as_deref(), args.environment.as_deref())?;
     let signer = session.signer()?;
     let author = signer.author();
-    may(session, &author, &scope)?;
+    may(session, Does::Revoke, &author, &scope)?;
     let mut ledger = session.ledger_to_append()?;
     let mut notes = Vec::new();
     let wanted = wanted(session, &ledger, args, scope, &mut notes)?;
@@ -73,44 +74,6 @@ pub(crate) fn revoke(session: &Session<'_>, args: &Revoke) -> Result<Outcome, Tr
     };
     session.outputs.emit(&report).map_err(undecided)?;
     Ok(Outcome::Yes)
-}
-
-fn scope(session: &Session<'_>, args: &Revoke) -> Result<Scope, Trouble> {
-    let service = args.service.as_deref().map(|name| session.policy.find_service(name)).transpose();
-    let environment =
-        args.environment.as_deref().map(|name| session.policy.find_environment(name)).transpose();
-    Ok(Scope {
-        service: service.map_err(usage)?.map(|service| service.name().clone()),
-        environment: environment.map_err(usage)?.map(|environment| environment.name().clone()),
-    })
-}
-
-/// The services of a scope.
-fn services<'s>(session: &'s Session<'_>, scope: &Scope) -> Vec<&'s Service> {
-    session.policy.services().filter(|service| scope.has_service(service.name())).collect()
-}
-
-/// The author has to be a revoker for every service in the scope: what counts for some of them only has to say so.
-fn may(session: &Session<'_>, author: &Author, scope: &Scope) -> Result<(), Trouble> {
-    let policy = &session.policy;
-    let Some(control) = policy.control() else {
-        return Err(usage(anyhow!(
-            "the policy lets nobody revoke: expected a table [control] with `revokers`, as in \
-             `revokers = [\"security\"]`"
-        )));
-    };
-    let not = services(session, scope).into_iter().find(|it| !policy.may_revoke(author, it.name()));
-    let Some(service) = not else { return Ok(()) };
-    let revokers: Vec<String> = control.revokers().iter().map(|name| format!("`{name}`")).collect();
-    let found = match policy.who(author, service.name()).first() {
-        Some(name) => format!("`{name}`"),
-        None => format!("{}, which the policy does not name", author.identity()),
-    };
-    Err(usage(anyhow!(
-        "who signs here may not revoke for `{}`: expected {}, found {found}",
-        service.name(),
-        revokers.join(" or ")
-    )))
 }
 
 /// What was typed, found.
@@ -272,7 +235,7 @@ impl Wanted {
                         "control record {index} revokes nothing: expected the index of a revocation in `samebits status`"
                     ))
                 })?;
-                may(session, author, &said.scope)?;
+                may(session, Does::Revoke, author, &said.scope)?;
                 (said.target.clone(), said.scope.clone(), None, Some(position))
             }
             Self::Target(target, scope, since) => {
