@@ -196,6 +196,8 @@ impl std::fmt::Display for Source {
 #[derive(Clone, Debug)]
 pub struct Control {
     head: Option<TreeHead>,
+    /// The root of every beginning of it, the empty one first.
+    roots: Vec<Digest>,
     records: Vec<ControlRecord>,
     unread: Vec<NotRead>,
 }
@@ -204,7 +206,8 @@ impl Control {
     /// Reads a lane that was shown to be whole.
     pub fn read(lane: &Whole, trust: &Trust) -> Self {
         let head = TreeHead { size: lane.head().size(), root: lane.head().root() };
-        let mut control = Self { head: Some(head), records: Vec::new(), unread: Vec::new() };
+        let roots = (0..=head.size).filter_map(|size| lane.root_at(size)).collect();
+        let mut control = Self { head: Some(head), roots, records: Vec::new(), unread: Vec::new() };
         for entry in lane.entries() {
             match ControlRecord::read(entry, trust) {
                 Ok(record) => control.records.push(record),
@@ -216,12 +219,18 @@ impl Control {
 
     /// The lane was not looked at: enough for questions about attestations alone, and never for a yes.
     pub fn not_looked_at() -> Self {
-        Self { head: None, records: Vec::new(), unread: Vec::new() }
+        Self { head: None, roots: Vec::new(), records: Vec::new(), unread: Vec::new() }
     }
 
     /// The head of the lane; none where it was not looked at.
     pub fn head(&self) -> Option<TreeHead> {
         self.head
+    }
+
+    /// Whether this is a beginning of the lane: who names its root had seen every record in it.
+    pub fn is_prefix(&self, head: TreeHead) -> bool {
+        let root = usize::try_from(head.size).ok().and_then(|size| self.roots.get(size));
+        root == Some(&head.root)
     }
 
     /// The records, oldest first.

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use crate::closure::Closure;
 use crate::collect::{BUNDLE, CollectError, Files, Look, attached, collect, recall};
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Found, Source, TagSeen, Target, TargetError};
+use crate::evidence::{Control, Evidence, Found, Source, TagSeen, Target, TargetError};
 use crate::gate::{Approved, Carried, Decision, Denied, Verdict, decide};
 use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
-use crate::ledger::target::{Current, State, history};
+use crate::ledger::target::{Current, Rules, State, history};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Kind, Position, SUMMARY, Summary};
@@ -351,7 +351,8 @@ impl Walk<'_> {
         let environment = target.environment();
         let here = |record: &&crate::record::Record| record.body().environment() == Some(environment.name());
         let records: Vec<_> = evidence.history.iter().filter(here).cloned().collect();
-        let state = State::replay(&records, self.policy, environment);
+        let (policy, service, control) = (self.policy, target.service().name(), &evidence.control);
+        let state = State::replay(&records, &Rules { policy, service, environment, control });
         let busy = state.holder().is_some();
         let Some(Current { image, commit, .. }) = state.current else { return Ok(None) };
         if image != target.destination() || busy {
@@ -537,15 +538,17 @@ impl Walk<'_> {
     fn current(&self, target: &Target<'_>, promotion: &Promotion) -> Result<Digest, WalkError> {
         let at = self.ledger.tip()?;
         let environment = target.environment();
-        let history = history(self.ledger, &at, self.trust, target.service().name(), environment.name())?;
-        let state = State::replay(&history.records, self.policy, environment);
-        let known = state.commits.iter().any(|commit| commit.commit == promotion.commit);
-        match state.current {
-            Some(current) if known => Ok(current.image.digest),
-            Some(_) | None => {
-                let (place, index) = (self.ledger.place().clone(), promotion.commit.index);
-                Err(LedgerError::RecordMissing { place, index }.into())
-            }
+        let service = target.service().name();
+        let history = history(self.ledger, &at, self.trust, service, environment.name())?;
+        let control = Control::read(&self.ledger.control()?, self.trust);
+        let rules = Rules { policy: self.policy, service, environment, control: &control };
+        let state = State::replay(&history.records, &rules);
+        let (known, index) =
+            (state.commits.iter().any(|it| it.commit == promotion.commit), promotion.commit.index);
+        match (state.current.as_ref(), state.taken(promotion.commit).and_then(|taken| taken.by)) {
+            (Some(current), _) if known => Ok(current.image.digest),
+            (_, Some(by)) => Err(ProtocolError::Revoked { index, by }.into()),
+            (_, None) => Err(LedgerError::RecordMissing { place: self.ledger.place().clone(), index }.into()),
         }
     }
 

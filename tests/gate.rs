@@ -36,3 +36,5 @@ mod protocol;
 mod revoked;
 #[path = "gate/histories.rs"]
 mod histories;
+#[path = "gate/standing.rs"]
+mod standing;

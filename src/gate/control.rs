@@ -5,9 +5,10 @@
 //! revoked signer said still counts where it hurts the requester: that something was removed, failed, was rejected.
 //!
 //! A lift counts only while its author is not revoked himself: nobody frees himself. Start at [`in_force`]; what is
-//! frozen says [`freezes`].
+//! frozen says [`freezes`], and what a revocation takes from promotions in the log, [`Standing`].
 
 mod freeze;
+mod standing;
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ use crate::verify::{Author, Identity};
 
 pub(super) use freeze::not_frozen;
 pub use freeze::{Frozen, freezes};
+pub use standing::{Standing, Taken};
 
 /// How many remarks are told.
 const REMARKS: usize = 10;
@@ -41,22 +43,38 @@ pub struct InForce<'c>(Vec<Holds<'c>>);
 ///
 /// Where who may lift depends on what is lifted, the answer is the one with the most revocations in force.
 pub fn in_force<'c>(policy: &Policy, service: &ServiceName, control: &'c Control) -> InForce<'c> {
-    let all = control.records().iter().filter_map(|record| {
+    InForce(sort(policy, service, control).holds)
+}
+
+/// What revokers said of a service, sorted by what it does.
+#[derive(Clone, Debug, Default)]
+struct Sorted<'c> {
+    /// Every revocation.
+    all: Vec<Holds<'c>>,
+    /// The lifts that count: their authors are not revoked.
+    lifts: Vec<Holds<'c>>,
+    /// The revocations that none of them lifts.
+    holds: Vec<Holds<'c>>,
+}
+
+fn sort<'c>(policy: &Policy, service: &ServiceName, control: &'c Control) -> Sorted<'c> {
+    let said = control.records().iter().filter_map(|record| {
         let revocation = record.revocation()?;
         let counts = revocation.scope.has_service(service) && policy.may_revoke(record.author(), service);
         counts.then_some(Holds { record, revocation })
     });
-    let (all, lifts): (Vec<_>, Vec<_>) = all.partition(|it| it.revocation.effect == RevocationEffect::Refuse);
+    let (all, lifts): (Vec<_>, Vec<_>) =
+        said.partition(|it| it.revocation.effect == RevocationEffect::Refuse);
     let mut holds = all.clone();
     loop {
         // With fewer revocations in force more lifts count, never fewer: this ends.
         let revoked: BTreeSet<&Identity> = holds.iter().flat_map(Holds::identities).collect();
-        let lifted: Vec<_> =
-            lifts.iter().filter(|lift| !revoked.contains(lift.record.author().identity())).collect();
+        let free = |lift: &&Holds<'_>| !revoked.contains(lift.record.author().identity());
+        let lifts: Vec<_> = lifts.iter().filter(free).copied().collect();
         let next: Vec<_> =
-            all.iter().filter(|it| !lifted.iter().any(|lift| lift.lifts(it))).copied().collect();
+            all.iter().filter(|it| !lifts.iter().any(|lift| lift.lifts(it))).copied().collect();
         if next.len() == holds.len() {
-            return InForce(next);
+            return Sorted { all, lifts, holds: next };
         }
         holds = next;
     }

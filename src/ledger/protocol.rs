@@ -2,7 +2,8 @@
 //!
 //! Guarantees: an [`Intent`] exists only if it lies in the log and held the lock of its target when it was written;
 //! a commit is written only while its intent is still the open one *at its place in the log*: the append carries
-//! the size of the log the state was read at, and loses if anything was added since. Clocks affect liveness only:
+//! the size of the log the state was read at, and loses if anything was added since; and none of it by whom the control
+//! lane has taken the word from. Clocks affect liveness only:
 //! they say when a rival may abort, never what is valid.
 //!
 //! Start at [`Intent::open`]. The steps are those of `DESIGN.md` section 6, "Protocol".
@@ -11,17 +12,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::digest::Digest;
-use crate::evidence::Kept;
+use crate::evidence::{Control, Kept};
 use crate::gate::{Approved, Denied, Verdict};
 use crate::ledger::kept::complete;
-use crate::ledger::target::{History, State, history};
+use crate::ledger::target::{History, Rules, State, history};
 use crate::ledger::{Entry, Index, Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
 use crate::record::{
     Actor, Body, Direction, Draft, DraftError, Endpoint, LedgerView, Phase, Position, Promotion, Record,
     RootVersion, Subjects, Superseded, TreeHead,
 };
-use crate::tlog::SignedCheckpoint;
+use crate::tlog::{SignedCheckpoint, Whole};
 use crate::verify::{Author, Identity, Sign, Trust};
 
 /// After this a rival may abort an open intent.
@@ -74,6 +75,16 @@ pub enum ProtocolError {
         /// The intent.
         index: u64,
     },
+    /// The word of who signs was taken while we acted.
+    #[error(
+        "record {index} of this promotion counts for nothing: control record {by} revokes who signed it, or it"
+    )]
+    Revoked {
+        /// The intent or commit.
+        index: u64,
+        /// The revocation, by its index in the control lane.
+        by: u64,
+    },
     /// Appending lost against others too often.
     #[error("the ledger was appended to by others {ATTEMPTS} times while this record was about to be")]
     Contention,
@@ -116,8 +127,10 @@ pub struct Writer<'a> {
 pub struct View<'a> {
     /// The checkpoint.
     pub at: &'a SignedCheckpoint,
-    /// The head of the control lane, which was read whole.
-    pub control: TreeHead,
+    /// The control lane, whole.
+    pub lane: &'a Whole,
+    /// The keys whose records are read.
+    pub trust: &'a Trust,
     /// The records.
     pub history: &'a History,
 }
@@ -128,10 +141,15 @@ impl View<'_> {
         LedgerView {
             origin: self.at.origin().to_string(),
             observed: TreeHead { size: self.at.size(), root: self.at.root() },
-            control: self.control,
+            control: head(self.lane.head()),
             idempotency_key,
             prev: self.history.head,
         }
+    }
+
+    /// What the control lane says.
+    pub fn control(&self) -> Control {
+        Control::read(self.lane, self.trust)
     }
 }
 
@@ -185,8 +203,8 @@ impl Writer<'_> {
             let at = self.ledger.tip().map_err(trouble)?;
             let history = history(self.ledger, &at, self.trust, service, environment).map_err(trouble)?;
             let lane = self.ledger.control().map_err(trouble)?;
-            let control = head(lane.head());
-            let (draft, answer) = match step(&View { at: &at, control, history: &history })? {
+            let view = View { at: &at, lane: &lane, trust: self.trust, history: &history };
+            let (draft, answer) = match step(&view)? {
                 Step::Done(answer) => return Ok((None, answer)),
                 Step::Append(draft, answer) => (draft, answer),
             };
@@ -330,12 +348,14 @@ impl Intent {
             return Err(ProtocolError::Requester { decided, found: identity.clone() });
         }
         let actor = Actor::from(identity);
-        let (policy, trust) = (writer.policy, writer.trust);
+        let (policy, trust, service) = (writer.policy, writer.trust, &verdict.service);
         let kept = kept(verdict, trust);
         loop {
             let (appended, (found, superseded)) =
                 writer.append_with(&verdict.service, &verdict.environment, &kept, |view| {
-                    let state = State::replay(&view.history.records, policy, environment);
+                    let control = view.control();
+                    let rules = Rules { policy, service, environment, control: &control };
+                    let state = State::replay(&view.history.records, &rules);
                     let superseded = superseded(&state);
                     let Some(holder) = state.holder() else {
                         // A decision is about the environment as it was read; the loser decides again (D5, E9).
@@ -405,12 +425,14 @@ impl Intent {
         let kept = kept(verdict, trust);
         let (service, name) = (&verdict.service, &verdict.environment);
         let (appended, before) = writer.append_with(service, name, &kept, |view| {
-            let state = State::replay(&view.history.records, policy, environment);
+            let control = view.control();
+            let rules = Rules { policy, service, environment, control: &control };
+            let state = State::replay(&view.history.records, &rules);
             if let Some(done) = state.commits.iter().find(|commit| commit.intent == self.position) {
                 return Ok(Step::Done(Some(done.commit)));
             }
             if state.holder().is_none_or(|holder| holder.position != self.position) {
-                return Err(ProtocolError::Fenced { index: self.position.index });
+                return Err(fenced(&state, self.position));
             }
             let mut body = promotion(verdict, &actor, trust, Phase::Commit, view.ledger(self.key));
             body.intent = Some(self.position);
@@ -441,8 +463,12 @@ impl Intent {
         let codes: Vec<String> = verdict.codes().iter().map(ToString::to_string).collect();
         let (service, name) = (&verdict.service, &verdict.environment);
         let (appended, ()) = writer.append_with(service, name, &kept, |view| {
-            let state = State::replay(&view.history.records, policy, environment);
-            if !state.open.iter().any(|open| open.position == self.position) {
+            let control = view.control();
+            let rules = Rules { policy, service, environment, control: &control };
+            let state = State::replay(&view.history.records, &rules);
+            // One that was taken is closed too, for everybody who reads on.
+            let open = state.open.iter().any(|open| open.position == self.position);
+            if !open && state.taken(self.position).is_none() {
                 return Ok(Step::Done(()));
             }
             let mut body = promotion(verdict, &actor, trust, Phase::Abort, view.ledger(self.key));
@@ -461,6 +487,15 @@ fn same(verdict: &Verdict, environment: &Environment) -> Result<(), ProtocolErro
     }
     let (decided, found) = (verdict.environment.clone(), environment.name().clone());
     Err(ProtocolError::Environment { decided, found })
+}
+
+/// Why an intent is no longer the one that may be committed.
+fn fenced(state: &State<'_>, intent: Position) -> ProtocolError {
+    let index = intent.index;
+    match state.taken(intent).and_then(|taken| taken.by) {
+        Some(by) => ProtocolError::Revoked { index, by },
+        None => ProtocolError::Fenced { index },
+    }
 }
 
 enum Found {

@@ -1,9 +1,12 @@
 //! The records of one service in one environment: read, shown complete, and what they add up to.
 //!
 //! Guarantees: every record was shown to be in the log and names the one before it (`prev`), so that none can be
-//! left out below the newest; who may promote is said by the policy; the state follows from the log's order alone.
+//! left out below the newest; who may promote is said by the policy, and whose word was taken by the control lane; the
+//! state follows from the order of both lanes alone.
 //! Never does: network; it reads a [`Ledger`] at one signed checkpoint.
 
+use crate::evidence::Control;
+use crate::gate::control::{Standing, Taken};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
 use crate::record::{Phase, Position, Record, RecordError};
@@ -83,7 +86,20 @@ pub struct Current {
     pub intent: Position,
 }
 
-/// What the promotions of a target add up to, by the log's order alone.
+/// What the promotions of a target are judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'r> {
+    /// Who may promote.
+    pub policy: &'r Policy,
+    /// The service.
+    pub service: &'r ServiceName,
+    /// The environment.
+    pub environment: &'r Environment,
+    /// Whose word was taken, and from where on.
+    pub control: &'r Control,
+}
+
+/// What the promotions of a target add up to, by the order of both lanes alone.
 #[derive(Clone, Debug, Default)]
 pub struct State<'a> {
     /// The intents that are open, oldest first.
@@ -92,12 +108,17 @@ pub struct State<'a> {
     pub current: Option<Current>,
     /// The valid commits, by the intent they closed.
     pub commits: Vec<Current>,
+    /// The intents that a revocation ended, and the commits that it voids: where they lie.
+    pub taken: Vec<(Position, Taken)>,
 }
 
 impl<'a> State<'a> {
-    /// Replays `records`. Only promoters of the environment can open, commit or abort; a commit counts only if its
-    /// intent is the first open one at that place, is by the same identity and about the same image.
-    pub fn replay(records: &'a [Record], policy: &Policy, environment: &Environment) -> Self {
+    /// Replays `records`. Only promoters of the environment can open, commit or abort, and one whose word was taken only
+    /// abort ([`Standing`]); a commit counts only if its intent is the first open one at that place, is by the same
+    /// identity and about the same image.
+    pub fn replay(records: &'a [Record], rules: &Rules<'_>) -> Self {
+        let Rules { policy, service, environment, control } = rules;
+        let standing = Standing::of(policy, service, environment.name(), control);
         let mut state = Self::default();
         for record in records {
             let Some(promotion) = record.promotion() else { continue };
@@ -105,33 +126,63 @@ impl<'a> State<'a> {
             if !who.iter().any(|name| environment.promoters().contains(name)) {
                 continue;
             }
+            state.end(&standing, record.position().index);
             match (promotion.phase, promotion.intent) {
                 (Phase::Intent, _) => {
                     state.open.push(OpenIntent { position: record.position(), record });
+                    state.end(&standing, record.position().index);
                 }
-                (Phase::Commit, Some(intent)) => {
-                    let holds = state.open.first().is_some_and(|open| {
-                        open.position == intent
-                            && open.record.identity() == record.identity()
-                            && open.record.subjects().image == record.subjects().image
-                    });
-                    if holds {
-                        state.open.remove(0);
-                        let image = record.subjects().image.clone();
-                        let current = Current { image, commit: record.position(), intent };
-                        state.current = Some(current.clone());
-                        state.commits.push(current);
-                    }
-                }
+                (Phase::Commit, Some(intent)) => state.commit(&standing, record, intent),
                 (Phase::Abort, Some(intent)) => state.open.retain(|open| open.position != intent),
                 (Phase::Commit | Phase::Abort, None) | (Phase::Refused, _) => {}
             }
         }
+        state.end(&standing, u64::MAX);
         state
+    }
+
+    /// Ends the open intents that stand no longer at this place.
+    fn end(&mut self, standing: &Standing<'_>, index: u64) {
+        let Self { open, taken, .. } = self;
+        open.retain(|open| match standing.of_intent(open.record) {
+            Some(ends) if ends.from <= index => {
+                taken.push((open.position, ends));
+                false
+            }
+            Some(_) | None => true,
+        });
+    }
+
+    fn commit(&mut self, standing: &Standing<'_>, record: &'a Record, intent: Position) {
+        let holds = self.open.first().filter(|open| {
+            open.position == intent
+                && open.record.identity() == record.identity()
+                && open.record.subjects().image == record.subjects().image
+        });
+        let Some(opened) = holds.map(|open| open.record) else {
+            // That of an intent which was taken: told as such.
+            if let Some((_, ends)) = self.taken.iter().find(|(position, _)| *position == intent) {
+                self.taken.push((record.position(), *ends));
+            }
+            return;
+        };
+        self.open.remove(0);
+        if let Some(revoked) = standing.of_record(record).or_else(|| standing.of_record(opened)) {
+            self.taken.push((record.position(), revoked));
+            return;
+        }
+        let current = Current { image: record.subjects().image.clone(), commit: record.position(), intent };
+        self.current = Some(current.clone());
+        self.commits.push(current);
     }
 
     /// The intent that holds the lock.
     pub fn holder(&self) -> Option<&OpenIntent<'a>> {
         self.open.first()
+    }
+
+    /// What took an intent or a commit, if anything did.
+    pub fn taken(&self, position: Position) -> Option<Taken> {
+        self.taken.iter().find(|(taken, _)| *taken == position).map(|(_, by)| *by)
     }
 }

@@ -10,11 +10,11 @@ use std::sync::Barrier;
 use std::task::Poll;
 
 use jiff::Timestamp;
-use samebits::evidence::Raw;
+use samebits::evidence::{Control, Raw};
 use samebits::gate::{Approved, Decision};
 use samebits::ledger::protocol::{Busy, Intent, ProtocolError, STALE, Writer, idempotency_key};
 use samebits::ledger::review::review;
-use samebits::ledger::target::{History, State, history};
+use samebits::ledger::target::{History, Rules, State, history};
 use samebits::ledger::{Ledger, LedgerError};
 use samebits::promote::{Answer, Request, WalkError};
 use samebits::record::{Phase, Status};
@@ -67,7 +67,7 @@ fn open(
     Intent::open(&mut writer, approved, environment, key, now)
 }
 
-fn records(world: &World) -> History {
+pub(crate) fn records(world: &World) -> History {
     let at = world.ledger.tip().unwrap();
     let service = "shop".parse().unwrap();
     history(&world.ledger, &at, &world.trust, &service, &"production".parse().unwrap()).unwrap()
@@ -89,7 +89,7 @@ pub(crate) fn intact(world: &World) {
 }
 
 #[track_caller]
-fn promoted(answer: Result<Answer, WalkError>) -> samebits::promote::Promotion {
+pub(crate) fn promoted(answer: Result<Answer, WalkError>) -> samebits::promote::Promotion {
     match answer.unwrap() {
         Answer::Promoted(promotion) => *promotion,
         Answer::Denied { denied, .. } => panic!("{}", story(denied.verdict())),
@@ -290,8 +290,8 @@ fn e9_the_second_of_two_promotions_sees_what_the_first_made_of_the_target() {
     };
     let promotion = promoted(block_on(world.promote_by(&other, "release", &clock)));
     let found = records(&world);
-    let state =
-        State::replay(&found.records, &world.policy, world.policy.find_environment("production").unwrap());
+    let control = world.control();
+    let state = State::replay(&found.records, &rules(&world, &control));
     assert_eq!(state.commits.len(), 2);
     assert_eq!(state.commits[0].image.digest, first.root);
     let commit = found.records.iter().find(|record| record.position() == promotion.commit()).unwrap();
@@ -301,11 +301,17 @@ fn e9_the_second_of_two_promotions_sees_what_the_first_made_of_the_target() {
     intact(&world);
 }
 
+/// What promotions of the shop into production are judged by.
+pub(crate) fn rules<'r>(world: &'r World, control: &'r Control) -> Rules<'r> {
+    let environment = world.policy.find_environment("production").unwrap();
+    let service = world.policy.find_service("shop").unwrap().name();
+    Rules { policy: &world.policy, service, environment, control }
+}
+
 /// The state of production: how many intents are open, and what the valid commits are.
-fn state(world: &World) -> (usize, Vec<samebits::digest::Digest>) {
-    let found = records(world);
-    let rules = world.policy.find_environment("production").unwrap();
-    let state = State::replay(&found.records, &world.policy, rules);
+pub(crate) fn state(world: &World) -> (usize, Vec<samebits::digest::Digest>) {
+    let (found, control) = (records(world), world.control());
+    let state = State::replay(&found.records, &rules(world, &control));
     assert_eq!(state.current, state.commits.last().cloned());
     (state.open.len(), state.commits.iter().map(|commit| commit.image.digest).collect())
 }

@@ -616,7 +616,7 @@ fn b13_revokers_are_named_and_can_lift_nothing_that_stops_them() {
         ("revokers = [\"build\"]\nfreezers = [\"release-managers\"]", ""),
         ("freezers = [\"build\"]", "`revokers` is missing"),
         ("revokers = [\"build\"]\nfreezers = []", "an empty list"),
-        ("revokers = [\"build\"]\nfreezers = [\"builder\"]", "did you mean `build`?"),
+        ("revokers = [\"build\"]\nfreezers = [\"builder\"]", "unknown signer `builder`"),
         ("revokers = [\"build\"]\nfreezers = [\"release\"]", "is a freezer (`release`) and acts in `"),
         ("revokers = [\"build\"]\nfreezers = [\"release\"]\nsame-identity-accepted = \"two people\"", ""),
         ("revokers = [\"build\"]\nlifters = [\"build\"]", "unknown key `lifters`"),

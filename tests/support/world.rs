@@ -337,6 +337,11 @@ impl World {
         written.unwrap().position
     }
 
+    /// The control lane as it is.
+    pub(crate) fn control(&self) -> Control {
+        Control::read(&self.ledger.control().unwrap(), &self.trust)
+    }
+
     /// Appends to the control lane, signed by the key `who`, whoever that is.
     pub(crate) fn revoke(&mut self, who: &str, said: &Revokes) -> Position {
         let (actor, now) = (Actor::from(&self.identity(who)), self.now());
@@ -398,6 +403,18 @@ impl World {
         phase: Phase,
         intent: Option<Position>,
     ) -> Position {
+        self.forge_with(who, built, phase, intent, |_| ())
+    }
+
+    /// [`World::forge`], after `change` had its way with what is signed.
+    pub(crate) fn forge_with(
+        &mut self,
+        who: &str,
+        built: &Built,
+        phase: Phase,
+        intent: Option<Position>,
+        change: impl Fn(&mut Promotion),
+    ) -> Position {
         let (actor, now) = (Actor::from(&self.identity(who)), self.now());
         let repository = self.repository("shop", Some("production"));
         let (service, environment) = ("shop".parse().unwrap(), "production".parse().unwrap());
@@ -409,7 +426,7 @@ impl World {
         let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
         let (written, ()) = writer
             .append(&service, &environment, |view| {
-                let body = Promotion {
+                let mut body = Promotion {
                     actor: actor.clone(),
                     service: service.clone(),
                     phase,
@@ -428,6 +445,7 @@ impl World {
                     decided_on: now,
                     ledger: view.ledger(Digest::of(b"forged")),
                 };
+                change(&mut body);
                 let draft = Draft { subjects: subjects.clone(), body: Body::Promotion(Box::new(body)) };
                 Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
             })

@@ -43,9 +43,8 @@ impl Session<'_> {
     /// As [`Session::guard`], for what needs no newest state: of a copy that was named, an older one will do.
     pub(crate) fn guard_copy(&self, ledger: &mut Ledger) -> Result<(), Trouble> {
         match self.against_both(ledger)? {
-            Err(LedgerError::Shorter { path, .. }) if self.common.ledger.is_some() => {
-                let path = path.display();
-                self.warn(format_args!("warning: {path} is older than what was seen of this ledger before"));
+            Err(LedgerError::Shorter { place, .. }) if self.common.ledger.is_some() => {
+                self.warn(format_args!("warning: {place} is older than what was seen of this ledger before"));
                 Ok(())
             }
             held => held.context(NOT_USED).map_err(undecided),

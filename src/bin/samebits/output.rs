@@ -21,8 +21,8 @@ use samebits::verify::Identity;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
+pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 use crate::kept::KeptEvidence;
 

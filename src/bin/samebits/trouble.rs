@@ -194,6 +194,10 @@ fn protocol(error: &ProtocolError) -> Option<String> {
         ProtocolError::Fenced { .. } | ProtocolError::Overtaken { .. } | ProtocolError::Contention => {
             Some("run the same command again: it will decide on what the ledger says now".to_owned())
         }
+        ProtocolError::Revoked { .. } => Some(
+            "the ledger derives nothing from it any more: promote with an identity that is not revoked, then              `samebits reconcile`"
+                .to_owned(),
+        ),
         ProtocolError::Draft(_) | ProtocolError::Requester { .. } | ProtocolError::Environment { .. } => None,
     }
 }

@@ -3,11 +3,12 @@
 use anyhow::anyhow;
 use jiff::Timestamp;
 use samebits::digest::Digest;
+use samebits::evidence::Control;
 use samebits::gate::control::freezes;
 use samebits::ledger::Ledger;
 use samebits::ledger::control::LaneView;
 use samebits::ledger::protocol::{Step, Writer};
-use samebits::ledger::target::{State, history};
+use samebits::ledger::target::{Rules, State, history};
 use samebits::policy::Environment;
 use samebits::record::{
     Actor, ControlBody, ControlDraft, ControlRecord, Freeze as Body, Position, Record, Scope,
@@ -139,6 +140,7 @@ fn under_way(
     body: &Body,
 ) -> Result<(Vec<UnderWay>, Vec<UnderWay>), Trouble> {
     let at = ledger.tip().map_err(undecided)?;
+    let control = Control::read(&ledger.control().map_err(undecided)?, &session.trust);
     let (mut open, mut committed) = (Vec::new(), Vec::new());
     for service in services(session, &body.scope) {
         for environment in session.policy.environments() {
@@ -147,7 +149,9 @@ fn under_way(
                 continue;
             }
             let found = history(ledger, &at, &session.trust, service.name(), name).map_err(undecided)?;
-            let state = State::replay(&found.records, &session.policy, environment);
+            let rules =
+                Rules { policy: &session.policy, service: service.name(), environment, control: &control };
+            let state = State::replay(&found.records, &rules);
             let under_way = |record: &Record| UnderWay {
                 service: service.name().clone(),
                 environment: name.clone(),

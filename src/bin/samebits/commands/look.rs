@@ -6,7 +6,7 @@ use samebits::digest::Digest;
 use samebits::evidence::Control;
 use samebits::gate::control::{self, Frozen, Holds};
 use samebits::ledger::kept::{Relied, relied_on};
-use samebits::ledger::target::{Current, State, history};
+use samebits::ledger::target::{Current, Rules, State, history};
 use samebits::ledger::{Filter, Ledger, LedgerError};
 use samebits::policy::{Environment, Service};
 use samebits::record::{Record, RecordError, Revocation, Revoked, Status as Ran, TreeHead};
@@ -66,7 +66,8 @@ fn cells(
     for service in services {
         let holds = control::in_force(&session.policy, service.name(), control);
         for environment in session.policy.environments() {
-            cells.push(cell(session, ledger, at, &holds, service, environment)?);
+            let rules = Rules { policy: &session.policy, service: service.name(), environment, control };
+            cells.push(cell(session, ledger, at, &holds, &rules, service)?);
         }
     }
     Ok(cells)
@@ -138,12 +139,12 @@ fn cell(
     ledger: &Ledger,
     at: &SignedCheckpoint,
     holds: &control::InForce<'_>,
+    rules: &Rules<'_>,
     service: &Service,
-    environment: &Environment,
 ) -> Result<StatusCell, Trouble> {
-    let name = service.name();
+    let (name, environment) = (service.name(), rules.environment);
     let history = history(ledger, at, &session.trust, name, environment.name()).map_err(undecided)?;
-    let state = State::replay(&history.records, &session.policy, environment);
+    let state = State::replay(&history.records, rules);
     let running = running(session, &history.records, service, environment);
     let promoted = &state.current;
     let agreement = match (promoted.as_ref().map(|current| current.image.digest), running) {
