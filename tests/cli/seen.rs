@@ -155,7 +155,12 @@ fn d3_a_fork_by_the_real_key_halts_who_saw_the_other_one() {
         let ran = yard.run(args.iter().map(String::as_str));
         halts(
             &ran,
-            &["was forked", "samebits.lock has seen 7", "which this log does not continue", "two histories"],
+            &[
+                "was forked",
+                "samebits.lock has seen 7",
+                "it does not continue what was seen before",
+                "two histories",
+            ],
         );
     }
     fs::remove_file(yard.path("samebits.lock")).unwrap();
