@@ -10,7 +10,7 @@ use std::str::FromStr;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::note::Note;
-use super::{Frontier, MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, leaf_hash};
+use super::{Frontier, MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, decimal, hash_line, leaf_hash};
 use crate::digest::{Digest, shorten};
 
 /// The head of a log: what a checkpoint says (C2SP tlog-checkpoint, "Note text"). A claim until it is signed.
@@ -47,19 +47,18 @@ impl FromStr for Checkpoint {
         // 1. origin.
         let origin = line(0).parse()?;
         // 2. tree size, "no leading zeroes".
-        let size = match line(1).parse::<u64>() {
-            Ok(size) if size.to_string() == line(1) && size <= MAX_SIZE => size,
-            Ok(_) | Err(_) => return wrong(2, line(1), "a decimal size below 2^63 without leading zeros"),
+        let Some(size) = decimal(line(1)).filter(|size| *size <= MAX_SIZE) else {
+            return wrong(2, line(1), "a decimal size below 2^63 without leading zeros");
         };
         // 3. root hash.
-        let Some(root) = STANDARD.decode(line(2)).ok().and_then(|bytes| bytes.try_into().ok()) else {
+        let Some(root) = hash_line(line(2)) else {
             return wrong(3, line(2), "32 bytes of base64");
         };
         // 4. "Extension lines, if any, MUST be non-empty".
         if let Some(empty) = lines.iter().position(|line| line.is_empty()) {
             return wrong(empty + 1, "", "no empty line");
         }
-        Ok(Self { origin, size, root: Digest::from_bytes(root) })
+        Ok(Self { origin, size, root })
     }
 }
 

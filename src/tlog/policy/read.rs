@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::{Group, Member, PolicyKey, PolicyLog, PolicyWitness, TlogPolicy};
 use crate::digest::{Digest, shorten};
 use crate::tlog::key::{Parts, ml_dsa_44};
-use crate::tlog::{MAX_POLICY, MAX_POLICY_LINES, TlogError, Vkey, WitnessVkey};
+use crate::tlog::{MAX_POLICY, MAX_POLICY_LINES, TlogError, Vkey, WitnessVkey, decimal};
 
 /// The name that is predefined for the quorum, and nobody else's.
 const NONE: &str = "none";
@@ -156,9 +156,9 @@ impl Reader {
             "all" => members.len(),
             "any" => 1,
             // "it is required that 1 <= k <= n".
-            number => match number.parse::<usize>() {
-                Ok(k) if k.to_string() == number && (1..=members.len()).contains(&k) => k,
-                Ok(_) | Err(_) => {
+            number => match decimal(number).and_then(|k| usize::try_from(k).ok()) {
+                Some(k) if (1..=members.len()).contains(&k) => k,
+                Some(_) | None => {
                     return Err(self.wrong(number, "`all`, `any` or a number from 1 to that of the members"));
                 }
             },
