@@ -75,6 +75,11 @@ pub(super) fn verified(
 }
 
 impl Envelope {
+    /// Payload, signature and `keyid`, **unverified**.
+    pub(super) fn into_parts(self) -> (Vec<u8>, Vec<u8>, Option<String>) {
+        (self.payload, self.signature, self.keyid)
+    }
+
     /// What the payload says, **unverified**; the claim keeps it for the explanation.
     pub(super) fn statement(&self, claim: &mut Claim) -> Result<Attestation, Reason> {
         let statement = statement::read(&self.payload)?;

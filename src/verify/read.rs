@@ -79,6 +79,7 @@ impl Reader {
     }
 }
 
-fn last(path: &'static str) -> &'static str {
+/// The last segment: the member itself.
+pub(super) fn last(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
 }
