@@ -5,7 +5,8 @@
 //! authority of the same [`Root`] vouches for it, by that root's own rules and no other's. What `sigstore-verify`
 //! leaves open is closed here: every log entry needs a proof and a checkpoint whatever version the bundle claims,
 //! proof and checkpoint agree in every field they share, the checkpoint is signed by the very log the entry names,
-//! and the certificate names exactly one identity of a known kind and its issuer.
+//! and the certificate names exactly one identity of a known kind and its issuer. Who makes which check of a log
+//! entry stands in `log`.
 //! Never does: I/O, TUF, policy. `sigstore-verify` reads the clock to refuse a log's times in the future: later runs
 //! can only accept more than earlier ones, never less. A timestamp authority's it takes as they are: whoever asks for
 //! an age compares them with a clock (`gate::predicates`).
@@ -27,12 +28,14 @@ use crate::key::PublicKey;
 
 mod certificate;
 pub(super) mod legacy;
+mod log;
 mod refusal;
 mod root;
 mod shape;
 
 pub use certificate::Claims;
 use certificate::Leaf;
+use log::Log;
 use root::{Inner, Rules};
 pub use root::{Keys, Known, Root, RootError, RootName, RootNameError};
 
@@ -166,28 +169,27 @@ impl Inner {
         leaf: &Leaf,
     ) -> Result<Proof, Reason> {
         // 1. What this root's rules demand is there: a log entry, or a timestamp and no log entry.
-        let stamped = !bundle.verification_material.timestamp_verification_data.rfc3161_timestamps.is_empty();
-        let logged = !bundle.verification_material.tlog_entries.is_empty();
-        let any = VerificationPolicy::any_identity;
-        let (verifier, policy) = match self.rules {
-            Rules::Logged => (self.log_of(bundle, candidate.version)?, any()),
-            Rules::Stamped | Rules::GitHub if logged => return Err(Reason::LogEntryUnexpected),
-            Rules::Stamped | Rules::GitHub if !stamped => return Err(Reason::TimeMissing),
-            Rules::Stamped => (&*self.without_log, any().skip_tlog_unsafe()),
-            Rules::GitHub => (&*self.without_log, any().skip_tlog_unsafe().skip_sct()),
-        };
+        let (verifier, policy, ours) = self.asked(bundle, candidate.version)?;
         // 2. Time, chain, SCT, log, signature, and that the log entry is about this very signature.
         let result = verifier
             .verify(artifact(candidate.artifact)?, bundle, &policy)
             .map_err(|error| refusal::of_certificate(error, leaf))?;
-        // 3. The absence of an error is weak evidence that a check ran.
+        // 3. What of the log is left to us: proof and checkpoint (`log` says who does which step).
+        if let Some(log) = ours {
+            bundle.verification_material.tlog_entries.iter().try_for_each(|entry| log.includes(entry))?;
+        }
+        // 4. The absence of an error is weak evidence that a check ran.
         if !result.certificate_verified() {
             return Err(skipped("the certificate"));
         }
         if !result.sct_verified() && self.rules != Rules::GitHub {
             return Err(skipped("the certificate's timestamp"));
         }
-        if !result.tlog_verified() && self.rules == Rules::Logged {
+        let log_verified = match ours {
+            Some(_) => log::dated(&result, bundle),
+            None => result.tlog_verified(),
+        };
+        if !log_verified && self.rules == Rules::Logged {
             return Err(skipped("the log"));
         }
         if result.identity().map(|name| name.as_str()) != Some(&leaf.subject)
@@ -197,7 +199,7 @@ impl Inner {
                 detail: "two readings of its identity differ".to_owned(),
             });
         }
-        // 4. All times are within the certificate's life; the earliest is the one that hurts.
+        // 5. All times are within the certificate's life; the earliest is the one that hurts.
         let time = result.verified_timestamps().iter().min().copied().ok_or(Reason::TimeMissing)?;
         let identity = Identity::Keyless {
             issuer: leaf.issuer.clone(),
@@ -205,6 +207,31 @@ impl Inner {
             root: self.name.clone(),
         };
         Ok(Proof { identity, claims: leaf.claims.clone(), time })
+    }
+
+    /// Who verifies the bundle, what it is asked for, and the log whose proofs and checkpoints are verified here because
+    /// it is not asked for them.
+    fn asked(
+        &self,
+        bundle: &types::Bundle,
+        version: Version,
+    ) -> Result<(&Verifier, VerificationPolicy, Option<&Log>), Reason> {
+        let stamped = !bundle.verification_material.timestamp_verification_data.rfc3161_timestamps.is_empty();
+        let logged = !bundle.verification_material.tlog_entries.is_empty();
+        let any = VerificationPolicy::any_identity;
+        match self.rules {
+            Rules::Logged => {
+                let log = self.log_of(bundle, version)?;
+                Ok(match log::are_dated(bundle) {
+                    true => (&*log.verifier, any().skip_tlog_unsafe(), Some(log)),
+                    false => (&*log.verifier, any(), None),
+                })
+            }
+            Rules::Stamped | Rules::GitHub if logged => Err(Reason::LogEntryUnexpected),
+            Rules::Stamped | Rules::GitHub if !stamped => Err(Reason::TimeMissing),
+            Rules::Stamped => Ok((&*self.without_log, any().skip_tlog_unsafe(), None)),
+            Rules::GitHub => Ok((&*self.without_log, any().skip_tlog_unsafe().skip_sct(), None)),
+        }
     }
 
     /// The time of a signature by this key: a log entry, a timestamp, or both, bound to this very signature. A log of
@@ -222,7 +249,7 @@ impl Inner {
         // 1. What this root can check: its rules ask for no log where a timestamp of its own is enough to date a key.
         let (verifier, policy) = match (self.rules, logged, stamped) {
             (_, false, false) => return Err(Reason::Undated),
-            (Rules::Logged, true, _) => (self.log_of(bundle, candidate.version)?, by),
+            (Rules::Logged, true, _) => (&*self.log_of(bundle, candidate.version)?.verifier, by),
             (Rules::Stamped | Rules::GitHub, true, _) => return Err(Reason::LogEntryUnexpected),
             (Rules::Logged | Rules::Stamped | Rules::GitHub, false, true) => {
                 (&*self.without_log, by.skip_tlog_unsafe())
@@ -240,8 +267,8 @@ impl Inner {
         }
     }
 
-    /// The verifier that knows the one log every entry of the bundle names, and no other log.
-    fn log_of(&self, bundle: &types::Bundle, version: Version) -> Result<&Verifier, Reason> {
+    /// The one log that every entry of the bundle names.
+    fn log_of(&self, bundle: &types::Bundle, version: Version) -> Result<&Log, Reason> {
         let entries = &bundle.verification_material.tlog_entries;
         let first = entries.first().ok_or(Reason::LogEntryMissing)?;
         for entry in entries {
@@ -251,8 +278,8 @@ impl Inner {
         if entries.iter().any(|entry| entry.log_id.key_id.as_bytes() != id) {
             return Err(Reason::LogDisagrees { member: "logId", with: "another entry's" });
         }
-        match self.logs.iter().find(|(log, _)| log == id) {
-            Some((_, verifier)) => Ok(verifier),
+        match self.logs.iter().find(|log| log.is_of(first)) {
+            Some(log) => Ok(log),
             None => Err(Reason::UnknownLog { found: shorten(&first.log_id.key_id.to_string()) }),
         }
     }

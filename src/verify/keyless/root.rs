@@ -19,6 +19,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
 use super::certificate::Leaf;
+use super::log::Log;
 use crate::digest::{Digest, shorten};
 use crate::json::{self, JsonError};
 
@@ -160,8 +161,7 @@ pub(super) enum Rules {
 pub(super) struct Inner {
     pub(super) name: RootName,
     pub(super) rules: Rules,
-    /// By log id; each verifier knows one log.
-    pub(super) logs: Vec<(Vec<u8>, Arc<Verifier>)>,
+    pub(super) logs: Vec<Log>,
     pub(super) without_log: Arc<Verifier>,
     json: Bytes,
     digest: Digest,
@@ -346,9 +346,9 @@ impl Root {
         let without_log = super::verifier(&root)?;
         let mut logs = Vec::new();
         for log in all {
-            let id = log.log_id.key_id.as_bytes().to_vec();
+            let id = log.log_id.key_id.clone();
             root.tlogs = vec![log];
-            logs.push((id, super::verifier(&root)?));
+            logs.push(Log::new(&id, &root)?);
         }
         let json = Bytes::copy_from_slice(json.as_bytes());
         let digest = Digest::of(&json);
