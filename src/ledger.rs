@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
@@ -41,9 +41,12 @@ mod place;
 pub mod protocol;
 pub mod review;
 pub mod seen;
+mod slots;
 mod sqlite;
 mod store;
 pub mod target;
+#[cfg(test)]
+mod contract;
 #[cfg(test)]
 mod tests;
 
@@ -52,7 +55,8 @@ pub use error::LedgerError;
 use pin::Pin;
 pub use place::Place;
 use seen::{Lane, Seen, SeenBy};
-use store::{Batch, Found, Store, Swap, Tables};
+pub use slots::{SlotError, commit};
+use store::{Batch, Found, Keys, Store, Swap, Tables};
 
 /// The longest entry in bytes (C2SP tlog-tiles: a 16-bit length).
 pub const MAX_ENTRY: usize = 65_535;
@@ -81,6 +85,28 @@ pub struct Entry {
     pub bytes: Vec<u8>,
     /// What it is found by.
     pub index: Index,
+}
+
+/// The folders that a ledger has to do with.
+#[derive(Clone, Copy, Debug)]
+pub struct Folders<'a> {
+    /// What relative paths start at.
+    pub base: &'a Path,
+    /// Where copies of ledgers may be kept that are not on this machine, with the memory of what was seen of them;
+    /// without it, nothing is remembered.
+    pub cache: Option<&'a Path>,
+}
+
+impl<'a> From<&'a Path> for Folders<'a> {
+    fn from(base: &'a Path) -> Self {
+        Self { base, cache: None }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for Folders<'a> {
+    fn from(base: &'a PathBuf) -> Self {
+        base.as_path().into()
+    }
 }
 
 /// What an append made of the log.
@@ -128,35 +154,39 @@ impl fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Makes an empty ledger (and its folder) at `url`, relative to `base`. Never overwrites.
+    /// Makes an empty ledger (and its folder) at `url`. Never overwrites.
     ///
     /// # Errors
     /// [`LedgerError::Exists`] where there is anything but an empty file; see [`LedgerError`].
-    pub fn create(url: &str, base: &Path, signer: &LogSigner) -> Result<Self, LedgerError> {
+    pub fn create<'a>(
+        url: &str,
+        folders: impl Into<Folders<'a>>,
+        signer: &LogSigner,
+    ) -> Result<Self, LedgerError> {
+        let Folders { base, cache } = folders.into();
         let location = place::locate(url, base)?;
         let head = |signer: &LogSigner| signer.sign(0, empty_root());
         let sign = |source| LedgerError::Sign { place: location.place(), source };
         let (main, lane) = (head(signer).map_err(sign)?, signer.control()?);
         let control = head(&lane).map_err(sign)?;
-        let store = store::create(&location, signer.vkey().origin(), &main, &control)?;
-        Ok(Self {
-            store,
-            vkey: signer.vkey().clone(),
-            control: lane.vkey().clone(),
-            signer: Some(signer.clone()),
-            verified: RefCell::default(),
-            replayed: RefCell::default(),
-            pin: None,
-        })
+        let keys = Keys { main: signer.vkey(), control: lane.vkey() };
+        let store = store::create(&location, cache, keys, &main, &control)?;
+        Ok(Self::over(store, keys, Some(signer.clone())))
     }
 
-    /// Opens the ledger of `vkey` at `url`, relative to `base`; without `signer` for reading only.
+    /// Opens the ledger of `vkey` at `url`; without `signer` for reading only.
     ///
     /// # Errors
     /// [`LedgerError::Absent`], [`LedgerError::NotALedger`], [`LedgerError::Format`],
     /// [`LedgerError::OriginMismatch`], [`LedgerError::Checkpoint`], [`LedgerError::ControlCheckpoint`],
     /// [`LedgerError::WrongSigner`]; see [`LedgerError`].
-    pub fn open(url: &str, base: &Path, vkey: &Vkey, signer: Option<LogSigner>) -> Result<Self, LedgerError> {
+    pub fn open<'a>(
+        url: &str,
+        folders: impl Into<Folders<'a>>,
+        vkey: &Vkey,
+        signer: Option<LogSigner>,
+    ) -> Result<Self, LedgerError> {
+        let Folders { base, cache } = folders.into();
         let location = place::locate(url, base)?;
         if let Some(found) = signer.as_ref().map(LogSigner::vkey).filter(|found| *found != vkey) {
             return Err(LedgerError::WrongSigner {
@@ -165,7 +195,9 @@ impl Ledger {
                 found: Box::new(found.clone()),
             });
         }
-        let store = store::open(&location, signer.is_some())?;
+        let control = vkey.control()?;
+        let keys = Keys { main: vkey, control: &control };
+        let store = store::open(&location, cache, keys, signer.is_some())?;
         let origin = store.tables().origin()?;
         if origin != vkey.origin().as_str() {
             return Err(LedgerError::OriginMismatch {
@@ -174,11 +206,15 @@ impl Ledger {
                 found: shorten(&origin),
             });
         }
-        let (vkey, control) = (vkey.clone(), vkey.control()?);
-        let (verified, replayed) = (RefCell::default(), RefCell::default());
-        let ledger = Self { store, vkey, control, signer, verified, replayed, pin: None };
+        let ledger = Self::over(store, keys, signer);
         let _verified = (ledger.head()?, ledger.control_tip()?);
         Ok(ledger)
+    }
+
+    fn over(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Self {
+        let (vkey, control) = (keys.main.clone(), keys.control.clone());
+        let (verified, replayed) = (RefCell::default(), RefCell::default());
+        Self { store, vkey, control, signer, verified, replayed, pin: None }
     }
 
     /// The key that checkpoints are verified with.
@@ -355,19 +391,27 @@ impl Ledger {
         &self,
         recompute: impl Fn(u64, &[u8]) -> Result<Index, E>,
     ) -> Result<Audit, LedgerError> {
-        self.refresh()?;
-        let _snapshot = self.tables().snapshot()?;
-        audit::run(self.tables(), self.head()?, recompute)
+        let fresh = self.afresh()?;
+        let ledger = fresh.as_ref().unwrap_or(self);
+        let _snapshot = ledger.tables().snapshot()?;
+        audit::run(ledger.tables(), ledger.head()?, recompute)
     }
 
     fn tables(&self) -> &dyn Tables {
         self.store.tables()
     }
 
-    /// Looks for what others appended to either lane.
-    fn refresh(&self) -> Result<(), LedgerError> {
+    /// Both lanes are up to date. Where a copy is read, that was seen to be of this ledger, and is left: what an audit
+    /// reads has to come from the ledger itself.
+    fn afresh(&self) -> Result<Option<Self>, LedgerError> {
         self.store.refresh(Lane::Main)?;
-        self.store.refresh(Lane::Control)
+        self.store.refresh(Lane::Control)?;
+        let Some(store) = self.store.afresh()? else { return Ok(None) };
+        let fresh = Self::over(store, Keys { main: &self.vkey, control: &self.control }, None);
+        for head in [self.head()?, self.control_tip()?] {
+            fresh.require(&Seen::signed(&head, SeenBy::Process))?;
+        }
+        Ok(Some(fresh))
     }
 
     /// A checkpoint of another log has nothing to do here.

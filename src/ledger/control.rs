@@ -38,6 +38,7 @@ impl Ledger {
             return Err(LedgerError::EntrySize { found: bytes.len(), limit: MAX_ENTRY });
         }
         // 1. The lane is the signed one, and still the one that was read.
+        self.store.refresh(Lane::Control)?;
         let lane = {
             let _snapshot = self.tables().snapshot()?;
             self.replay_control()?

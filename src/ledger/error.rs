@@ -5,8 +5,10 @@ use rusqlite::ErrorCode;
 use super::pin::PinError;
 use super::place::Place;
 use super::seen::Contradiction;
+use super::slots::SlotError;
+use super::slots::commit::CommitError;
 use crate::digest::Digest;
-use crate::tlog::{Node, Origin, TlogError, Vkey};
+use crate::tlog::{Checkpoint, Node, Origin, TlogError, Vkey};
 
 /// Why a ledger did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -34,13 +36,18 @@ pub enum LedgerError {
         found: Option<u64>,
     },
     /// Not the URL of a ledger.
-    #[error("`{found}` is not a ledger URL: expected `sqlite:PATH`")]
+    #[error("`{found}` is not a ledger URL: expected {expected}")]
     Url {
         /// The text.
         found: String,
+        /// What it may be.
+        expected: &'static str,
     },
     /// A kind of ledger that this version does not have.
-    #[error("ledgers of the kind `{found}:` are not in this version: expected `sqlite:PATH`")]
+    #[error(
+        "ledgers of the kind `{found}:` are not in this version: expected `sqlite:PATH`, `file:FOLDER`, or \
+         `s3:`, `gs:` or `az:` and `//BUCKET/PREFIX`"
+    )]
     Scheme {
         /// The scheme.
         found: String,
@@ -290,6 +297,53 @@ pub enum LedgerError {
         /// The journal mode in force.
         found: String,
     },
+    /// The slots are no longer those that were seen, or two logs of one name are there.
+    #[error(
+        "ledger {place} was rolled back or forked: seen were {}, and `{slot}` has {}", head(Some(seen)), head(found.as_deref())
+    )]
+    Diverged {
+        /// The ledger.
+        place: Place,
+        /// Where that shows.
+        slot: String,
+        /// What was seen before, signed.
+        seen: Box<Checkpoint>,
+        /// What is signed there now, if anything is.
+        found: Option<Box<Checkpoint>>,
+    },
+    /// What lies in a slot is no commit.
+    #[error("ledger {place} was tampered with: what lies in `{name}` is no commit")]
+    Slot {
+        /// The ledger.
+        place: Place,
+        /// The slot.
+        name: String,
+        /// Why not.
+        source: CommitError,
+    },
+    /// What lies in a slot is not what it signs.
+    #[error(
+        "ledger {place} was tampered with: `{name}` signs {}, and its entries give root {found}",
+        head(Some(signed))
+    )]
+    SlotChanged {
+        /// The ledger.
+        place: Place,
+        /// The slot.
+        name: String,
+        /// The head it carries.
+        signed: Box<Checkpoint>,
+        /// The root of what it holds.
+        found: Digest,
+    },
+    /// A folder or bucket did not do what it was asked for.
+    #[error("ledger {place} cannot be reached")]
+    Slots {
+        /// The ledger.
+        place: Place,
+        /// Why not.
+        source: SlotError,
+    },
     /// The folder of a new ledger could not be made.
     #[error("the folder of ledger {place} cannot be made")]
     Folder {
@@ -348,6 +402,13 @@ pub enum LedgerError {
     },
 }
 
+fn head(checkpoint: Option<&Checkpoint>) -> String {
+    match checkpoint {
+        Some(Checkpoint { size, root, .. }) => format!("{size} records with root {root}"),
+        None => "nothing that is signed".to_owned(),
+    }
+}
+
 impl LedgerError {
     /// What SQLite said about `place`, sorted.
     pub(super) fn sqlite(place: &Place, source: rusqlite::Error) -> Self {
@@ -386,6 +447,9 @@ impl LedgerError {
                 | Self::Gap { .. }
                 | Self::Shorter { .. }
                 | Self::Forked { .. }
+                | Self::Diverged { .. }
+                | Self::Slot { .. }
+                | Self::SlotChanged { .. }
                 | Self::EvidenceGone { .. }
                 | Self::EvidenceChanged { .. }
         )
@@ -432,6 +496,11 @@ impl LedgerError {
             | Self::NotIncluded { .. }
             | Self::Misfiled { .. }
             | Self::Gap { .. } => "keep the file; `samebits ledger verify` names what was changed",
+            Self::Diverged { .. } | Self::Slot { .. } | Self::SlotChanged { .. } => {
+                "keep both, the store and the copy in the cache folder: nothing is promoted on a ledger that says two \
+                 things"
+            }
+            Self::Slots { source, .. } => source.hint(),
             Self::Shorter { .. } => {
                 "keep the file and find the newer copy; nothing is promoted on a ledger that lost records"
             }

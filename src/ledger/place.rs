@@ -1,7 +1,7 @@
 //! Where a ledger is: its URL, and the file systems it may not be on.
 //!
-//! Guarantees: only `sqlite:PATH` is a ledger of this version, and a file system known to share files between
-//! machines is refused. Never does: guess a default.
+//! Guarantees: a place has one spelling, and what is not one of this version is refused; so is SQLite on a file system
+//! known to share files between machines. Never does: guess a default, or take credentials from a URL.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,17 +25,46 @@ impl fmt::Display for Place {
     }
 }
 
+/// Whose buckets they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cloud {
+    /// `s3:`, Amazon's and whatever speaks its protocol.
+    S3,
+    /// `gs:`
+    Google,
+    /// `az:`
+    Azure,
+}
+
 /// What a ledger's URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Location {
     /// A file of SQLite's.
     Sqlite(PathBuf),
+    /// A folder of slots.
+    Folder(PathBuf),
+    /// A bucket of slots.
+    Bucket {
+        cloud: Cloud,
+        bucket: String,
+        /// Names below which everything is; may be empty.
+        prefix: String,
+    },
 }
 
 impl Location {
     pub(super) fn place(&self) -> Place {
         match self {
-            Self::Sqlite(path) => Place::file(path),
+            Self::Sqlite(path) | Self::Folder(path) => Place::file(path),
+            Self::Bucket { cloud, bucket, prefix } => {
+                let scheme = match cloud {
+                    Cloud::S3 => "s3",
+                    Cloud::Google => "gs",
+                    Cloud::Azure => "az",
+                };
+                let slash = if prefix.is_empty() { "" } else { "/" };
+                Place(format!("{scheme}://{bucket}{slash}{prefix}"))
+            }
         }
     }
 }
@@ -73,23 +102,50 @@ const NETWORK: [&str; 25] = [
 
 /// Where `url` says a ledger is; its path is relative to `base`.
 pub(super) fn locate(url: &str, base: &Path) -> Result<Location, LedgerError> {
-    let Some((scheme, path)) = url.split_once(':') else {
-        return Err(LedgerError::Url { found: shorten(url) });
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(LedgerError::Url { found: shorten(url), expected: "`sqlite:PATH`" });
     };
-    if scheme != "sqlite" {
-        return Err(LedgerError::Scheme { found: shorten(scheme) });
+    match scheme {
+        "sqlite" => Ok(Location::Sqlite(base.join(path(url, rest, "`sqlite:PATH`")?))),
+        "file" => Ok(Location::Folder(base.join(path(url, rest, "`file:FOLDER`, with one `/` or none")?))),
+        "s3" => bucket(Cloud::S3, url, rest),
+        "gs" => bucket(Cloud::Google, url, rest),
+        "az" => bucket(Cloud::Azure, url, rest),
+        other => Err(LedgerError::Scheme { found: shorten(other) }),
     }
-    // The bundled SQLite reads `file:` names as URIs. `sqlite::memory:` and `sqlite:///` are other tools'
-    // spellings; a NUL ends a path early.
-    if path.is_empty()
+}
+
+/// The bundled SQLite reads `file:` names as URIs. `sqlite::memory:`, `sqlite:///` and `file://` are other tools'
+/// spellings; a NUL ends a path early.
+fn path<'t>(url: &str, path: &'t str, expected: &'static str) -> Result<&'t str, LedgerError> {
+    let wrong = path.is_empty()
         || path.starts_with("file:")
         || path.starts_with(':')
         || path.starts_with("//")
-        || path.contains('\0')
-    {
-        return Err(LedgerError::Url { found: shorten(url) });
+        || path.contains('\0');
+    if wrong { Err(LedgerError::Url { found: shorten(url), expected }) } else { Ok(path) }
+}
+
+/// Nothing but names: no user, port, query, escapes or empty parts, so that a place has one spelling and no secret.
+fn bucket(cloud: Cloud, url: &str, rest: &str) -> Result<Location, LedgerError> {
+    let expected =
+        "a bucket and names below it, of letters, digits, `.`, `_` and `-`, as in `s3://BUCKET/PREFIX`";
+    // What may be a password is not repeated.
+    let found = || if rest.contains(['@', '?']) { format!("{}://…", scheme_of(url)) } else { shorten(url) };
+    let name = |name: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        !name.is_empty() && name.bytes().all(plain) && name.bytes().any(|byte| byte != b'.')
+    };
+    let names = rest.strip_prefix("//").unwrap_or_default();
+    if names.len() > 512 || !names.split('/').all(name) {
+        return Err(LedgerError::Url { found: found(), expected });
     }
-    Ok(Location::Sqlite(base.join(path)))
+    let (bucket, prefix) = names.split_once('/').unwrap_or((names, ""));
+    Ok(Location::Bucket { cloud, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+}
+
+fn scheme_of(url: &str) -> &str {
+    url.split(':').next().unwrap_or_default()
 }
 
 /// Refuses a path on a network file system, as far as the operating system tells (Linux).
@@ -179,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_sqlite_and_a_path_is_a_ledger_of_this_version() {
+    fn only_a_known_scheme_and_a_path_is_a_ledger_of_this_version() {
         let base = Path::new("/srv/policy");
         let sqlite = |path: &str| Location::Sqlite(path.into());
         assert_eq!(
@@ -187,7 +243,7 @@ mod tests {
             sqlite("/srv/policy/.samebits/ledger.db")
         );
         assert_eq!(locate("sqlite:/var/lib/l.db", base).unwrap(), sqlite("/var/lib/l.db"));
-        for scheme in ["s3", "gs", "az", "file", "git+https", "postgres", "SQLITE", ""] {
+        for scheme in ["git+https", "postgres", "SQLITE", "S3", "http", ""] {
             let found = locate(&format!("{scheme}://x/y"), base);
             assert!(matches!(found, Err(LedgerError::Scheme { .. })), "{scheme}");
         }
@@ -199,8 +255,50 @@ mod tests {
             "sqlite:file:x?mode=memory",
             "sqlite:///a",
             "sqlite:a\0b",
+            "file:",
+            "file://host/a",
+            "file:///a",
         ] {
             assert!(matches!(locate(wrong, base), Err(LedgerError::Url { .. })), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_in_a_bucket_has_one_spelling_and_no_secret() {
+        let base = Path::new("/srv/policy");
+        assert_eq!(locate("file:ledger", base).unwrap(), Location::Folder("/srv/policy/ledger".into()));
+        for (url, cloud, bucket, prefix) in [
+            ("s3://acme-ledger/shop", Cloud::S3, "acme-ledger", "shop"),
+            ("gs://acme/a/b_c/D.1", Cloud::Google, "acme", "a/b_c/D.1"),
+            ("az://acme", Cloud::Azure, "acme", ""),
+        ] {
+            let found = locate(url, base).unwrap();
+            let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+            assert_eq!(found, Location::Bucket { cloud, bucket, prefix });
+            assert_eq!(found.place().to_string(), url);
+        }
+        for wrong in [
+            "s3:",
+            "s3:bucket/a",
+            "s3:/bucket/a",
+            "s3://",
+            "s3:///a",
+            "s3://bucket/",
+            "s3://bucket//a",
+            "s3://bucket/./a",
+            "s3://bucket/../a",
+            "s3://bucket/a/",
+            "s3://bucket/a b",
+            "s3://bucket/%61",
+            "s3://bucket:80/a",
+            "s3://bucket/a#1",
+            "gs://b\u{fc}cket/a",
+        ] {
+            assert!(matches!(locate(wrong, base), Err(LedgerError::Url { .. })), "{wrong:?}");
+        }
+        for secret in ["s3://key:hunter2@bucket/a", "az://bucket/a?sig=hunter2"] {
+            let text = locate(secret, base).unwrap_err().to_string();
+            assert!(!text.contains("hunter2"), "{text}");
         }
     }
 

@@ -70,7 +70,8 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
         relied_on: BTreeMap::new(),
     });
     // One state of the file for both lanes: each names heads of the other.
-    ledger.refresh()?;
+    let fresh = ledger.afresh()?;
+    let ledger = fresh.as_ref().unwrap_or(ledger);
     let audit = {
         let _snapshot = ledger.tables().snapshot()?;
         let tip = ledger.control_tip()?;

@@ -45,6 +45,10 @@ CREATE TABLE kept (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 
 mod tables;
 
+/// The path of a database that nobody else sees and that is gone with the connection (sqlite.org/inmemorydb.html,
+/// "Temporary Databases").
+pub(super) const TEMPORARY: &str = "";
+
 pub(super) struct Sqlite {
     connection: Connection,
     place: Place,
@@ -59,6 +63,17 @@ impl Sqlite {
     /// Makes the tables, once. All in one transaction: a crash leaves an empty file, which may be made again.
     pub(super) fn create(
         path: &Path,
+        origin: &Origin,
+        note: &SignedCheckpoint,
+        control: &SignedCheckpoint,
+    ) -> Result<Self, LedgerError> {
+        Self::make(path, "", origin, note, control)
+    }
+
+    /// The same with more tables, for a copy of what lies elsewhere.
+    pub(super) fn make(
+        path: &Path,
+        more: &str,
         origin: &Origin,
         note: &SignedCheckpoint,
         control: &SignedCheckpoint,
@@ -79,6 +94,7 @@ impl Sqlite {
                 }
                 store.ask(|c| {
                     c.execute_batch(TABLES)?;
+                    c.execute_batch(more)?;
                     c.pragma_update(None, "application_id", APPLICATION)?;
                     c.pragma_update(None, "user_version", FORMAT)?;
                     c.execute("INSERT INTO meta VALUES (1, ?1, ?2)", params![FORMAT, origin.as_str()])?;
@@ -91,7 +107,9 @@ impl Sqlite {
                 LedgerError::NotALedger { place } => LedgerError::Exists { place },
                 other => other,
             })?;
-        store.durable()?;
+        if path != Path::new(TEMPORARY) {
+            store.durable()?;
+        }
         Ok(store)
     }
 
@@ -121,8 +139,11 @@ impl Sqlite {
     }
 
     fn connect(path: &Path, access: OpenFlags) -> Result<Self, LedgerError> {
-        place::local(path)?;
-        let place = Place::file(path);
+        let temporary = path == Path::new(TEMPORARY);
+        if !temporary {
+            place::local(path)?;
+        }
+        let place = Place::file(if temporary { Path::new("(in a temporary file)") } else { path });
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|source| LedgerError::sqlite(&place, source))?;
         let store = Self { connection, place };
@@ -152,7 +173,10 @@ impl Sqlite {
         })
     }
 
-    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+    pub(super) fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
         question(&self.connection).map_err(|source| LedgerError::sqlite(&self.place, source))
     }
 
@@ -170,7 +194,7 @@ impl Sqlite {
     }
 
     /// Runs `work` and commits it, if the head of `lane` is still `expected`.
-    fn swap_head(
+    pub(super) fn swap_head(
         &self,
         lane: Lane,
         expected: &SignedCheckpoint,
@@ -191,7 +215,7 @@ impl Sqlite {
         })
     }
 
-    fn put(&self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+    pub(super) fn put(&self, batch: &Batch<'_>) -> Result<(), LedgerError> {
         for (index, entry) in (batch.first..).zip(batch.entries) {
             let row = &entry.index;
             self.ask_or_stray(index, |c| {
@@ -228,6 +252,14 @@ impl Sqlite {
             })?;
         }
         Ok(())
+    }
+
+    pub(super) fn put_control(&self, batch: &ControlBatch<'_>) -> Result<(), LedgerError> {
+        self.ask(|c| {
+            c.prepare_cached("INSERT INTO control VALUES (?1, ?2)")?
+                .execute(params![signed(batch.index), batch.bytes])
+        })
+        .map(drop)
     }
 
     /// The log is append-only: a row that is already there was put there by somebody else.
@@ -280,13 +312,7 @@ impl Store for Sqlite {
         expected: &SignedCheckpoint,
         batch: &ControlBatch<'_>,
     ) -> Result<Swap, LedgerError> {
-        self.swap_head(Lane::Control, expected, batch.head, || {
-            self.ask(|c| {
-                c.prepare_cached("INSERT INTO control VALUES (?1, ?2)")?
-                    .execute(params![signed(batch.index), batch.bytes])
-            })
-            .map(drop)
-        })
+        self.swap_head(Lane::Control, expected, batch.head, || self.put_control(batch))
     }
 
     #[cfg(test)]

@@ -5,15 +5,19 @@
 //! nothing: [`super::Ledger`] checks the head before it builds on it, signs the next one, and proves what was read.
 
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::place::{Location, Place};
 use super::seen::Lane;
+use super::slots::objects::Objects;
+use super::slots::{SlotError, Slots, Slotted};
 use super::sqlite::Sqlite;
 use super::{Entry, Filter, Index, LedgerError};
 use crate::digest::Digest;
-use crate::tlog::{Node, Origin, SignedCheckpoint};
+use crate::tlog::{Node, SignedCheckpoint, Vkey};
 
 /// What a compare-and-swap came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,11 @@ pub(super) trait Store: Send {
     /// [`Snapshot`] lives.
     fn refresh(&self, lane: Lane) -> Result<(), LedgerError>;
 
+    /// Where [`Store::tables`] are a copy: the same with a new one, made from what is there now, for an audit.
+    fn afresh(&self) -> Result<Option<Box<dyn Store>>, LedgerError> {
+        Ok(None)
+    }
+
     /// The bytes kept under `digest`; `None` if there are none. Others, or none, where there are more than `limit`.
     fn kept(&self, digest: Digest, limit: usize) -> Result<Option<Vec<u8>>, LedgerError>;
 
@@ -156,21 +165,63 @@ pub(super) trait Tables {
     fn control_entries(&self) -> Result<Vec<(i64, Vec<u8>)>, LedgerError>;
 }
 
+/// What a ledger's checkpoints are verified with.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    pub(super) main: &'a Vkey,
+    pub(super) control: &'a Vkey,
+}
+
 /// Makes an empty ledger with the heads of its two lanes. Never overwrites.
 pub(super) fn create(
     location: &Location,
-    origin: &Origin,
+    cache: Option<&Path>,
+    keys: Keys<'_>,
     main: &SignedCheckpoint,
     control: &SignedCheckpoint,
 ) -> Result<Box<dyn Store>, LedgerError> {
+    let place = location.place();
     Ok(match location {
-        Location::Sqlite(path) => Box::new(Sqlite::create(path, origin, main, control)?),
+        Location::Sqlite(path) => Box::new(Sqlite::create(path, keys.main.origin(), main, control)?),
+        Location::Folder(folder) => {
+            let slots = slots(&place, Objects::folder(folder, true))?;
+            Box::new(Slotted::create(slots, place, keys, cache, main, control)?)
+        }
+        Location::Bucket { cloud, bucket, prefix } => {
+            let slots = slots(&place, Objects::bucket(*cloud, bucket, prefix))?;
+            Box::new(Slotted::create(slots, place, keys, cache, main, control)?)
+        }
     })
 }
 
 /// Opens what is there.
-pub(super) fn open(location: &Location, write: bool) -> Result<Box<dyn Store>, LedgerError> {
+pub(super) fn open(
+    location: &Location,
+    cache: Option<&Path>,
+    keys: Keys<'_>,
+    write: bool,
+) -> Result<Box<dyn Store>, LedgerError> {
+    let place = location.place();
     Ok(match location {
         Location::Sqlite(path) => Box::new(Sqlite::open(path, write)?),
+        Location::Folder(folder) => {
+            if matches!(folder.try_exists(), Ok(false)) {
+                return Err(LedgerError::Absent { place });
+            }
+            if folder.is_file() {
+                return Err(LedgerError::NotALedger { place });
+            }
+            let slots = slots(&place, Objects::folder(folder, false))?;
+            Box::new(Slotted::open(slots, place, keys, cache)?)
+        }
+        Location::Bucket { cloud, bucket, prefix } => {
+            let slots = slots(&place, Objects::bucket(*cloud, bucket, prefix))?;
+            Box::new(Slotted::open(slots, place, keys, cache)?)
+        }
     })
+}
+
+fn slots(place: &Place, objects: Result<Objects, SlotError>) -> Result<Arc<dyn Slots>, LedgerError> {
+    let objects = objects.map_err(|source| LedgerError::Slots { place: place.clone(), source })?;
+    Ok(Arc::new(objects))
 }

@@ -51,7 +51,7 @@ impl Fixture {
 }
 
 /// `bytes` say all that the index row says, as a record would.
-fn entry_of(kind: Kind, service: &str, environment: &str, key: &str) -> Entry {
+pub(super) fn entry_of(kind: Kind, service: &str, environment: &str, key: &str) -> Entry {
     let digest = Digest::of(service.as_bytes());
     let bytes = format!("{kind} {service} {environment} {digest} done {key}").into_bytes();
     Entry { index: read_index(0, &bytes).unwrap(), bytes }
@@ -63,7 +63,7 @@ pub(super) fn entry(number: u64) -> Entry {
     entry_of(kind, ["shop", "cart"][(number % 2) as usize], environment, &format!("key-{number}"))
 }
 
-fn read_index(_: u64, bytes: &[u8]) -> Result<Index, String> {
+pub(super) fn read_index(_: u64, bytes: &[u8]) -> Result<Index, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let parts: Vec<_> = text.split(' ').collect();
     let [kind, service, environment, digest, phase, key] = parts[..] else {
@@ -82,11 +82,11 @@ fn read_index(_: u64, bytes: &[u8]) -> Result<Index, String> {
     })
 }
 
-fn indexes(found: &[Included]) -> Vec<u64> {
+pub(super) fn indexes(found: &[Included]) -> Vec<u64> {
     found.iter().map(Included::index).collect()
 }
 
-fn audit(ledger: &Ledger) -> Audit {
+pub(super) fn audit(ledger: &Ledger) -> Audit {
     ledger.verify(read_index).unwrap()
 }
 
@@ -207,7 +207,7 @@ fn d7_absent_foreign_and_unsupported_are_different_errors() {
         matches!(absent, LedgerError::Absent { .. }) && !absent.is_tampering() && absent.hint().is_some()
     );
     assert!(!fixture.folder.path().join("nowhere").exists());
-    assert!(matches!(open("postgres://host/db"), Err(LedgerError::Scheme { .. })));
+    assert!(matches!(open("http://host/db"), Err(LedgerError::Scheme { .. })));
     assert!(matches!(open("sqlite:.samebits"), Err(LedgerError::NotALedger { .. })));
     std::fs::write(fixture.folder.path().join("text"), "not a database".repeat(99)).unwrap();
     assert!(matches!(open("sqlite:text"), Err(LedgerError::NotALedger { .. })));
@@ -478,7 +478,7 @@ fn d7_trouble_with_the_file_is_never_an_answer() {
 }
 
 /// Appends the record `key` however often somebody else is first.
-fn append_until_done(ledger: &mut Ledger, entry: &Entry) -> u64 {
+pub(super) fn append_until_done(ledger: &mut Ledger, entry: &Entry) -> u64 {
     let mut kept = Kept::default();
     kept.keep(&entry.bytes.clone().into());
     loop {

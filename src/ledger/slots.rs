@@ -1,0 +1,299 @@
+//! A ledger in slots: names that can be created once and never changed, in a folder, a bucket, or anything else that
+//! can do that ([`Slots`]).
+//!
+//! Guarantees: an append is one creation of `commits/<size before>` (or `control/<size before>`), which exactly one
+//! writer wins; an answer that leaves open whether it happened is settled by reading the slot; a commit is taken over
+//! only if it continues the log that was seen before and its entries have the root it signs. Never does: overwrite a
+//! slot, believe a listing about where the log ends, or build its copy anew when the slots contradict it.
+//!
+//! ```text
+//! ledger.json                      what it is: origin, and the signed heads of two empty lanes
+//! commits/<20 digits>              the main lane: what was appended to a log of that size
+//! control/<20 digits>              the control lane, alike
+//! evidence/sha256/<hex>            what decisions relied on, written before the commit that names it
+//! checkpoint, tile/…               the main lane as C2SP tlog-tiles: derived, best effort
+//! ```
+//!
+//! Questions are answered by the [`Mirror`], a SQLite file of the tables of [`super::sqlite`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::place::Place;
+use super::seen::Lane;
+use super::store::{Batch, ControlBatch, Keys, Store, Swap, Tables};
+use super::{LedgerError, kept};
+use crate::digest::Digest;
+use crate::tlog::{SignedCheckpoint, TlogError, Vkey};
+
+mod card;
+pub mod commit;
+mod error;
+mod mirror;
+pub(super) mod objects;
+mod sync;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use card::{CARD, Card};
+use commit::{Commit, CommitError, Content};
+pub use error::SlotError;
+use mirror::Mirror;
+
+/// How often a slot is tried whose creation was answered ambiguously and that is then not there.
+const TRIES: u32 = 5;
+/// Before the second try; doubled for each further one.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// What a creation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    /// It was not there and is now.
+    Created,
+    /// Something was there, or another creation is under way.
+    Exists,
+}
+
+/// Names that can be created once. Whatever it returns is checked above it.
+pub(super) trait Slots: Send + Sync {
+    /// What lies under each of `names`; an error where one has more than `limit` bytes.
+    fn get_all(&self, names: &[String], limit: usize) -> Result<Vec<Option<Bytes>>, SlotError>;
+
+    /// Creates each, durably, or says that something is there. An error leaves open which of them were created.
+    fn create_all(&self, objects: &[(String, Bytes)]) -> Result<Vec<Created>, SlotError>;
+
+    /// The names that begin with `prefix` and come after `after`, in order; some may be missing.
+    fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, SlotError>;
+
+    /// Writes each, over what may be there: for what is derived.
+    fn put_all(&self, objects: &[(String, Bytes)]) -> Result<(), SlotError>;
+
+    /// What lies under `name`.
+    fn get(&self, name: &str, limit: usize) -> Result<Option<Bytes>, SlotError> {
+        Ok(self.get_all(&[name.to_owned()], limit)?.pop().flatten())
+    }
+}
+
+/// The slot of what is appended to a lane of `size` entries.
+pub(super) fn slot(lane: Lane, size: u64) -> String {
+    format!("{}{size:020}", folder(lane))
+}
+
+/// The size that a slot of `lane` is for.
+fn slot_size(lane: Lane, name: &str) -> Option<u64> {
+    let size = name.strip_prefix(folder(lane))?.parse().ok()?;
+    (slot(lane, size) == name).then_some(size)
+}
+
+fn folder(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Main => "commits/",
+        Lane::Control => "control/",
+    }
+}
+
+/// Where the bytes of `digest` are kept.
+fn evidence(digest: Digest) -> String {
+    format!("evidence/sha256/{}", digest.hex())
+}
+
+/// A ledger in slots.
+pub(super) struct Slotted {
+    slots: Arc<dyn Slots>,
+    mirror: Mirror,
+    place: Place,
+    main: Vkey,
+    control: Vkey,
+}
+
+impl Slotted {
+    /// Makes an empty ledger where nothing is.
+    pub(super) fn create(
+        slots: Arc<dyn Slots>,
+        place: Place,
+        keys: Keys<'_>,
+        cache: Option<&Path>,
+        main: &SignedCheckpoint,
+        control: &SignedCheckpoint,
+    ) -> Result<Self, LedgerError> {
+        let reach = |source| LedgerError::Slots { place: place.clone(), source };
+        if !slots.list("", "").map_err(reach)?.is_empty() {
+            return Err(LedgerError::Exists { place });
+        }
+        let card = Card::new(keys.main.origin(), main, control, nonce()?);
+        match settle(slots.as_ref(), CARD, &card.to_bytes()).map_err(reach)? {
+            Swap::Swapped => Self::open(slots, place, keys, cache),
+            Swap::Conflict => Err(LedgerError::Exists { place }),
+        }
+    }
+
+    /// Opens what is there.
+    pub(super) fn open(
+        slots: Arc<dyn Slots>,
+        place: Place,
+        keys: Keys<'_>,
+        cache: Option<&Path>,
+    ) -> Result<Self, LedgerError> {
+        let reach = |source| LedgerError::Slots { place: place.clone(), source };
+        let Some(bytes) = slots.get(CARD, card::LIMIT).map_err(reach)? else {
+            return Err(LedgerError::Absent { place });
+        };
+        let card = Card::parse(&bytes, &place)?.verify(keys, &place)?;
+        let mirror = Mirror::open(cache, &place, keys, &card)?;
+        Ok(Self { slots, mirror, place, main: keys.main.clone(), control: keys.control.clone() })
+    }
+
+    fn vkey(&self, lane: Lane) -> &Vkey {
+        match lane {
+            Lane::Main => &self.main,
+            Lane::Control => &self.control,
+        }
+    }
+
+    fn reach(&self) -> impl Fn(SlotError) -> LedgerError + '_ {
+        |source| LedgerError::Slots { place: self.place.clone(), source }
+    }
+
+    /// Writes what is to be kept. What is there already and right is left alone; what is not right is put right.
+    fn keep(&self, kept: &[(Digest, &Bytes)]) -> Result<(), SlotError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let objects: Vec<_> =
+            kept.iter().map(|(digest, bytes)| (evidence(*digest), (*bytes).clone())).collect();
+        // Whatever an error left behind is there, or is made by the second try.
+        let created = self.slots.create_all(&objects).or_else(|error| match error.is_final() {
+            true => Err(error),
+            false => self.slots.create_all(&objects),
+        })?;
+        let there = objects.into_iter().zip(created).filter(|(_, created)| *created == Created::Exists);
+        let there: Vec<_> = there.map(|(object, _)| object).collect();
+        let names: Vec<_> = there.iter().map(|(name, _)| name.clone()).collect();
+        let found = match self.slots.get_all(&names, kept::LIMIT) {
+            // Somebody put more there than we ever write.
+            Err(SlotError::TooLong { .. }) => vec![None; names.len()],
+            found => found?,
+        };
+        let wrong = there.into_iter().zip(found).filter(|((_, ours), found)| found.as_ref() != Some(ours));
+        let wrong: Vec<_> = wrong.map(|(object, _)| object).collect();
+        if wrong.is_empty() { Ok(()) } else { self.slots.put_all(&wrong) }
+    }
+
+    /// Puts `commit` into its slot, and, if it is the one that got there, into the mirror.
+    fn commit(&self, expected: &SignedCheckpoint, commit: &Commit) -> Result<Swap, LedgerError> {
+        let name = slot(commit.lane(), commit.size);
+        let bytes = commit.to_bytes();
+        if bytes.len() > commit::LIMIT {
+            let source = CommitError::TooLong { found: bytes.len() };
+            return Err(LedgerError::Slot { place: self.place.clone(), name, source });
+        }
+        let swap = settle(self.slots.as_ref(), &name, &bytes).map_err(self.reach())?;
+        if swap == Swap::Swapped {
+            self.committed(expected, commit, &bytes);
+        }
+        Ok(swap)
+    }
+
+    /// What is done after the commit point. It cannot undo the commit: what fails here is done by the next refresh,
+    /// or by whoever publishes next.
+    fn committed(&self, expected: &SignedCheckpoint, commit: &Commit, bytes: &[u8]) {
+        let _ = self.take_over(expected, commit.lane(), bytes);
+    }
+}
+
+/// Creates `name`, and says whether these bytes are what lies there now.
+///
+/// # Errors
+/// When that could not be found out: not known to be there.
+fn settle(slots: &dyn Slots, name: &str, bytes: &[u8]) -> Result<Swap, SlotError> {
+    let object = [(name.to_owned(), Bytes::copy_from_slice(bytes))];
+    let mut pause = PAUSE;
+    let mut unsettled = None;
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+        match slots.create_all(&object) {
+            Ok(created) if created == [Created::Created] => return Ok(Swap::Swapped),
+            Ok(_) => {}
+            Err(error) if error.is_final() => return Err(error),
+            Err(error) => unsettled = Some(error),
+        }
+        // Exists, or an answer that leaves it open (S3's 409, a timeout, 5xx): the slot knows.
+        match slots.get(name, commit::LIMIT) {
+            Ok(Some(found)) if found == bytes => return Ok(Swap::Swapped),
+            Ok(Some(_)) | Err(SlotError::TooLong { .. }) => return Ok(Swap::Conflict),
+            // Not there: another creation was under way and failed, or ours never arrived.
+            Ok(None) => {}
+            Err(error) => unsettled = Some(error),
+        }
+    }
+    Err(unsettled.unwrap_or_else(|| SlotError::Unsettled { name: name.to_owned() }))
+}
+
+/// 16 random bytes.
+fn nonce() -> Result<[u8; 16], LedgerError> {
+    let mut nonce = [0; 16];
+    aws_lc_rs::rand::fill(&mut nonce).map_err(|_| TlogError::Crypto { action: "give random bytes" })?;
+    Ok(nonce)
+}
+
+impl Store for Slotted {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn tables(&self) -> &dyn Tables {
+        self.mirror.tables()
+    }
+
+    fn refresh(&self, lane: Lane) -> Result<(), LedgerError> {
+        self.sync(lane)
+    }
+
+    fn afresh(&self) -> Result<Option<Box<dyn Store>>, LedgerError> {
+        let keys = Keys { main: &self.main, control: &self.control };
+        Ok(Some(Box::new(Self::open(self.slots.clone(), self.place.clone(), keys, None)?)))
+    }
+
+    fn kept(&self, digest: Digest, limit: usize) -> Result<Option<Vec<u8>>, LedgerError> {
+        match self.slots.get(&evidence(digest), limit) {
+            Ok(found) => Ok(found.map(Vec::from)),
+            Err(SlotError::TooLong { .. }) => Ok(Some(Vec::new())),
+            Err(error) => Err(self.reach()(error)),
+        }
+    }
+
+    fn swap(&self, expected: &SignedCheckpoint, batch: &Batch<'_>) -> Result<Swap, LedgerError> {
+        self.keep(&batch.kept).map_err(self.reach())?;
+        let evidence = batch.kept.iter().map(|(digest, _)| *digest).collect();
+        let content = Content::Main { entries: batch.entries.to_vec(), evidence };
+        self.commit(expected, &self.next(expected, content, batch.head)?)
+    }
+
+    fn swap_control(
+        &self,
+        expected: &SignedCheckpoint,
+        batch: &ControlBatch<'_>,
+    ) -> Result<Swap, LedgerError> {
+        let content = Content::Control(vec![batch.bytes.to_vec()]);
+        self.commit(expected, &self.next(expected, content, batch.head)?)
+    }
+}
+
+impl Slotted {
+    fn next(
+        &self,
+        expected: &SignedCheckpoint,
+        content: Content,
+        head: &SignedCheckpoint,
+    ) -> Result<Commit, LedgerError> {
+        let (size, root) = (expected.size(), expected.root());
+        Ok(Commit { size, root, content, note: head.text().to_owned(), nonce: nonce()? })
+    }
+}

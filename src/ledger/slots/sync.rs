@@ -1,0 +1,135 @@
+//! The mirror is brought up to date, and what it holds compared with what is there now.
+
+use bytes::Bytes;
+
+use super::tail::Tail;
+use super::{Commit, Slotted, commit, folder, slot, slot_size};
+use crate::digest::Digest;
+use crate::ledger::LedgerError;
+use crate::ledger::seen::Lane;
+use crate::ledger::store::Swap;
+use crate::tlog::{Checkpoint, SignedCheckpoint};
+
+/// So many slots are read at once where many are behind.
+const WINDOW: usize = 32;
+
+impl Slotted {
+    /// Takes over what others appended.
+    pub(super) fn sync(&self, lane: Lane) -> Result<(), LedgerError> {
+        // A round may find that another process brought the mirror forward; the next one sees that.
+        while let Some(next) = self.next_slot(lane)? {
+            let mut tail = Tail::load(lane, next.head, &self.mirror)?;
+            tail.extend(&next.bytes, self.vkey(lane), &self.place)?;
+            if tail.store(&self.mirror)? == Swap::Conflict {
+                continue;
+            }
+            self.catch_up(lane, &mut tail)?;
+        }
+        Ok(())
+    }
+
+    /// Where another slot follows, there may be many: all that are listed, some at a time. Where the log ends is for
+    /// [`Slotted::next_slot`] to say, which asks for the very slot.
+    fn catch_up(&self, lane: Lane, tail: &mut Tail) -> Result<(), LedgerError> {
+        let next = slot(lane, tail.size());
+        if self.slots.get(&next, commit::LIMIT).map_err(self.reach())?.is_none() {
+            return Ok(());
+        }
+        let before = slot(lane, tail.size().saturating_sub(1));
+        let names = self.slots.list(folder(lane), &before).map_err(self.reach())?;
+        for names in names.chunks(WINDOW) {
+            let found = self.slots.get_all(names, commit::LIMIT).map_err(self.reach())?;
+            for (name, bytes) in names.iter().zip(found) {
+                // A slot that no commit leads to is none.
+                if let Some(bytes) = bytes.filter(|_| slot_size(lane, name) == Some(tail.size())) {
+                    tail.extend(&bytes, self.vkey(lane), &self.place)?;
+                }
+            }
+            if tail.store(&self.mirror)? == Swap::Conflict {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies in the slot behind the mirror's head, if anything does; after making sure that the slot that was
+    /// taken over last is still what it was.
+    fn next_slot(&self, lane: Lane) -> Result<Option<Next>, LedgerError> {
+        let (head, last) = {
+            let _snapshot = self.mirror.tables().snapshot()?;
+            (self.head(lane)?, self.mirror.last(lane)?)
+        };
+        let mut names: Vec<_> = last.iter().map(|last| slot(lane, last.first)).collect();
+        names.push(slot(lane, head.size()));
+        let mut found = self.slots.get_all(&names, commit::LIMIT).map_err(self.reach())?;
+        let next = found.pop().flatten();
+        if let Some(last) = last {
+            let there = found.pop().flatten();
+            if there.as_ref().map(|bytes| Digest::of(bytes)) != Some(last.digest) {
+                return Err(self.diverged(lane, &head, &slot(lane, last.first), there.as_ref()));
+            }
+        }
+        Ok(next.map(|bytes| Next { head, bytes }))
+    }
+
+    /// The head of the mirror.
+    fn head(&self, lane: Lane) -> Result<SignedCheckpoint, LedgerError> {
+        let note = self.mirror.tables().note(lane)?;
+        let place = || self.mirror.place().clone();
+        self.vkey(lane).open(&note).map_err(|source| match lane {
+            Lane::Main => LedgerError::Checkpoint { place: place(), source },
+            Lane::Control => LedgerError::ControlCheckpoint { place: place(), source },
+        })
+    }
+
+    /// The slots are not those that were seen: with what they say instead, if any of it is signed.
+    fn diverged(
+        &self,
+        lane: Lane,
+        head: &SignedCheckpoint,
+        slot: &str,
+        there: Option<&Bytes>,
+    ) -> LedgerError {
+        let signed = |bytes: &Bytes| {
+            let commit = Commit::parse(bytes).ok()?;
+            Some(self.vkey(lane).open(&commit.note).ok()?.checkpoint().clone())
+        };
+        let found = match there {
+            Some(bytes) => signed(bytes),
+            None => self.newest(lane, signed),
+        };
+        LedgerError::Diverged {
+            place: self.place.clone(),
+            slot: slot.to_owned(),
+            seen: Box::new(head.checkpoint().clone()),
+            found: found.map(Box::new),
+        }
+    }
+
+    /// What the last slot that is listed says. For a message only.
+    fn newest(&self, lane: Lane, signed: impl Fn(&Bytes) -> Option<Checkpoint>) -> Option<Checkpoint> {
+        let names = self.slots.list(folder(lane), "").ok()?;
+        let name = names.iter().rfind(|name| slot_size(lane, name).is_some())?;
+        signed(&self.slots.get(name, commit::LIMIT).ok()??)
+    }
+
+    /// Puts a commit of ours into the mirror, unless somebody did.
+    pub(super) fn take_over(
+        &self,
+        expected: &SignedCheckpoint,
+        lane: Lane,
+        bytes: &[u8],
+    ) -> Result<(), LedgerError> {
+        let mut tail = Tail::load(lane, expected.clone(), &self.mirror)?;
+        tail.extend(bytes, self.vkey(lane), &self.place)?;
+        let _either = tail.store(&self.mirror)?;
+        Ok(())
+    }
+}
+
+/// A slot that is not in the mirror yet.
+struct Next {
+    /// What it has to continue.
+    head: SignedCheckpoint,
+    bytes: Bytes,
+}
