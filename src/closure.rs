@@ -309,6 +309,7 @@ pub struct Closure {
     /// Children before parents, the root last.
     order: Vec<Digest>,
     platforms: Vec<(Digest, Platform)>,
+    configs: Vec<Bytes>,
 }
 
 impl Closure {
@@ -341,6 +342,41 @@ impl Closure {
     /// manifest that is listed for two platforms comes twice; a platform may have two manifests.
     pub fn platforms(&self) -> impl Iterator<Item = (Digest, &Platform)> {
         self.platforms.iter().map(|(digest, platform)| (*digest, platform))
+    }
+
+    /// Everything it was made from, each once: the manifests, and the configurations of those whose platform nobody
+    /// else says. From these bytes it can be made again ([`Closure::again`]).
+    pub fn documents(&self) -> impl Iterator<Item = &Bytes> {
+        self.manifests().map(|manifest| &manifest.bytes).chain(&self.configs)
+    }
+
+    /// The closure of `root` from documents that somebody kept: `fetch` returns the bytes of a digest.
+    ///
+    /// # Errors
+    /// What `fetch` returned; [`ClosureError`] as an error of its own.
+    pub fn again<E: From<ClosureError>>(
+        root: Digest,
+        mut fetch: impl FnMut(Digest) -> Result<Bytes, E>,
+    ) -> Result<Self, E> {
+        let mut builder = Builder::new(root, Limits::default());
+        loop {
+            let wants = builder.wants();
+            if wants.is_empty() {
+                return Ok(builder.finish()?);
+            }
+            for wanted in wants {
+                let bytes = fetch(wanted.digest)?;
+                // Where the document itself does not say what it is, the registry did, and that was not kept: what can
+                // be read as one of the two kinds cannot be read as the other (CVE-2021-41190).
+                let read = match builder.feed(wanted.digest, None, bytes.clone()) {
+                    Err(ClosureError::NoMediaType { .. }) => builder
+                        .feed(wanted.digest, Some(OCI_INDEX), bytes.clone())
+                        .or_else(|_| builder.feed(wanted.digest, Some(OCI_MANIFEST), bytes)),
+                    read => read,
+                };
+                read?;
+            }
+        }
     }
 
     /// Every configuration and layer once, the largest first.

@@ -15,9 +15,9 @@ use jiff::Timestamp;
 use crate::closure::same_layers;
 use crate::digest::Digest;
 use crate::evidence::{Control, Evidence, Target};
-use crate::ledger::target::{History, history};
+use crate::ledger::target::past;
 use crate::ledger::{Ledger, LedgerError};
-use crate::policy::{Matcher, Policy, RootRule};
+use crate::policy::{Policy, RootRule};
 use crate::record::{Status, TreeHead};
 use crate::reference::Image;
 use crate::registry::{Registries, RegistryError};
@@ -34,11 +34,6 @@ pub const BUNDLE: [&str; 2] =
 const EVIDENCE_BYTES: u64 = 4 << 20;
 /// The most that is read of all evidence on one image together.
 const TOGETHER: u64 = 64 << 20;
-
-/// Whether a media type is a bundle's, of whatever version: one that nobody can read yet is rejected, not overlooked.
-fn is_bundle(media_type: &str) -> bool {
-    media_type.starts_with("application/vnd.dev.sigstore.bundle")
-}
 
 /// Why evidence could not be collected.
 #[derive(Debug, thiserror::Error)]
@@ -88,17 +83,8 @@ pub enum CollectError {
 /// signatures are looked at. A root that is refreshed, or has an age that it must not reach, is not among them: ask
 /// [`crate::roots`] for all, and put them in with [`Trust::with_roots`].
 pub fn trust(policy: &Policy) -> Trust {
-    let matchers = policy.signers().flat_map(|signer| signer.any_of());
-    Trust::new(
-        matchers
-            .filter_map(|matcher| match matcher {
-                Matcher::Key { key, .. } => Some(key.clone()),
-                // These come with the certificate; there is no key to know beforehand.
-                Matcher::Keyless { .. } => None,
-            })
-            .collect(),
-    )
-    .with_roots(policy.roots().filter_map(RootRule::unconditional).cloned().collect())
+    Trust::new(policy.keys())
+        .with_roots(policy.roots().filter_map(RootRule::unconditional).cloned().collect())
 }
 
 /// Everything that counts, or could have counted, for `target`; `files` are bundles from disk, none of them where
@@ -144,18 +130,7 @@ pub fn recall(
     now: Timestamp,
 ) -> Result<(), CollectError> {
     let at = ledger.tip()?;
-    let mut environments: BTreeSet<_> = BTreeSet::from([target.environment().name()]);
-    for after in target.environment().after() {
-        environments.extend(after.any_of().iter().map(|predecessor| predecessor.environment()));
-    }
-    let mut records = Vec::new();
-    for environment in environments {
-        let History { records: found, .. } =
-            history(ledger, &at, trust, target.service().name(), environment)?;
-        records.extend(found);
-    }
-    records.sort_by_key(|record| record.position());
-    evidence.history = records;
+    evidence.history = past(ledger, &at, at.size(), trust, target)?;
     evidence.control = Control::read(&ledger.control()?, trust);
     evidence.ledger = TreeHead { size: at.size(), root: at.root() };
     evidence.now = now;

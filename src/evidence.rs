@@ -5,6 +5,7 @@
 //! Never does: I/O, or judge.
 
 mod kept;
+mod raw;
 
 use jiff::Timestamp;
 
@@ -16,7 +17,8 @@ use crate::reference::{Image, Repository, Tag};
 use crate::tlog::Whole;
 use crate::verify::{Attestation, Author, Rejected, Trust, Verified};
 
-pub use kept::{DESCRIPTOR, Kept, Raw};
+pub use kept::Kept;
+pub use raw::{DESCRIPTOR, DSSE_LAYER, Format, Raw, SIMPLE_SIGNING_LAYER, is_bundle};
 
 /// What is asked: may this image of this service enter this environment?
 #[derive(Clone, Debug)]
@@ -179,6 +181,8 @@ pub enum Source {
     AttestationTag,
     /// A file on disk.
     File,
+    /// Kept in a ledger, with the record that relied on it.
+    Ledger,
 }
 
 impl std::fmt::Display for Source {
@@ -188,6 +192,7 @@ impl std::fmt::Display for Source {
             Self::SignatureTag => "signature-tag",
             Self::AttestationTag => "attestation-tag",
             Self::File => "file",
+            Self::Ledger => "ledger",
         })
     }
 }
@@ -205,10 +210,18 @@ pub struct Control {
 impl Control {
     /// Reads a lane that was shown to be whole.
     pub fn read(lane: &Whole, trust: &Trust) -> Self {
-        let head = TreeHead { size: lane.head().size(), root: lane.head().root() };
+        Self::first(lane, TreeHead { size: lane.head().size(), root: lane.head().root() }, trust)
+    }
+
+    /// The same lane as it was when it had this head; `None` where it never had.
+    pub fn read_at(lane: &Whole, head: TreeHead, trust: &Trust) -> Option<Self> {
+        (lane.root_at(head.size) == Some(head.root)).then(|| Self::first(lane, head, trust))
+    }
+
+    fn first(lane: &Whole, head: TreeHead, trust: &Trust) -> Self {
         let roots = (0..=head.size).filter_map(|size| lane.root_at(size)).collect();
         let mut control = Self { head: Some(head), roots, records: Vec::new(), unread: Vec::new() };
-        for entry in lane.entries() {
+        for entry in lane.entries().iter().take_while(|entry| entry.index() < head.size) {
             match ControlRecord::read(entry, trust) {
                 Ok(record) => control.records.push(record),
                 Err(unread) => control.unread.push(*unread),

@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::closure::Platform;
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Kept, Source, Target};
+use crate::evidence::{Evidence, Kept, Source, TagSeen, Target};
 use crate::policy::{Mismatch, SignerName};
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
@@ -178,6 +178,8 @@ pub struct Finding {
     pub level: Option<Level>,
     /// Where the attestations lie that meet it, in the order of the evidence; none for other requirements.
     pub carried: Vec<Carried>,
+    /// Where it is not met: what the right signer says otherwise, which gives the code.
+    pub against: Vec<Resource>,
 }
 
 /// An attestation that a requirement relies on, and the level of the image that carries it.
@@ -209,6 +211,7 @@ impl Finding {
             fix: Vec::new(),
             level: None,
             carried: Vec::new(),
+            against: Vec::new(),
         }
     }
 
@@ -223,11 +226,17 @@ impl Finding {
             fix: Vec::new(),
             level: None,
             carried: Vec::new(),
+            against: Vec::new(),
         }
     }
 
     fn near(mut self, nearest: Vec<String>) -> Self {
         self.nearest = nearest;
+        self
+    }
+
+    fn against(mut self, against: Option<Carried>) -> Self {
+        self.against = against.into_iter().flat_map(|it| [Some(it.resource), it.layer]).flatten().collect();
         self
     }
 
@@ -263,6 +272,14 @@ impl Finding {
         }
     }
 
+    /// What it relies on: what meets it, or what gives the code.
+    fn relied_on(&self) -> &[Resource] {
+        match &self.outcome {
+            Outcome::Met(evidence) => evidence,
+            Outcome::Unmet(_) | Outcome::Warned(..) => &self.against,
+        }
+    }
+
     fn refuses(&self) -> bool {
         match self.outcome {
             Outcome::Unmet(_) => true,
@@ -288,6 +305,8 @@ pub struct Verdict {
     pub platforms: Vec<(Digest, Platform)>,
     /// Who asked, if known.
     pub requester: Option<Identity>,
+    /// The tag the image was named by, if it was.
+    pub tag: Option<TagSeen>,
     /// Every requirement, in order.
     pub findings: Vec<Finding>,
     /// What a reader of this decision has to know beside it.
@@ -300,8 +319,8 @@ pub struct Verdict {
     pub control: Option<TreeHead>,
     /// When.
     pub decided_on: Timestamp,
-    /// The bytes of everything above that is named by digest and is no record: the indexes and platform manifests,
-    /// what the met requirements rely on, the policy file and what it names. Of a root of trust the caller has them.
+    /// The bytes of everything above that is named by digest and is no record: all that the image's closure was made
+    /// from, what the requirements rely on, the policy file and what it names. Of a root of trust the caller has them.
     pub kept: Kept,
 }
 
@@ -328,14 +347,11 @@ impl Verdict {
         self.findings.iter().filter_map(|finding| finding.level).max()
     }
 
-    /// Everything the met requirements rely on, each once, sorted.
+    /// Everything the requirements rely on, each once, sorted: what meets them, and what was said otherwise by who
+    /// ought to meet them.
     pub fn evidence(&self) -> Vec<Resource> {
-        let mut all: Vec<Resource> = Vec::new();
-        for finding in &self.findings {
-            if let Outcome::Met(evidence) = &finding.outcome {
-                all.extend(evidence.iter().cloned());
-            }
-        }
+        let findings = self.findings.iter();
+        let mut all: Vec<Resource> = findings.flat_map(Finding::relied_on).cloned().collect();
         all.sort();
         all.dedup();
         all
@@ -438,6 +454,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
             .map(|(digest, platform)| (digest, platform.clone()))
             .collect(),
         requester: target.requester().map(|author| author.identity().clone()),
+        tag: target.tag().cloned(),
         findings,
         notes: notes(target, evidence),
         policy: PolicyVersion {

@@ -53,6 +53,7 @@ pub use self::template::{Template, TemplateError};
 
 use crate::closure::Platform;
 use crate::digest::Digest;
+use crate::key::PublicKey;
 use crate::reference::Repository;
 use crate::verify::{Author, RootName};
 
@@ -196,6 +197,11 @@ impl Policy {
         self.signers.values()
     }
 
+    /// Every key of every signer. Certificates bring theirs; there is none to know beforehand.
+    pub fn keys(&self) -> Vec<PublicKey> {
+        self.signers().flat_map(Signer::keys).cloned().collect()
+    }
+
     /// Who may say what is no longer good; none where the file does not say: then nobody may.
     pub fn control(&self) -> Option<&Control> {
         self.control.as_ref()
@@ -285,6 +291,12 @@ impl Policy {
     /// What keeps an author from being the signer of that name, where they nearly are: for explaining a refusal.
     pub fn why_not(&self, signer: &SignerName, author: &Author, service: &ServiceName) -> Vec<Mismatch> {
         self.signer(signer).map(|signer| signer.why_not(author, service)).unwrap_or_default()
+    }
+
+    /// These rules, where another file's were: an approval that was given for that file is then for this one. For
+    /// questions about the past alone; nothing is promoted by it.
+    pub(crate) fn in_the_place_of(self, other: &Self) -> Self {
+        Self { digest: other.digest, key_digests: other.key_digests.clone(), ..self }
     }
 
     /// What is allowed and probably not meant.

@@ -9,6 +9,7 @@
 //! Shapes: in-toto Statement v1; `subject[0]` is the image that was named, the rest its platform manifests;
 //! `subject[].name` is the repository. Start at [`Draft::sign`] and [`Record::read`].
 
+mod claimed;
 mod control;
 mod freeze;
 mod predicate;
@@ -28,15 +29,16 @@ use crate::reference::{Image, Repository};
 use crate::tlog::Included;
 use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignError, Trust};
 
+pub use claimed::ClaimedRules;
 pub use control::{
     ControlBody, ControlDraft, ControlKind, ControlRecord, EffectiveFrom, NotRead, Revocation,
     RevocationEffect, Revoked, Scope,
 };
 pub use freeze::Freeze;
 pub use predicate::{
-    Actor, Approval, ApprovedFor, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
-    Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TreeHead,
-    Verdict,
+    Actor, Approval, ApprovedFor, Basis, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
+    Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TagMeant,
+    TreeHead, Verdict,
 };
 pub use summary::{SUMMARY, Summary, VERIFIER};
 
@@ -152,6 +154,13 @@ impl Body {
             Self::Deployment(deployment) => deployment.status.to_string(),
             Self::Promotion(promotion) => promotion.phase.to_string(),
             Self::Approval(approval) => approval.decision.to_string(),
+        }
+    }
+
+    fn basis(&self) -> Option<&Basis> {
+        match self {
+            Self::Promotion(promotion) => promotion.basis.as_ref(),
+            Self::Deployment(_) | Self::Approval(_) => None,
         }
     }
 
@@ -327,6 +336,12 @@ impl Content {
         let view = body.ledger();
         is_for(view, origin)?;
         if view.observed.size > index || view.prev.is_some_and(|prev| prev.index >= index) {
+            return Err(RecordError::Order);
+        }
+        // 6. Nothing was decided on that its author had not seen.
+        if body.basis().is_some_and(|basis| {
+            basis.observed.size > view.observed.size || basis.control.size > view.control.size
+        }) {
             return Err(RecordError::Order);
         }
         Ok(Self { author: attestation.author().clone(), subjects, body })

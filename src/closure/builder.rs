@@ -60,7 +60,7 @@ pub struct Builder {
     pending: BTreeMap<Digest, Pending>,
     nodes: BTreeMap<Digest, Node>,
     /// Image configurations that decide a platform: wanted (`None`) or read.
-    configs: BTreeMap<Digest, (Descriptor, Option<Platform>)>,
+    configs: BTreeMap<Digest, (Descriptor, Option<(Platform, Bytes)>)>,
     /// Manifests that somebody lists without a platform.
     unplaced: BTreeSet<Digest>,
     edges: usize,
@@ -136,7 +136,7 @@ impl Builder {
         };
         if let Some((config, platform @ None)) = self.configs.get_mut(&digest) {
             size(Some(config.size))?;
-            *platform = Some(config_platform(&bytes)?);
+            *platform = Some((config_platform(&bytes)?, bytes));
             self.bytes = total;
             return Ok(());
         }
@@ -261,7 +261,8 @@ impl Builder {
             Some((digest, Manifest { digest, media_type: document.media_type, role, bytes, blobs }))
         };
         let manifests = self.nodes.into_iter().filter_map(manifest).collect();
-        Ok(Closure { root: self.root, manifests, order, platforms })
+        let configs = self.configs.into_values().filter_map(|(_, read)| Some(read?.1)).collect();
+        Ok(Closure { root: self.root, manifests, order, platforms, configs })
     }
 }
 
@@ -283,7 +284,8 @@ impl Walk<'_> {
             Content::Index(_) if edge.attachment => return Err(ClosureError::AttachmentIsIndex { digest }),
             Content::Index(_) => Role::Index,
             Content::Manifest { config, .. } => {
-                let said = || self.builder.configs.get(&config.digest).and_then(|(_, said)| said.clone());
+                let said =
+                    || self.builder.configs.get(&config.digest)?.1.as_ref().map(|(said, _)| said.clone());
                 // An artifact without a platform: nothing that runs, but counted, since nobody says so. A runtime may
                 // take its configuration at its word whatever the media type, so it is no attachment either.
                 let stated = edge.platform.clone().or_else(said);

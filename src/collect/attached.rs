@@ -17,14 +17,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::files::{Bundle, Files};
-use super::layers::{Candidate, Carrier, Layer, log_index, may_carry};
+use super::layers::{Carrier, Layer, may_carry};
 use super::{CollectError, EVIDENCE_BYTES, TOGETHER};
 use crate::closure::{Closure, Descriptor, Role};
 use crate::digest::{Digest, shorten};
 use crate::evidence::{Discarded, Found, Raw, Source};
 use crate::reference::{Image, Repository, Tag};
 use crate::registry::{Found as Fetched, Referrers, Registries, RegistryError, Suffix};
-use crate::verify::{self, Attestation, Claim, MESSAGE_SIGNATURE, Reason, Rejected, Trust, Verified};
+use crate::verify::{Attestation, Claim, MESSAGE_SIGNATURE, Reason, Rejected, Trust, Verified};
 
 /// How many requests are under way at once.
 const CONCURRENCY: usize = 24;
@@ -168,9 +168,9 @@ pub async fn attached(
                 .push(format!("{} is listed as a referrer of {} and is not there", thing.digest, thing.on));
         }
         // To people each place is shown; to the gate the same evidence twice says nothing more.
-        if let What::Candidate(candidate) = &thing.what
+        if let What::Candidate(raw) = &thing.what
             && look == Look::Evidence
-            && !seen.insert((thing.on, Digest::of(&candidate.bytes), candidate.annotations.clone()))
+            && !seen.insert((thing.on, Digest::of(raw.bytes()), raw.descriptor().cloned()))
         {
             continue;
         }
@@ -212,16 +212,16 @@ fn on_disk(bundle: &Bundle, manifests: &[Digest], trust: &Trust) -> Item {
         size: bundle.bytes.len() as u64,
         content,
     };
+    let raw = Raw::bundle(bundle.bytes.clone());
     let mut first = None;
     for manifest in manifests {
-        match verify::attached(&bundle.bytes, *manifest, trust) {
+        match raw.verify(*manifest, trust) {
             Ok(attestation) => {
                 let subjects: Vec<Digest> =
                     attestation.subjects().iter().map(|subject| subject.digest).collect();
                 return match named(&subjects) {
                     Some(on) => {
-                        let log = attestation.author().claims().and_then(|_| log_index(&bundle.bytes));
-                        let raw = Raw::whole(bundle.bytes.clone());
+                        let log = attestation.author().claims().and_then(|_| raw.log_index());
                         item(on, Content::Accepted(Box::new(attestation), raw, log))
                     }
                     None => item(root, Content::Rejected(Box::new(of_another(&attestation, subjects)))),
@@ -274,7 +274,7 @@ struct Thing {
 }
 
 enum What {
-    Candidate(Candidate),
+    Candidate(Raw),
     Other(String),
     /// Listed, and not there: it can only be missing evidence, which never helps anyone.
     Gone,
@@ -284,10 +284,10 @@ impl Thing {
     fn judge(self, trust: &Trust) -> Item {
         let Self { on, place, media_type, digest, size, what } = self;
         let content = match what {
-            What::Candidate(candidate) => match candidate.verify(on, trust) {
+            What::Candidate(raw) => match raw.verify(on, trust) {
                 Ok(attestation) => {
-                    let log = attestation.author().claims().and_then(|_| candidate.log_index());
-                    Content::Accepted(Box::new(attestation), candidate.raw(), log)
+                    let log = attestation.author().claims().and_then(|_| raw.log_index());
+                    Content::Accepted(Box::new(attestation), raw, log)
                 }
                 Err(rejected) => Content::Rejected(Box::new(rejected)),
             },
@@ -439,14 +439,13 @@ impl<'a> Reader<'a> {
         let fetches = layers.filter(|_| is_evidence).map(|(layer, format)| async move {
             let bytes = self.blob(on, layer).await?;
             let size = bytes.len() as u64;
-            let annotations = layer.annotations.clone();
             Ok::<_, CollectError>(Thing {
                 on: on.digest,
                 place: place.clone(),
                 media_type: layer.media_type.clone(),
                 digest: layer.digest,
                 size,
-                what: What::Candidate(Candidate { format, bytes, annotations }),
+                what: What::Candidate(Raw::layer(format, bytes, &layer.annotations)),
             })
         });
         let things: Vec<Thing> = stream::iter(fetches).buffered(CONCURRENCY).try_collect().await?;

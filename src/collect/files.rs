@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{EVIDENCE_BYTES, TOGETHER, is_bundle};
+use super::{EVIDENCE_BYTES, TOGETHER};
 use crate::digest::{Digest, shorten};
+use crate::evidence::is_bundle;
 use crate::json::{self, JsonError};
 
 /// How many bundles all files together may hold, and how many files a folder.

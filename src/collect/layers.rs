@@ -1,24 +1,14 @@
-//! What a manifest that may carry evidence holds, and what its bytes prove.
+//! What a manifest that may carry evidence holds.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::is_bundle;
 use crate::closure::Descriptor;
 use crate::digest::{Digest, shorten};
-use crate::evidence::Raw;
+use crate::evidence::{DSSE_LAYER, Format, SIMPLE_SIGNING_LAYER, is_bundle};
 use crate::json;
-use crate::verify::{self, Annotations, Attestation, Rejected, Trust, Verified};
-
-const SIMPLE_SIGNING_LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const DSSE_LAYER: &str = "application/vnd.dsse.envelope.v1+json";
-const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
-const REKOR_BUNDLE: &str = "dev.sigstore.cosign/bundle";
-const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 
 /// How many layers one evidence manifest may have.
 const LAYERS: usize = 256;
@@ -47,24 +37,6 @@ const OLDER: [&str; 4] = [
 pub(super) fn may_carry(descriptor: &Descriptor) -> bool {
     let artifact_type = descriptor.artifact_type.as_deref().unwrap_or_default();
     SILENT.contains(&artifact_type) || OLDER.contains(&artifact_type) || is_bundle(artifact_type)
-}
-
-/// How evidence is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Bundle,
-    SimpleSigning,
-    Envelope,
-}
-
-impl Format {
-    fn of(media_type: &str) -> Option<Self> {
-        match media_type {
-            SIMPLE_SIGNING_LAYER => Some(Self::SimpleSigning),
-            DSSE_LAYER => Some(Self::Envelope),
-            other => is_bundle(other).then_some(Self::Bundle),
-        }
-    }
 }
 
 /// One layer (of the deprecated artifact manifest: one blob).
@@ -119,64 +91,4 @@ impl Carrier {
     pub(super) fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)
     }
-}
-
-/// Bytes that may be evidence.
-pub(super) struct Candidate {
-    pub(super) format: Format,
-    pub(super) bytes: Bytes,
-    /// Of the layer: cosign keeps a legacy signature and its certificate in them.
-    pub(super) annotations: BTreeMap<String, String>,
-}
-
-impl Candidate {
-    /// What has to be kept so that it can be verified again.
-    pub(super) fn raw(&self) -> Raw {
-        let layer = |media_type| Raw::layer(self.bytes.clone(), media_type, &self.annotations);
-        match self.format {
-            Format::Bundle => Raw::whole(self.bytes.clone()),
-            Format::SimpleSigning => layer(SIMPLE_SIGNING_LAYER),
-            Format::Envelope => layer(DSSE_LAYER),
-        }
-    }
-
-    pub(super) fn verify(&self, on: Digest, trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
-        let annotation = |name| self.annotations.get(name).map(String::as_str);
-        // An empty one is none: cosign writes an empty certificate beside a key.
-        let written = |name| annotation(name).filter(|text| !text.is_empty());
-        let annotations = Annotations {
-            certificate: written(CERTIFICATE),
-            bundle: written(REKOR_BUNDLE),
-            timestamp: written(TIMESTAMP),
-        };
-        let signature = annotation(SIGNATURE).unwrap_or_default();
-        match self.format {
-            Format::Bundle => verify::attached(&self.bytes, on, trust),
-            Format::SimpleSigning => {
-                verify::annotated_simple_signing(&self.bytes, signature, &annotations, trust)
-            }
-            Format::Envelope => verify::annotated_envelope(&self.bytes, &annotations, trust),
-        }
-    }
-
-    /// Where the log's entry is, as the bytes say. Only of bytes that were verified by certificate, which bound
-    /// them to the entry, does it say anything.
-    pub(super) fn log_index(&self) -> Option<u64> {
-        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
-        match self.format {
-            Format::Bundle => log_index(&self.bytes),
-            Format::SimpleSigning | Format::Envelope => {
-                let bundle: Value = serde_json::from_str(self.annotations.get(REKOR_BUNDLE)?).ok()?;
-                number(bundle.pointer("/Payload/logIndex")?)
-            }
-        }
-    }
-}
-
-/// [`Candidate::log_index`] of a bundle.
-pub(super) fn log_index(bundle: &[u8]) -> Option<u64> {
-    let bundle: Value = serde_json::from_slice(bundle).ok()?;
-    let index = bundle.pointer("/verificationMaterial/tlogEntries/0/logIndex")?;
-    // protobuf's JSON mapping writes a 64-bit number as text.
-    index.as_str().map_or_else(|| index.as_u64(), |text| text.parse().ok())
 }

@@ -43,6 +43,7 @@ pub(super) fn attested(
     let mut tally = Tally::default();
     for found in &evidence.attestations {
         if kind.is(found.attestation.predicate_type()) {
+            let young = !stale.get();
             let _counted = tally.weigh(target, evidence, found, signer, &what, |weighed| {
                 let (wrong, flag) = match question.content(weighed) {
                     Ok(said) => match question.young(weighed.attestation, said.claimed, rule.max_age()) {
@@ -54,6 +55,10 @@ pub(super) fn attested(
                 flag.set(true);
                 Err(wrong)
             });
+            // Too old is said before anything else.
+            if young && stale.get() {
+                tally.against = Some(carried(found, &[]));
+            }
         }
     }
     tally.discarded(evidence);

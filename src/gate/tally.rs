@@ -32,8 +32,8 @@ pub(super) struct Tally {
     covered: BTreeSet<Digest>,
     carried: Vec<Carried>,
     nearest: Vec<String>,
-    /// One that came far enough says otherwise.
-    pub(super) contradicted: bool,
+    /// One that came far enough and says otherwise: the one that gives the code.
+    pub(super) against: Option<Carried>,
 }
 
 impl Tally {
@@ -65,7 +65,7 @@ impl Tally {
         let beside = match content(&Weighed { attestation, subjects: &subjects, explain }) {
             Ok(beside) => beside,
             Err(wrong) => {
-                self.contradicted = true;
+                self.against.get_or_insert_with(|| carried(found, &subjects));
                 for line in wrong {
                     self.near(|| format!("{what} by `{signer}`: {line}"));
                 }
@@ -140,7 +140,7 @@ impl Tally {
             true => nothing.to_owned(),
             false => format!("not for {}", bare.join(", ")),
         };
-        Finding::unmet(requirement, code, expected, found).near(self.nearest)
+        Finding::unmet(requirement, code, expected, found).near(self.nearest).against(self.against)
     }
 }
 

@@ -19,8 +19,8 @@ use crate::ledger::target::{History, Rules, State, history};
 use crate::ledger::{Entry, Index, Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
 use crate::record::{
-    Actor, Body, Direction, Draft, DraftError, Endpoint, LedgerView, Phase, Position, Promotion, Record,
-    RootVersion, Subjects, Superseded, TreeHead,
+    Actor, Basis, Body, Direction, Draft, DraftError, Endpoint, LedgerView, Phase, Position, Promotion,
+    Record, RootVersion, Subjects, Superseded, TagMeant, TreeHead,
 };
 use crate::tlog::{SignedCheckpoint, Whole};
 use crate::verify::{Author, Identity, Sign, Trust};
@@ -294,9 +294,18 @@ fn promotion(verdict: &Verdict, actor: &Actor, trust: &Trust, phase: Phase, ledg
         rationale: verdict.rationale(),
         rollback_to: None,
         abort_reason: None,
+        basis: basis(verdict),
         decided_on: verdict.decided_on,
         ledger,
     }
+}
+
+/// None where the control lane was not looked at: of that no yes or no is recorded.
+fn basis(verdict: &Verdict) -> Option<Basis> {
+    let tag = verdict.tag.as_ref();
+    let tag = tag.map(|seen| TagMeant { name: seen.tag.clone(), found: seen.found, expected: seen.expected });
+    let (observed, decided_on) = (verdict.ledger, verdict.decided_on);
+    verdict.control.map(|control| Basis { observed, control, decided_on, tag })
 }
 
 /// The same request has the same key, whatever the attempt: `request` is the CI run without the attempt number,
@@ -537,6 +546,8 @@ fn abort(
     body.actor = actor.clone();
     body.phase = Phase::Abort;
     body.intent = Some(rival.position());
+    // The gate was not asked.
+    body.basis = None;
     body.abort_reason = Some(format!("left open since {:.0}", promotion.decided_on));
     body.decided_on = now;
     body.ledger = ledger;

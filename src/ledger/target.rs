@@ -5,10 +5,12 @@
 //! state follows from the order of both lanes alone.
 //! Never does: network; it reads a [`Ledger`] at one signed checkpoint.
 
-use crate::evidence::Control;
+use std::collections::BTreeSet;
+
+use crate::evidence::{Control, Target};
 use crate::gate::control::{Standing, Taken};
 use crate::ledger::{Ledger, LedgerError};
-use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
+use crate::policy::{After, Environment, EnvironmentName, Policy, Predecessor, ServiceName};
 use crate::record::{Phase, Position, Record, RecordError};
 use crate::reference::Image;
 use crate::tlog::SignedCheckpoint;
@@ -64,6 +66,30 @@ pub fn history(
         history.head = Some(position);
     }
     Ok(history)
+}
+
+/// All that a decision about `target` reads of the main lane: the records of its service where it would enter and in
+/// the environments that come before, those with an index below `size`, in log order.
+///
+/// # Errors
+/// Those of [`history`].
+pub fn past(
+    ledger: &Ledger,
+    at: &SignedCheckpoint,
+    size: u64,
+    trust: &Trust,
+    target: &Target<'_>,
+) -> Result<Vec<Record>, LedgerError> {
+    let before = target.environment().after().iter().flat_map(After::any_of).map(Predecessor::environment);
+    let environments: BTreeSet<_> = before.chain([target.environment().name()]).collect();
+    let mut records = Vec::new();
+    for environment in environments {
+        let History { records: found, .. } =
+            history(ledger, at, trust, target.service().name(), environment)?;
+        records.extend(found.into_iter().filter(|record| record.position().index < size));
+    }
+    records.sort_by_key(Record::position);
+    Ok(records)
 }
 
 /// An intent that no commit or abort has closed yet; the first one holds the lock.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::policy::{EnvironmentName, EvidenceClass, ServiceName};
-use crate::reference::Repository;
+use crate::reference::{Repository, Tag};
 use crate::verify::{Identity, Root, RootName};
 
 /// A size and root of a log, as an author saw it.
@@ -296,6 +296,35 @@ impl From<&Root> for RootVersion {
     }
 }
 
+/// What the gate had before it, beside what the record names anyway: with policy, roots and evidence all that it takes
+/// to decide again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Basis {
+    /// The main lane that was read; the record may have been appended to a longer one.
+    pub observed: TreeHead,
+    /// The control lane that was read.
+    pub control: TreeHead,
+    /// The gate's clock.
+    pub decided_on: Timestamp,
+    /// The tag that the image was named by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<TagMeant>,
+}
+
+/// A tag, what it meant, and what it was expected to mean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TagMeant {
+    /// The tag.
+    pub name: Tag,
+    /// What it meant.
+    pub found: Digest,
+    /// What the person who typed `repository:tag@digest` expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Digest>,
+}
+
 /// One line of the reasoning: a requirement and how it stood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -350,6 +379,9 @@ pub struct Promotion {
     /// Why an intent was aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort_reason: Option<String>,
+    /// What the gate had before it; none where the record is no decision of the gate (an abort by a rival).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
     /// When.
     pub decided_on: Timestamp,
     /// The log as the author saw it.

@@ -281,7 +281,7 @@ fn simple_signing_is_a_signature_and_a_plain_attestation_is_none() {
             on: image.root,
             source: samebits::evidence::Source::SignatureTag,
             attestation,
-            raw: Raw::whole(payload.into()),
+            raw: Raw::bundle(payload.into()),
         }
     };
     yes(&world.ask("staging", &image, &[provenance.clone(), legacy(SHOP, image.root)]));

@@ -66,7 +66,7 @@ impl Certified {
         let bytes = self.instance.bundle(statement.to_string().as_bytes(), &self.job, time);
         let attestation = bundle(&bytes, &self.world.trust).unwrap();
         assert_eq!(attestation.author().time(), Some(time));
-        let raw = Raw::whole(bytes.into());
+        let raw = Raw::bundle(bytes.into());
         Found { on: about, source: Source::Referrer, attestation, raw }
     }
 

@@ -77,7 +77,7 @@ fn b1_a_message_signature_counts_over_the_index_and_over_no_other_manifest() {
         let found = |bytes: &[u8], on: Digest| {
             let attestation = attached(bytes, on, &world.trust).unwrap();
             assert_eq!(attestation.predicate_type(), MESSAGE_SIGNATURE);
-            Found { on, source: Source::Referrer, attestation, raw: Raw::whole(bytes.to_vec().into()) }
+            Found { on, source: Source::Referrer, attestation, raw: Raw::bundle(bytes.to_vec().into()) }
         };
         // 1. Over the index, which names every platform.
         let over_index = sign(&instance, &builder, image.root);
@@ -112,7 +112,7 @@ fn b1_a_message_signature_counts_over_the_index_and_over_no_other_manifest() {
         match attached(&theirs, image.root, &world.trust) {
             Err(rejected) => assert_eq!(rejected.reason.code(), "no-trusted-key"),
             Ok(attestation) => {
-                let raw = Raw::whole(theirs.into());
+                let raw = Raw::bundle(theirs.into());
                 let theirs = Found { on: image.root, source: Source::Referrer, attestation, raw };
                 no(&world.ask("staging", &image, &[theirs]), &[Code::NotSignedBy]);
             }

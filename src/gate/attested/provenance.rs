@@ -40,7 +40,7 @@ pub(in crate::gate) fn provenance(
         }
     }
     tally.discarded(evidence);
-    let code = if tally.contradicted { Code::ProvenanceMismatch } else { Code::NoProvenance };
+    let code = if tally.against.is_some() { Code::ProvenanceMismatch } else { Code::NoProvenance };
     let fix = wanted.fix(code, target);
     let finding = tally
         .finding(target, Requirement::Provenance, code, wanted.in_words(), "none")

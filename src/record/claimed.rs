@@ -1,0 +1,52 @@
+//! What the bytes of a promotion record say of the rules it was made by, before anybody checked them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Kind, PolicyVersion, RootVersion};
+use crate::digest::shorten;
+use crate::json;
+
+/// The rules that a record names: with them its signature can be checked. A claim, and nothing more, until
+/// [`Record::read`](super::Record::read) took the record under these very rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedRules {
+    /// The rules.
+    pub policy: PolicyVersion,
+    /// The roots of trust.
+    pub roots: Vec<RootVersion>,
+}
+
+impl ClaimedRules {
+    /// The claim in the bytes of a record.
+    ///
+    /// # Errors
+    /// What the bytes are instead of a promotion record, in words.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        let statement = statement(bytes).ok_or("no statement in a bundle")?;
+        let found = statement.get("predicateType").and_then(Value::as_str).unwrap_or_default();
+        match Kind::of(found) {
+            Some(Kind::Promotion) => {}
+            Some(other @ (Kind::Deployment | Kind::Approval)) => return Err(other.to_string()),
+            None => return Err(format!("of the type `{}`", shorten(found))),
+        }
+        let predicate = statement.get("predicate").ok_or("a statement without predicate")?;
+        let policy = PolicyVersion::deserialize(&predicate["policy"]);
+        let policy = policy.map_err(|_| "a promotion that names no policy".to_owned())?;
+        let roots = match predicate.get("roots") {
+            None => Vec::new(),
+            Some(roots) => {
+                Vec::deserialize(roots).map_err(|_| "a promotion with malformed roots".to_owned())?
+            }
+        };
+        Ok(Self { policy, roots })
+    }
+}
+
+fn statement(bytes: &[u8]) -> Option<Value> {
+    let bundle = json::parse(bytes, json::Limits::default()).ok()?;
+    let payload = bundle.pointer("/dsseEnvelope/payload")?.as_str()?;
+    json::parse(&STANDARD.decode(payload).ok()?, json::Limits::default()).ok()
+}
