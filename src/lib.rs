@@ -48,6 +48,7 @@ pub mod evidence;
 pub mod gate;
 // The world.
 pub mod ledger;
+pub mod replay;
 pub mod registry;
 pub mod roots;
 pub mod signing;

@@ -27,6 +27,8 @@ mod kept;
 mod keyless;
 #[path = "cli/refused.rs"]
 mod refused;
+#[path = "cli/replay.rs"]
+mod replay;
 #[path = "cli/roots.rs"]
 mod roots;
 #[path = "cli/seen.rs"]

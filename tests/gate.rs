@@ -32,6 +32,8 @@ mod predicates;
 mod properties;
 #[path = "gate/protocol.rs"]
 mod protocol;
+#[path = "gate/replay.rs"]
+mod replay;
 #[path = "gate/revoked.rs"]
 mod revoked;
 #[path = "gate/histories.rs"]

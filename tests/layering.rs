@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The total order, which is the reading order; `bin` comes last and may use all of them.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "digest",
     "json",
     "reference",
@@ -24,6 +24,7 @@ const ORDER: [&str; 17] = [
     "evidence",
     "gate", // pure
     "ledger",
+    "replay",
     "registry",
     "roots",
     "signing",

@@ -8,7 +8,7 @@ use samebits::verify::COSIGN_SIGN;
 use crate::cli::{Ran, Yard, at};
 
 /// A yard whose policy has a revoker.
-fn yard() -> Yard {
+pub(crate) fn yard() -> Yard {
     let yard = Yard::new();
     let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
     yard.write("keys/security.key", key.to_pem().as_bytes());
@@ -20,14 +20,14 @@ fn yard() -> Yard {
 }
 
 /// An image that is promoted into staging, and runs there.
-fn staged(yard: &Yard, tag: &str) -> Image {
+pub(crate) fn staged(yard: &Yard, tag: &str) -> Image {
     let image = yard.build(tag, tag);
     yard.promote(&format!("oci:registry/shop:{tag}"), "staging").exits(0);
     yard.deployed_in_staging(&image).exits(0);
     image
 }
 
-fn revoke(yard: &Yard, args: &[&str]) -> Ran {
+pub(crate) fn revoke(yard: &Yard, args: &[&str]) -> Ran {
     let key = ["--key", "keys/security.key", "-q"];
     yard.run(["revoke"].into_iter().chain(args.iter().copied()).chain(key))
 }

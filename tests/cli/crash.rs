@@ -128,6 +128,7 @@ fn d6_an_open_intent_is_listed_and_resumed_by_the_same_request_only() {
 
     ended_well(&yard, &image, run(&yard, &image));
     ended_well(&yard, &rival, run(&yard, &rival));
+    assert_eq!(yard.replays_the_same(), 4);
 }
 
 /// No ledger, no yes, and nothing moves; with the ledger back, the same command goes on.

@@ -142,10 +142,11 @@ fn a_yes_a_no_and_what_becomes_of_them() {
     yard.run(removed.into_iter().chain(["-o", "json"])).exits(0).json();
     let status = yard.run(["status", "-o", "json"]).json();
     assert_eq!(status["cells"][0]["agreement"], "not-deployed");
+    assert_eq!(yard.replays_the_same(), 6);
 }
 
-#[test]
-fn an_approval_is_asked_for_given_and_taken_back() {
+/// A yard where production wants the approval of `ana`, and an image that runs in staging.
+fn wants_approval() -> (Yard, samebits::reference::Image) {
     let yard = Yard::new();
     yard.edit_policy(|text| {
         text.replace("[services.shop]", "[signers.ana]\npublic-key = \"keys/ana.pub\"\n[services.shop]")
@@ -157,6 +158,20 @@ fn an_approval_is_asked_for_given_and_taken_back() {
     let image = yard.build("1", "first");
     yard.promote("oci:registry/shop:1", "staging").exits(0);
     yard.deployed_in_staging(&image).exits(0);
+    (yard, image)
+}
+
+/// The same, and she approved; the image in staging.
+pub(crate) fn approved() -> (Yard, String) {
+    let (yard, image) = wants_approval();
+    let there = at("staging", &image);
+    yard.run(["approve", &there, "--to", "production", "-q", "--key", "keys/ana.key"]).exits(0);
+    (yard, there)
+}
+
+#[test]
+fn an_approval_is_asked_for_given_and_taken_back() {
+    let (yard, image) = wants_approval();
     let there = at("staging", &image);
     let no = yard.run(["check", &there, "--to", "production"]).exits(1);
     same(&no.stdout, &[("FIRST", &image)], file!["approval-missing.txt"]);

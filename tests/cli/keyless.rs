@@ -109,6 +109,7 @@ fn jobs_promote_and_deploy_by_their_certificates() {
     let shown = jobs.yard.run(["verify", &at("production", &image), "--to", "production"]).exits(0).stdout;
     assert!(shown.contains("SLSA verification summary v1") || shown.contains("SLSA VSA"), "{shown}");
     assert!(shown.contains("release.yml"), "{shown}");
+    assert_eq!(jobs.yard.replays_the_same(), 4);
 }
 
 /// What `verify` shows of certificates: who, when, and where in the log; of a signature over the manifest too.

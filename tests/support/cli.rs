@@ -178,6 +178,20 @@ impl Yard {
         self.records().iter().filter(about).map(outcome).collect()
     }
 
+    /// Every decision, made again from what was kept with it, is the one that was recorded. Returns how many there are.
+    #[track_caller]
+    pub(crate) fn replays_the_same(&self) -> usize {
+        let decisions = |record: &&Value| record["kind"] == "promotion";
+        let records = self.records();
+        let indexes: Vec<String> =
+            records.iter().filter(decisions).map(|record| record["index"].to_string()).collect();
+        for index in &indexes {
+            let again = self.run(["replay", index, "-o", "json"]).exits(0).json();
+            assert_eq!(again["same"], true, "{again:#}");
+        }
+        indexes.len()
+    }
+
     /// Holds the ledger's write lock until dropped; readers go on.
     pub(crate) fn lock_ledger(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.path(".samebits/ledger.db")).unwrap();

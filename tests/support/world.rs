@@ -28,6 +28,7 @@ use samebits::record::{
 };
 use samebits::reference::{Image, Reference, Repository, Tag};
 use samebits::registry::{HttpConfig, Registries};
+use samebits::replay::{Recorded, ReplayError};
 use samebits::tlog::LogSigner;
 use samebits::verify::{COSIGN_SIGN, Identity, Trust, bundle, provenance, sign_statement};
 use serde_json::{Value, json};
@@ -442,6 +443,7 @@ impl World {
                     rationale: Vec::new(),
                     rollback_to: None,
                     abort_reason: None,
+                    basis: None,
                     decided_on: now,
                     ledger: view.ledger(Digest::of(b"forged")),
                 };
@@ -457,7 +459,7 @@ impl World {
     pub(crate) fn attest(&self, who: &str, kind: &str, predicate: Value, about: &[(&str, Digest)]) -> Found {
         let bytes = sign_statement(&statement(kind, predicate, about), self.key(who)).unwrap();
         let attestation = bundle(&bytes, &self.trust).unwrap();
-        let raw = Raw::whole(bytes.into());
+        let raw = Raw::bundle(bytes.into());
         Found { on: about[0].1, source: Source::Referrer, attestation, raw }
     }
 
@@ -501,7 +503,26 @@ impl World {
         clock: &dyn Fn() -> Timestamp,
     ) -> Result<Answer, WalkError> {
         let Self { policy, trust, registries, ledger, keys, .. } = self;
-        Walk { policy, trust, registries, ledger, clock }.promote(request, &keys[who]).await
+        let answer = Walk { policy, trust, registries, ledger, clock }.promote(request, &keys[who]).await;
+        if answer.is_ok() {
+            self.replays_the_same();
+        }
+        answer
+    }
+
+    /// Every decision in the ledger, made again from what was kept with it, is the one that was recorded.
+    #[track_caller]
+    pub(crate) fn replays_the_same(&self) {
+        for index in 0..self.ledger.tip().unwrap().size() {
+            match Recorded::load(&self.ledger, index) {
+                Ok(recorded) => {
+                    let again = recorded.again(&self.ledger).unwrap();
+                    assert_eq!(again.differences(), [], "record {index}: {}", story(again.verdict()));
+                }
+                Err(ReplayError::NotADecision { .. } | ReplayError::NoBasis { .. }) => {}
+                Err(error) => panic!("record {index}: {error}"),
+            }
+        }
     }
 
     /// The first half of the walk, with the key `who`.

@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and the help that teaches it.
 
+mod past;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +9,8 @@ use samebits::closure::Platform;
 use samebits::digest::Digest;
 use samebits::reference::{Image, Reference, ReferenceError};
 use samebits::verify::RootName;
+
+pub(crate) use self::past::{RecordName, Replay, Since};
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
 #[derive(Debug, Parser)]
@@ -241,6 +245,26 @@ Exit code 1: no record is about it.
 EXAMPLE
   samebits show sha256:…")]
     Show(Show),
+    /// Make a recorded decision again from what was kept with it, offline; or all of them by another policy file.
+    #[command(after_long_help = "\
+With RECORD: the policy file, keys, roots, image and evidence that were kept
+with it, both lanes of the ledger as they were, the clock as it was, and the
+same gate. No registry is asked and no file of today is looked at but the
+ledger; where the policy file is gone, --ledger and --vkey say which.
+Exit code 0: the same. 1: different, each requirement that changed is named.
+3: it cannot be told, what is missing is named.
+
+Without RECORD: what the policy file of today, or that of --policy, would have
+made of every decision, over the evidence that was kept for its own. What a new
+rule asks for and no old one did was not kept: that cannot be told. An approval
+counts as given for the new file. Exit code 0: nothing changes. 1: something
+does. 3: nothing that can be told does.
+
+EXAMPLES
+  samebits replay 5
+  samebits replay 5 --ledger sqlite:copy.db --vkey acme.example/log+…
+  samebits replay --policy new.toml --since 2026-11-01 --to production")]
+    Replay(Replay),
     /// Show the roots of trust that certificates are judged under, how old they are, and refresh them.
     #[command(after_long_help = "\
 Nobody is asked but by `refresh`. Exit code 1: one is older than its max-age.

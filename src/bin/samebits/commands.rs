@@ -8,6 +8,7 @@ mod lock;
 mod lane;
 mod look;
 mod record;
+mod replay;
 mod revoke;
 mod roots;
 mod verify;
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Status(status) => look::status(&session()?, status),
         Command::Log(log) => look::log(&session()?, log),
         Command::Show(show) => look::show(&session()?, show),
+        Command::Replay(args) => replay::replay(&cli.common, outputs, args),
         Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
         Command::Ledger(LedgerCommand::Lock(lock)) => lock::lock(&Session::read(&cli.common, outputs)?, lock),
         Command::Ledger(LedgerCommand::Verify) => audit::verify(&session()?),

@@ -27,6 +27,8 @@ enum Outcome {
     No,
     /// Exit 2: what was asked has no answer, neither yes nor no; what was found is printed all the same.
     NothingAsked,
+    /// Exit 3: an answer, and a part of it could not be told.
+    Untold,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Yes) => 0,
         Ok(Outcome::No) => 1,
         Ok(Outcome::NothingAsked) => 2,
+        Ok(Outcome::Untold) => 3,
         Err(trouble) => {
             trouble.print(&outputs);
             trouble.exit_code()

@@ -4,6 +4,7 @@
 
 mod lock;
 pub(crate) mod freeze;
+mod replay;
 mod roots;
 
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
+pub(crate) use self::replay::{Decided, History, Now, Replay};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 use crate::kept::KeptEvidence;
 
@@ -564,6 +566,8 @@ mod tests {
             (Verification::SCHEMA, schema_for!(Verification)),
             (LogPage::SCHEMA, schema_for!(LogPage)),
             (StatusTable::SCHEMA, schema_for!(StatusTable)),
+            (Replay::SCHEMA, schema_for!(Replay)),
+            (History::SCHEMA, schema_for!(History)),
             (RootsTable::SCHEMA, schema_for!(RootsTable)),
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
             (LockReport::SCHEMA, schema_for!(LockReport)),

@@ -11,6 +11,7 @@ use samebits::ledger::protocol::ProtocolError;
 use samebits::policy::{LockError, PolicyErrors, UnknownName};
 use samebits::promote::WalkError;
 use samebits::registry::{CopyError, RegistryError};
+use samebits::replay::ReplayError;
 use samebits::roots::RootsError;
 use samebits::signing::TokenError;
 
@@ -61,6 +62,27 @@ impl From<WalkError> for Trouble {
             | WalkError::Copy { .. }
             | WalkError::Publish { .. }
             | WalkError::TagContention { .. } => undecided(error),
+        }
+    }
+}
+
+impl From<ReplayError> for Trouble {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::NoSuchRecord { .. } | ReplayError::NotADecision { .. } => usage(error),
+            ReplayError::Ledger(_)
+            | ReplayError::NoBasis { .. }
+            | ReplayError::NotKept { .. }
+            | ReplayError::Policy { .. }
+            | ReplayError::Key { .. }
+            | ReplayError::Root { .. }
+            | ReplayError::RootNotKept { .. }
+            | ReplayError::Record { .. }
+            | ReplayError::Closure(_)
+            | ReplayError::Evidence { .. }
+            | ReplayError::Hidden { .. }
+            | ReplayError::Control { .. }
+            | ReplayError::Target(_) => undecided(error),
         }
     }
 }

@@ -1,0 +1,78 @@
+//! Decisions made again from what was kept: what a promoter signs that no gate decided is found out.
+
+use samebits::promote::Answer;
+use samebits::record::{Basis, Phase, Position, RecordError};
+use samebits::replay::{Recorded, ReplayError};
+
+use super::protocol::{block_on, ready_with};
+use super::world::*;
+
+/// A world in which production refused an image that has no provenance from the right source.
+fn refused() -> (World, Built, Basis) {
+    let policy = on_disk()
+        + "[environments.production.require.provenance]\nsigner = \"build\"\nbuilder = \"https://ci.example/builder\"\n\
+           source = \"https://git.example/acme/other\"\nref = \"refs/heads/main\"\n";
+    let (mut world, image, request) = ready_with(&policy);
+    let answer = block_on(world.promote(&request, "release")).unwrap();
+    assert!(matches!(answer, Answer::Denied { .. }), "{answer:?}");
+    let last = world.ledger.tip().unwrap().size() - 1;
+    let basis = Recorded::load(&world.ledger, last).unwrap().basis().clone();
+    (world, image, basis)
+}
+
+/// A record of a promoter that says what it was decided on, and that no gate decided.
+fn forged(world: &mut World, image: &Built, phase: Phase, basis: &Basis) -> Position {
+    world.forge_with("release", image, phase, None, |promotion| promotion.basis = Some(basis.clone()))
+}
+
+/// What the right signer says otherwise gave the code: it is kept with the refusal, and gives it again.
+#[test]
+fn b5_a_refusal_by_what_was_said_otherwise_is_the_same_again() {
+    let (world, ..) = refused();
+    let last = world.ledger.tip().unwrap().size() - 1;
+    let recorded = Recorded::load(&world.ledger, last).unwrap();
+    let again = recorded.again(&world.ledger).unwrap();
+    assert_eq!(again.differences(), []);
+    let codes: Vec<String> = again.verdict().codes().iter().map(ToString::to_string).collect();
+    assert_eq!(codes, ["provenance-mismatch"]);
+    assert!(!recorded.approved() && !again.approved());
+}
+
+/// A promoter may sign what they like; a yes that no gate gave is different, and in what.
+#[test]
+fn d1_a_yes_that_the_gate_did_not_give_is_different() {
+    let (mut world, image, basis) = refused();
+    let forged = forged(&mut world, &image, Phase::Intent, &basis);
+    let recorded = Recorded::load(&world.ledger, forged.index).unwrap();
+    let again = recorded.again(&world.ledger).unwrap();
+    assert!(recorded.approved() && !again.approved());
+    let said: Vec<_> = again.differences().iter().map(|it| (&*it.what, &*it.expected)).collect();
+    assert_eq!(said[0], ("decision", "approved"));
+    assert!(said.contains(&("provenance", "not asked for")), "{said:?}");
+}
+
+/// What it says it was decided on has to be what this ledger was.
+#[test]
+fn d3_a_basis_that_never_was_is_no_basis() {
+    let (mut world, image, basis) = refused();
+    let other = samebits::digest::Digest::of(b"another log");
+    let mut main = basis.clone();
+    main.observed.root = other;
+    let mut control = basis.clone();
+    control.control.root = other;
+    let main = forged(&mut world, &image, Phase::Refused, &main);
+    let control = forged(&mut world, &image, Phase::Refused, &control);
+    let undecided = |index| Recorded::load(&world.ledger, index).unwrap().again(&world.ledger).unwrap_err();
+    assert!(matches!(undecided(main.index), ReplayError::Ledger(error) if error.is_tampering()));
+    assert!(matches!(undecided(control.index), ReplayError::Control { .. }));
+    // Nor can it be later than what the record says its author had seen.
+    let mut later = basis;
+    later.observed.size += 1_000;
+    let later = forged(&mut world, &image, Phase::Refused, &later);
+    let refused = Recorded::load(&world.ledger, later.index).unwrap_err();
+    let ReplayError::Record { source, .. } = refused else { panic!("{refused}") };
+    assert_eq!(*source, RecordError::Order);
+    // An abort by a rival says nothing that the gate decided.
+    let abort = world.forge("release", &image, Phase::Refused, None);
+    assert!(matches!(Recorded::load(&world.ledger, abort.index), Err(ReplayError::NoBasis { .. })));
+}
