@@ -34,7 +34,9 @@ pub use note::{LogSigner, Vkey};
 pub use policy::{PolicyKey, PolicyLog, PolicyWitness, Quorum, TlogPolicy, Witnessed};
 pub use proof::TlogProof;
 pub use tile::{EntryBundle, Tile, TilePath, TileReader};
-pub use tree::{Frontier, Node, check_consistency, check_inclusion, consistency_proof, inclusion_proof};
+pub use tree::{
+    CompactRange, Frontier, Node, check_consistency, check_inclusion, consistency_proof, inclusion_proof,
+};
 
 /// The largest tree: what fits a signed 64-bit integer, as every store has one.
 pub const MAX_SIZE: u64 = i64::MAX as u64;

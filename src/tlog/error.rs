@@ -169,6 +169,14 @@ pub enum TlogError {
         /// Number of entries.
         found: u64,
     },
+    /// Two ranges that do not meet.
+    #[error("the range begins at entry {next}: expected {end}, where the one before it ends")]
+    Apart {
+        /// Where the one before it ends.
+        end: u64,
+        /// Where it begins.
+        next: u64,
+    },
     /// A proof with too few or too many hashes for its place.
     #[error("the proof has {found} hashes, which does not fit index {index} of a log of {size} entries")]
     ProofLength {

@@ -7,6 +7,10 @@
 use super::{MAX_PROOF, MAX_SIZE, TlogError, empty_root, node_hash};
 use crate::digest::Digest;
 
+mod range;
+
+pub use range::CompactRange;
+
 /// The place of a complete subtree: it covers the entries `index << level` to `((index + 1) << level) - 1`.
 ///
 /// Only complete subtrees are stored, so a stored node never changes.
@@ -64,15 +68,12 @@ fn range_hash<E>(
 
 /// The right edge of a log: all that is needed to append to it (a compact range from 0).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frontier {
-    size: u64,
-    peaks: Vec<Digest>,
-}
+pub struct Frontier(CompactRange);
 
 impl Frontier {
     /// Of the empty log.
     pub fn empty() -> Self {
-        Self { size: 0, peaks: Vec::new() }
+        Self(CompactRange::empty(0))
     }
 
     /// Of a log of `size` entries, from its stored nodes. Not to be believed until [`Frontier::root`] equals
@@ -82,10 +83,11 @@ impl Frontier {
     /// What `read` returned; [`TlogError::TooLarge`].
     pub fn load<E: From<TlogError>>(
         size: u64,
-        read: impl FnMut(Node) -> Result<Digest, E>,
+        mut read: impl FnMut(Node) -> Result<Digest, E>,
     ) -> Result<Self, E> {
         within(size)?;
-        Ok(Self { size, peaks: Self::nodes(size).map(read).collect::<Result<_, _>>()? })
+        let nodes = Self::nodes(size).map(|node| Ok((node, read(node)?)));
+        Ok(Self(CompactRange::from_start(size, nodes.collect::<Result<_, E>>()?)))
     }
 
     /// The nodes that [`Frontier::load`] reads, left to right.
@@ -95,12 +97,12 @@ impl Frontier {
 
     /// Number of entries.
     pub fn size(&self) -> u64 {
-        self.size
+        self.0.range().end
     }
 
     /// The root of the log (RFC 6962 section 2.1, MTH).
     pub fn root(&self) -> Digest {
-        fold(self.peaks.iter().copied()).unwrap_or_else(empty_root)
+        self.0.root().unwrap_or_else(empty_root)
     }
 
     /// Appends the hash of a leaf; `store` is handed every complete subtree this makes, the leaf first.
@@ -110,23 +112,22 @@ impl Frontier {
     pub fn push<E: From<TlogError>>(
         &mut self,
         leaf: Digest,
-        mut store: impl FnMut(Node, Digest) -> Result<(), E>,
+        store: impl FnMut(Node, Digest) -> Result<(), E>,
     ) -> Result<(), E> {
-        within(self.size.saturating_add(1))?;
-        let mut node = Node { level: 0, index: self.size };
-        let mut hash = leaf;
-        store(node, hash)?;
-        // An odd index is a right child: its left sibling is the last peak.
-        while node.index & 1 == 1
-            && let Some(left) = self.peaks.pop()
-        {
-            node = Node { level: node.level + 1, index: node.index >> 1 };
-            hash = node_hash(&left, &hash);
-            store(node, hash)?;
-        }
-        self.peaks.push(hash);
-        self.size += 1;
-        Ok(())
+        self.0.push(leaf, store)
+    }
+
+    /// Appends a run of entries that was hashed elsewhere, as a whole; `store` is handed every complete subtree
+    /// that has entries of both.
+    ///
+    /// # Errors
+    /// As [`CompactRange::merge`]. The frontier is then of no further use.
+    pub fn merge<E: From<TlogError>>(
+        &mut self,
+        next: &CompactRange,
+        store: impl FnMut(Node, Digest) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.0.merge(next, store)
     }
 }
 
