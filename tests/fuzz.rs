@@ -79,6 +79,19 @@ fn the_seeds_are_not_all_refused() {
 }
 
 #[test]
+fn the_seeds_of_logs_are_read() {
+    use samebits::tlog::{Checkpoint, TilePath, TlogPolicy, TlogProof};
+    fn read<T: std::str::FromStr>(target: &str) -> usize {
+        let seeds = targets::seeds(target).into_iter().map(|seed| String::from_utf8(seed).unwrap());
+        seeds.filter(|seed| seed.parse::<T>().is_ok()).count()
+    }
+    assert!(read::<Checkpoint>("checkpoint") >= 8);
+    assert_eq!(read::<TilePath>("tile_path"), 6);
+    assert_eq!(read::<TlogProof>("tlog_proof"), 2);
+    assert_eq!(read::<TlogPolicy>("tlog_policy"), 4);
+}
+
+#[test]
 fn b9_bundle() {
     run("bundle", 1000);
 }
@@ -111,4 +124,34 @@ fn b9_timestamp() {
 #[test]
 fn b9_checkpoint() {
     run("checkpoint", 2000);
+}
+
+#[test]
+fn b9_note() {
+    run("note", 2000);
+}
+
+#[test]
+fn b9_cosignature() {
+    run("cosignature", 1000);
+}
+
+#[test]
+fn b9_tile_path() {
+    run("tile_path", 4000);
+}
+
+#[test]
+fn b9_entry_bundle() {
+    run("entry_bundle", 4000);
+}
+
+#[test]
+fn b9_tlog_proof() {
+    run("tlog_proof", 2000);
+}
+
+#[test]
+fn b9_tlog_policy() {
+    run("tlog_policy", 2000);
 }

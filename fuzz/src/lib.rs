@@ -23,7 +23,7 @@ mod seeds;
 mod signed;
 
 pub use certified::{certificate_extension, timestamp};
-pub use notes::checkpoint;
+pub use notes::{checkpoint, cosignature, entry_bundle, note, tile_path, tlog_policy, tlog_proof};
 pub use seeds::seeds;
 #[cfg(fuzzing)]
 pub use seeds::start;
@@ -33,14 +33,20 @@ pub use signed::{bundle, dsse, provenance, statement};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("bundle", bundle),
     ("dsse", dsse),
     ("statement", statement),
     ("provenance", provenance),
     ("certificate_extension", certificate_extension),
     ("timestamp", timestamp),
+    ("note", note),
     ("checkpoint", checkpoint),
+    ("cosignature", cosignature),
+    ("tile_path", tile_path),
+    ("entry_bundle", entry_bundle),
+    ("tlog_proof", tlog_proof),
+    ("tlog_policy", tlog_policy),
 ];
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";

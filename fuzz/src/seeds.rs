@@ -61,14 +61,13 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             let data = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps/0/signedTimestamp";
             values.iter().filter_map(|bundle| base64(bundle.pointer(data)?)).collect()
         }
-        "checkpoint" => {
+        "note" | "checkpoint" => {
             let envelope = "/verificationMaterial/tlogEntries/0/inclusionProof/checkpoint/envelope";
             let theirs =
                 values.iter().filter_map(|bundle| Some(bundle.pointer(envelope)?.as_str()?.to_owned()));
-            let ours = notes::SIGNED.iter().cloned().chain([notes::LOG.vkey().to_string()]);
-            theirs.chain(ours).map(String::into_bytes).collect()
+            theirs.chain(notes::seeds(target)).map(String::into_bytes).collect()
         }
-        unknown => panic!("no target {unknown}"),
+        _ => notes::seeds(target).into_iter().map(String::into_bytes).collect(),
     }
 }
 
