@@ -15,13 +15,14 @@ use jiff::Timestamp;
 use crate::closure::same_layers;
 use crate::digest::Digest;
 use crate::evidence::{Control, Evidence, Target};
+use crate::gate::control::in_force;
 use crate::ledger::target::past;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Policy, RootRule};
 use crate::record::{Status, TreeHead};
 use crate::reference::Image;
 use crate::registry::{Registries, RegistryError};
-use crate::verify::Trust;
+use crate::verify::{Identity, Trust};
 
 pub use attached::{Attached, Content, Item, Look, Place, attached};
 pub use files::{Files, FilesError};
@@ -130,8 +131,12 @@ pub fn recall(
     now: Timestamp,
 ) -> Result<(), CollectError> {
     let at = ledger.tip()?;
-    evidence.history = past(ledger, &at, at.size(), trust, target)?;
-    evidence.control = Control::read(&ledger.control()?, trust);
+    let lane = ledger.control()?;
+    evidence.history = past(ledger, &at, &lane, at.size(), trust, target)?;
+    evidence.control = Control::read(&lane, trust);
+    let in_force = in_force(target.policy(), target.service().name(), &evidence.control);
+    let taken = |who: &Identity| in_force.of_identity(target.environment().name(), who).is_some();
+    ledger.require_seen_by_control(&lane, &evidence.control, taken)?;
     evidence.ledger = TreeHead { size: at.size(), root: at.root() };
     evidence.now = now;
     Ok(())

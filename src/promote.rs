@@ -539,8 +539,10 @@ impl Walk<'_> {
         let at = self.ledger.tip()?;
         let environment = target.environment();
         let service = target.service().name();
-        let history = history(self.ledger, &at, self.trust, service, environment.name())?;
-        let control = Control::read(&self.ledger.control()?, self.trust);
+        let lane = self.ledger.control()?;
+        let history =
+            history(self.ledger, &at, &lane, (self.policy, self.trust), service, environment.name())?;
+        let control = Control::read(&lane, self.trust);
         let rules = Rules { policy: self.policy, service, environment, control: &control };
         let state = State::replay(&history.records, &rules);
         let (known, index) =

@@ -140,14 +140,13 @@ impl Recorded {
         let at = ledger.tip()?;
         let (origin, size, root) = (at.origin().clone(), observed.size, observed.root);
         ledger.require(&Seen::claimed(Checkpoint { origin, size, root }, SeenBy::Record(index)))?;
-        let head = *control;
-        let control =
-            Control::read_at(&ledger.control()?, head, trust).ok_or(ReplayError::Control { index, head })?;
+        let (head, lane) = (*control, ledger.control()?);
+        let control = Control::read_at(&lane, head, trust).ok_or(ReplayError::Control { index, head })?;
         Ok(Evidence {
             attestations,
             discarded,
             remarks: Vec::new(),
-            history: past(ledger, &at, observed.size, trust, target)?,
+            history: past(ledger, &at, &lane, observed.size, trust, target)?,
             control,
             same_layers: Vec::new(),
             ledger: *observed,

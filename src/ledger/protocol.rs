@@ -201,8 +201,9 @@ impl Writer<'_> {
         let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
         for _ in 0..ATTEMPTS {
             let at = self.ledger.tip().map_err(trouble)?;
-            let history = history(self.ledger, &at, self.trust, service, environment).map_err(trouble)?;
             let lane = self.ledger.control().map_err(trouble)?;
+            let history = history(self.ledger, &at, &lane, (self.policy, self.trust), service, environment)
+                .map_err(trouble)?;
             let view = View { at: &at, lane: &lane, trust: self.trust, history: &history };
             let (draft, answer) = match step(&view)? {
                 Step::Done(answer) => return Ok((None, answer)),

@@ -6,13 +6,17 @@
 //!
 //! Start at [`Ledger::require`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Ledger, LedgerError};
 use crate::digest::Digest;
+use crate::evidence::Control;
+use crate::record::{LedgerView, TreeHead};
 use crate::tlog::{
-    Checkpoint, Frontier, SignedCheckpoint, TlogError, Whole, check_consistency, consistency_proof,
+    Checkpoint, Frontier, Included, SignedCheckpoint, TlogError, Whole, check_consistency, consistency_proof,
 };
+use crate::verify::Identity;
 
 /// One of the two logs of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +164,57 @@ impl Ledger {
         }
     }
 
+    /// Refuses a ledger of which the author of a record of the main lane, shown at `at`, has seen something else or
+    /// more; `lane` was read after `at`.
+    pub(super) fn require_seen(
+        &self,
+        at: &SignedCheckpoint,
+        lane: &Whole,
+        entry: &Included,
+        view: &LedgerView,
+    ) -> Result<(), LedgerError> {
+        let by = SeenBy::Record(entry.index());
+        let TreeHead { size, root } = view.observed;
+        // What an author sees is most often the log up to his own record, whose proof shows that root as well.
+        let shown = size == entry.index() && root == entry.root_before();
+        if !shown {
+            let checkpoint = Checkpoint { origin: at.origin().clone(), size, root };
+            self.require_main(at, &Seen::claimed(checkpoint, by.clone()))?;
+        }
+        self.require_lane(lane, &Seen::claimed(control_head(lane, view), by))
+    }
+
+    /// The same of the authors of the control lane, but for those whose word is `taken`: what each saw of that lane, and
+    /// the largest that one saw of the main lane, with everything of that size.
+    ///
+    /// # Errors
+    /// [`LedgerError::Shorter`], [`LedgerError::Forked`]; see [`LedgerError`].
+    pub fn require_seen_by_control(
+        &self,
+        lane: &Whole,
+        control: &Control,
+        taken: impl Fn(&Identity) -> bool,
+    ) -> Result<(), LedgerError> {
+        let believed: Vec<_> =
+            control.records().iter().filter(|record| !taken(record.author().identity())).collect();
+        let views = || believed.iter().map(|record| (record.position().index, record.body().ledger()));
+        for (index, view) in views() {
+            self.require_lane(lane, &Seen::claimed(control_head(lane, view), SeenBy::ControlRecord(index)))?;
+        }
+        let Some(most) = views().map(|(_, view)| view.observed.size).max() else { return Ok(()) };
+        // Newer than the lane: what an author of it saw is there by now.
+        let at = self.tip()?;
+        let mut roots = BTreeSet::new();
+        for (index, view) in views().filter(|(_, view)| view.observed.size == most) {
+            let TreeHead { size, root } = view.observed;
+            if roots.insert(root) {
+                let checkpoint = Checkpoint { origin: at.origin().clone(), size, root };
+                self.require_main(&at, &Seen::claimed(checkpoint, SeenBy::ControlRecord(index)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn require_control(&self, seen: &Seen) -> Result<(), LedgerError> {
         let Checkpoint { size, root, .. } = seen.checkpoint;
         self.store.refresh(Lane::Control)?;
@@ -190,6 +245,11 @@ impl Ledger {
             None => Err(LedgerError::Shorter { place: place(), found: against() }),
         }
     }
+}
+
+fn control_head(lane: &Whole, view: &LedgerView) -> Checkpoint {
+    let TreeHead { size, root } = view.control;
+    Checkpoint { origin: lane.head().origin().clone(), size, root }
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@
 use std::collections::BTreeSet;
 
 use crate::evidence::{Control, Target};
-use crate::gate::control::{Standing, Taken};
+use crate::gate::control::{Standing, Taken, in_force};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{After, Environment, EnvironmentName, Policy, Predecessor, ServiceName};
 use crate::record::{Phase, Position, Record, RecordError};
 use crate::reference::Image;
-use crate::tlog::SignedCheckpoint;
-use crate::verify::Trust;
+use crate::tlog::{SignedCheckpoint, Whole};
+use crate::verify::{Identity, Trust};
 
 /// The records of a target, in log order.
 #[derive(Debug)]
@@ -27,14 +27,17 @@ pub struct History {
     pub head: Option<Position>,
 }
 
-/// Reads every record of a target at `at`.
+/// Reads every record of a target at `at`. `lane` is the control lane as it was read afterwards.
 ///
 /// # Errors
-/// [`LedgerError`] when an entry cannot be read or shown, or when the chain of `prev` has a gap.
+/// [`LedgerError`] when an entry cannot be read or shown, or when the chain of `prev` has a gap;
+/// [`LedgerError::Shorter`], [`LedgerError::Forked`] when the author of a record has seen more of either lane than
+/// there is, or something else (D2, D3); one whose word is taken from him by the lane as it is can say what he likes.
 pub fn history(
     ledger: &Ledger,
     at: &SignedCheckpoint,
-    trust: &Trust,
+    lane: &Whole,
+    (policy, trust): (&Policy, &Trust),
     service: &ServiceName,
     environment: &EnvironmentName,
 ) -> Result<History, LedgerError> {
@@ -60,6 +63,11 @@ pub fn history(
                         found: history.head.map(|head| head.index),
                     });
                 }
+                if let Err(error) = ledger.require_seen(at, lane, &entry, body.ledger())
+                    && !is_taken(&Control::read(lane, trust), policy, service, environment, record.identity())
+                {
+                    return Err(error);
+                }
                 history.records.push(record);
             }
         }
@@ -76,6 +84,7 @@ pub fn history(
 pub fn past(
     ledger: &Ledger,
     at: &SignedCheckpoint,
+    lane: &Whole,
     size: u64,
     trust: &Trust,
     target: &Target<'_>,
@@ -85,11 +94,22 @@ pub fn past(
     let mut records = Vec::new();
     for environment in environments {
         let History { records: found, .. } =
-            history(ledger, at, trust, target.service().name(), environment)?;
+            history(ledger, at, lane, (target.policy(), trust), target.service().name(), environment)?;
         records.extend(found.into_iter().filter(|record| record.position().index < size));
     }
     records.sort_by_key(Record::position);
     Ok(records)
+}
+
+/// Whether the word of somebody is taken from him there.
+fn is_taken(
+    control: &Control,
+    policy: &Policy,
+    service: &ServiceName,
+    environment: &EnvironmentName,
+    identity: &Identity,
+) -> bool {
+    in_force(policy, service, control).of_identity(environment, identity).is_some()
 }
 
 /// An intent that no commit or abort has closed yet; the first one holds the lock.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::note::Note;
+use super::tree::root_before;
 use super::{Frontier, MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, decimal, hash_line, leaf_hash};
 use crate::digest::{Digest, shorten};
 
@@ -135,7 +136,8 @@ impl SignedCheckpoint {
         let leaf = leaf_hash(&bytes);
         let Checkpoint { origin, size, root } = self.checkpoint.clone();
         check_inclusion(leaf, index, size, proof, root)?;
-        Ok(Included { index, bytes, leaf, size, root, origin })
+        let before = root_before(index, size, proof);
+        Ok(Included { index, bytes, leaf, size, root, before, origin })
     }
 
     /// Shows that `entries` are this log, all of it and in order: hashes every one and compares the root.
@@ -148,10 +150,10 @@ impl SignedCheckpoint {
         let mut prefixes = vec![frontier.root()];
         let mut included = Vec::with_capacity(entries.len());
         for (index, bytes) in (0..).zip(entries) {
-            let leaf = leaf_hash(&bytes);
+            let (leaf, before) = (leaf_hash(&bytes), frontier.root());
             frontier.push::<TlogError>(leaf, |_, _| Ok(()))?;
             prefixes.push(frontier.root());
-            included.push(Included { index, bytes, leaf, size, root, origin: origin.clone() });
+            included.push(Included { index, bytes, leaf, size, root, before, origin: origin.clone() });
         }
         if frontier.size() != size {
             return Err(TlogError::NotWhole { size, found: frontier.size() });
@@ -207,6 +209,7 @@ pub struct Included {
     leaf: Digest,
     size: u64,
     root: Digest,
+    before: Digest,
     origin: Origin,
 }
 
@@ -239,6 +242,11 @@ impl Included {
     /// The signed root of that log.
     pub fn root(&self) -> Digest {
         self.root
+    }
+
+    /// The root that the log had before this entry, with the entries up to it and no others: its proof shows that too.
+    pub fn root_before(&self) -> Digest {
+        self.before
     }
 
     /// The log.

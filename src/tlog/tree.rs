@@ -225,6 +225,26 @@ pub fn check_inclusion(
     Ok(())
 }
 
+/// The root of the first `index` entries, from the proof that entry `index` is in a log of `size`: its left siblings
+/// cover exactly them, each twice as large as the next at least. As good as the proof, which must have been checked.
+pub(super) fn root_before(index: u64, size: u64, proof: &[Digest]) -> Digest {
+    let (mut fnode, mut snode) = (index, size.saturating_sub(1));
+    let mut root: Option<Digest> = None;
+    // The walk of `check_inclusion`, from the leaf up: what stands to the left was hashed first.
+    for p in proof {
+        if fnode & 1 == 1 || fnode == snode {
+            root = Some(root.map_or(*p, |right| node_hash(p, &right)));
+            while fnode & 1 == 0 && fnode != 0 {
+                fnode >>= 1;
+                snode >>= 1;
+            }
+        }
+        fnode >>= 1;
+        snode >>= 1;
+    }
+    root.unwrap_or_else(empty_root)
+}
+
 /// The hashes that show the log of `new` entries to continue the one of `old` entries (RFC 6962 section
 /// 2.1.2, PROOF); empty when either is the other or the empty log.
 ///

@@ -220,9 +220,10 @@ fn d1_a_tampered_control_lane_is_no_decision() {
     }
 }
 
-/// The lane alone put back to what it was, with the checkpoint of then: records of the main lane have seen more.
+/// The lane alone put back to what it was, with the checkpoint of then: records of the main lane have seen more. Nobody
+/// needs a lock or a pin for that.
 #[test]
-fn d2_an_older_control_lane_is_found_by_the_audit() {
+fn d2_an_older_control_lane_halts_whoever_reads_a_record_that_saw_more() {
     let yard = yard();
     let image = staged(&yard, "v1");
     let old = {
@@ -237,6 +238,24 @@ fn d2_an_older_control_lane_is_found_by_the_audit() {
     tamper(&yard, &format!("DELETE FROM control; UPDATE control_checkpoint SET note = '{old}'"));
     let audit = yard.run(["ledger", "verify"]).exits(1);
     assert!(audit.stdout.contains("had seen a control lane of 1 records"), "{}", audit.stdout);
+    let there = at("staging", &image);
+    for args in [
+        &["check", &there, "--to", "production"][..],
+        &["promote", &there, "--to", "production", "--key", "keys/release.key"],
+        &["status"],
+    ] {
+        std::fs::remove_dir_all(yard.path(".local")).unwrap();
+        let ran = yard.run(args.iter().copied()).exits(3);
+        let said = "its control lane has 0 records, and the author of record 3 has seen 1";
+        assert!(ran.stderr.contains(said), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("seen:") && ran.stderr.contains("found:"), "{}", ran.stderr);
+    }
+    // Another lane of the same length, by the real key: a fork.
+    std::fs::remove_dir_all(yard.path(".local")).unwrap();
+    revoke(&yard, &[&Digest::of(b"other").to_string(), "--reason", "y"]);
+    std::fs::remove_dir_all(yard.path(".local")).unwrap();
+    let ran = yard.run(["check", &there, "--to", "production"]).exits(3);
+    assert!(ran.stderr.contains("was forked"), "{}", ran.stderr);
 }
 
 #[test]

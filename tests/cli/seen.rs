@@ -173,6 +173,95 @@ fn d3_a_fork_by_the_real_key_halts_who_saw_the_other_one() {
     yard.run(["status"]).exits(0);
 }
 
+/// The bytes and the index row of a record, as anybody with the file reads them.
+fn taken(yard: &Yard, index: u64) -> Entry {
+    let signer: LogSigner = yard.read("keys/ledger.key").trim().parse().unwrap();
+    let ledger = Ledger::open("sqlite:.samebits/ledger.db", &yard.path(""), signer.vkey(), None).unwrap();
+    let bytes = ledger.read(&ledger.tip().unwrap(), index).unwrap().bytes().to_vec();
+    let index = Index {
+        kind: Kind::Deployment,
+        service: "shop".to_owned(),
+        environment: "production".to_owned(),
+        digest: None,
+        phase: "succeeded".to_owned(),
+        idempotency_key: None,
+    };
+    Entry { bytes, index }
+}
+
+/// No lock, no pin: the record itself says what its author had seen.
+#[test]
+fn d3_a_record_of_a_lost_history_halts_whoever_reads_it() {
+    let yard = Yard::new();
+    let image = staged(&yard, "v1");
+    let old = copy(&yard);
+    yard.build("v2", "v2");
+    yard.promote("oci:registry/shop:v2", "staging").exits(0);
+    let there_too = yard.push_to(&"oci:registry/production/shop".parse().unwrap(), "x", "x");
+    let args = ["--in", "production", "--key", "keys/production.key"];
+    yard.run(["deployed", &at("production", &there_too)].into_iter().chain(args)).exits(0);
+    let lost = taken(&yard, 5);
+    let signer: LogSigner = yard.read("keys/ledger.key").trim().parse().unwrap();
+    let (base, vkey, there) = (yard.path(""), signer.vkey().clone(), at("staging", &image));
+    // At the place it had, and behind it.
+    for others in [2, 3] {
+        put_back(&yard, &old);
+        forge(&yard, 1, others);
+        let size = 3 + u64::from(others);
+        let mut ledger =
+            Ledger::open("sqlite:.samebits/ledger.db", &base, &vkey, Some(signer.clone())).unwrap();
+        let _ = ledger.append(size, std::slice::from_ref(&lost)).unwrap();
+        drop(ledger);
+        for args in [
+            &["check", &there, "--to", "production"][..],
+            &["promote", &there, "--to", "production", "--key", "keys/release.key"],
+            &["removed", &at("production", &there_too), "--in", "production", "--key", "keys/production.key"],
+            &["status"],
+        ] {
+            forget(&yard);
+            let said = format!("and the author of record {size} has seen 5");
+            halts(&yard.run(args.iter().copied()), &["was forked", &said, "seen:", "found:"]);
+        }
+        forget(&yard);
+        yard.run(["ledger", "verify"]).exits(1);
+    }
+    // Before the place it had it says that it saw the future, and is no record at all.
+    put_back(&yard, &old);
+    let mut ledger = Ledger::open("sqlite:.samebits/ledger.db", &base, &vkey, Some(signer)).unwrap();
+    let _ = ledger.append(3, &[lost]).unwrap();
+    drop(ledger);
+    forget(&yard);
+    yard.run(["check", &there, "--to", "production"]).exits(0);
+    let audit = yard.run(["ledger", "verify"]).exits(1);
+    assert!(audit.stdout.contains("a place in the log that is not before it"), "{}", audit.stdout);
+}
+
+/// The main lane alone put back: a control record has seen more of it.
+#[test]
+fn d2_an_older_main_lane_halts_by_what_a_control_record_saw() {
+    let yard = crate::control::yard();
+    let image = staged(&yard, "v1");
+    let old = copy(&yard);
+    staged(&yard, "v2");
+    let args = ["--reason", "x", "--key", "keys/security.key", "-q"];
+    yard.run(["revoke", &samebits::digest::Digest::of(b"other").to_string()].into_iter().chain(args))
+        .exits(0);
+    yard.write("old.db", &old);
+    let rows = rusqlite::Connection::open(yard.path(LEDGER)).unwrap();
+    rows.execute("ATTACH ?1 AS old", [yard.path("old.db").to_str().unwrap()]).unwrap();
+    for table in ["entries", "targets", "nodes", "checkpoint"] {
+        let back = format!("DELETE FROM main.{table}; INSERT INTO main.{table} SELECT * FROM old.{table}");
+        rows.execute_batch(&back).unwrap();
+    }
+    drop(rows);
+    forget(&yard);
+    let ran = yard.run(["check", &at("staging", &image), "--to", "production"]);
+    halts(
+        &ran,
+        &["was rolled back", "its main lane has 3 records, and the author of control record 0 has seen 6"],
+    );
+}
+
 #[test]
 fn d4_a_lock_that_disagrees_with_the_policy_is_an_error() {
     let yard = Yard::new();

@@ -70,7 +70,9 @@ fn open(
 pub(crate) fn records(world: &World) -> History {
     let at = world.ledger.tip().unwrap();
     let service = "shop".parse().unwrap();
-    history(&world.ledger, &at, &world.trust, &service, &"production".parse().unwrap()).unwrap()
+    let lane = world.ledger.control().unwrap();
+    let environment = "production".parse().unwrap();
+    history(&world.ledger, &at, &lane, (&world.policy, &world.trust), &service, &environment).unwrap()
 }
 
 pub(crate) fn phases(world: &World) -> Vec<Phase> {

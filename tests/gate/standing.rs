@@ -4,8 +4,9 @@
 use std::cell::Cell;
 
 use samebits::digest::Digest;
+use samebits::ledger::LedgerError;
 use samebits::ledger::protocol::ProtocolError;
-use samebits::ledger::target::State;
+use samebits::ledger::target::{State, history};
 use samebits::promote::{Answer, Request, WalkError};
 use samebits::record::{Phase, Position, Promotion, Revoked, Sha256, TreeHead};
 
@@ -58,6 +59,31 @@ fn b13_a_revoked_promoter_opens_holds_and_commits_nothing() {
     assert_eq!((taken.from, taken.by), (2, Some(0)));
 }
 
+/// Somebody whose word counts says that he saw a lane that is not this one: either the lane was put back, or he lies.
+/// Nothing goes on until that is settled; once his word is taken, it does.
+#[test]
+fn d2_a_claim_of_another_control_lane_halts_while_its_author_is_believed() {
+    for made_up in [0, 1] {
+        let (mut world, evil, image) = world();
+        both(&mut world, "release", &image, |_| ());
+        world.revoke("security", &Revokes::digest(evil.root));
+        let claim = claims(&world)[2 + made_up];
+        world.forge_with("release", &evil, Phase::Intent, None, |body| body.ledger.control = claim);
+        let (service, environment) = ("shop".parse().unwrap(), "production".parse().unwrap());
+        let read = |world: &World| {
+            let (at, lane) = (world.ledger.tip().unwrap(), world.ledger.control().unwrap());
+            let rules = (&world.policy, &world.trust);
+            history(&world.ledger, &at, &lane, rules, &service, &environment).map(|found| found.records.len())
+        };
+        let refused = read(&world).unwrap_err();
+        assert!(matches!(refused, LedgerError::Shorter { .. }), "{refused}");
+        assert!(refused.to_string().contains("the author of record 2 has seen"), "{refused}");
+        world.revoke("security", &Revokes::signer(world.identity("release")).since(2, world.now()));
+        assert_eq!(read(&world).unwrap(), 3);
+        assert_eq!(state(&world), (0, vec![image.root]));
+    }
+}
+
 /// An intent that was open when its author was revoked is none from then on: nobody waits for it, and it is not
 /// committed.
 #[test]
@@ -105,6 +131,7 @@ fn b13_a_lift_wakes_nothing_that_was_void() {
     }
     // Nor does it count who cannot have seen it; who has, promotes again.
     let mut claims = claims(&world);
+    claims.truncate(3);
     let all = claims.remove(2);
     for claim in claims {
         both(&mut world, "release", &evil, |body| body.ledger.control = claim);

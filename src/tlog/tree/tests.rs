@@ -176,6 +176,18 @@ fn every_pair_to_64_is_consistent_and_agrees_with_the_definition() {
     }
 }
 
+/// What the proof of an entry says of the log before it.
+#[test]
+fn d3_the_proof_of_an_entry_gives_the_root_before_it() {
+    for size in 1..=130 {
+        let entries = entries(size);
+        for index in 0..size {
+            let found = root_before(index as u64, size as u64, &path(index, &entries));
+            assert_eq!(found, mth(&entries[..index]), "{index} of {size}");
+        }
+    }
+}
+
 fn flipped(digest: Digest, bit: usize) -> Digest {
     let mut bytes = *digest.as_bytes();
     bytes[bit / 8 % 32] ^= 1 << (bit % 8);

@@ -140,7 +140,8 @@ fn under_way(
     body: &Body,
 ) -> Result<(Vec<UnderWay>, Vec<UnderWay>), Trouble> {
     let at = ledger.tip().map_err(undecided)?;
-    let control = Control::read(&ledger.control().map_err(undecided)?, &session.trust);
+    let lane = ledger.control().map_err(undecided)?;
+    let control = Control::read(&lane, &session.trust);
     let (mut open, mut committed) = (Vec::new(), Vec::new());
     for service in services(session, &body.scope) {
         for environment in session.policy.environments() {
@@ -148,7 +149,8 @@ fn under_way(
             if !body.scope.has(service.name(), name) {
                 continue;
             }
-            let found = history(ledger, &at, &session.trust, service.name(), name).map_err(undecided)?;
+            let found = history(ledger, &at, &lane, (&session.policy, &session.trust), service.name(), name)
+                .map_err(undecided)?;
             let rules =
                 Rules { policy: &session.policy, service: service.name(), environment, control: &control };
             let state = State::replay(&found.records, &rules);

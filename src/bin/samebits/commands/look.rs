@@ -10,7 +10,7 @@ use samebits::ledger::target::{Current, Rules, State, history};
 use samebits::ledger::{Filter, Ledger, LedgerError};
 use samebits::policy::{Environment, Service};
 use samebits::record::{Record, RecordError, Revocation, Revoked, Status as Ran, TreeHead};
-use samebits::tlog::{Included, SignedCheckpoint};
+use samebits::tlog::{Included, SignedCheckpoint, Whole};
 
 use crate::Outcome;
 use crate::args::{Log, Show, Status};
@@ -34,7 +34,7 @@ pub(crate) fn status(session: &Session<'_>, args: &Status) -> Result<Outcome, Tr
     let at = ledger.tip().map_err(undecided)?;
     let lane = ledger.control().map_err(undecided)?;
     let control = Control::read(&lane, &session.trust);
-    let cells = cells(session, &ledger, &at, &control, &services)?;
+    let cells = cells(session, &ledger, (&at, &lane), &control, &services)?;
     let revocations = in_force(session, &control, &services, |_| true);
     let origin = at.origin().to_string();
     let next = match cells.iter().all(|cell| cell.agreement == Agreement::Empty) {
@@ -58,7 +58,7 @@ pub(crate) fn status(session: &Session<'_>, args: &Status) -> Result<Outcome, Tr
 fn cells(
     session: &Session<'_>,
     ledger: &Ledger,
-    at: &SignedCheckpoint,
+    heads: (&SignedCheckpoint, &Whole),
     control: &Control,
     services: &[&Service],
 ) -> Result<Vec<StatusCell>, Trouble> {
@@ -67,7 +67,7 @@ fn cells(
         let holds = control::in_force(&session.policy, service.name(), control);
         for environment in session.policy.environments() {
             let rules = Rules { policy: &session.policy, service: service.name(), environment, control };
-            cells.push(cell(session, ledger, at, &holds, &rules, service)?);
+            cells.push(cell(session, ledger, heads, &holds, &rules, service)?);
         }
     }
     Ok(cells)
@@ -76,9 +76,10 @@ fn cells(
 /// Where something is promoted or said to run that is revoked (B14).
 pub(crate) fn revoked_cells(session: &Session<'_>, ledger: &Ledger) -> Result<Vec<StatusCell>, Trouble> {
     let at = ledger.tip().map_err(undecided)?;
-    let control = Control::read(&ledger.control().map_err(undecided)?, &session.trust);
+    let lane = ledger.control().map_err(undecided)?;
+    let control = Control::read(&lane, &session.trust);
     let services: Vec<&Service> = session.policy.services().collect();
-    let mut cells = cells(session, ledger, &at, &control, &services)?;
+    let mut cells = cells(session, ledger, (&at, &lane), &control, &services)?;
     cells.retain(|cell| !cell.revoked.is_empty());
     Ok(cells)
 }
@@ -137,13 +138,14 @@ fn first_step(session: &Session<'_>, services: &[&Service]) -> Option<String> {
 fn cell(
     session: &Session<'_>,
     ledger: &Ledger,
-    at: &SignedCheckpoint,
+    (at, lane): (&SignedCheckpoint, &Whole),
     holds: &control::InForce<'_>,
     rules: &Rules<'_>,
     service: &Service,
 ) -> Result<StatusCell, Trouble> {
     let (name, environment) = (service.name(), rules.environment);
-    let history = history(ledger, at, &session.trust, name, environment.name()).map_err(undecided)?;
+    let history = history(ledger, at, lane, (&session.policy, &session.trust), name, environment.name())
+        .map_err(undecided)?;
     let state = State::replay(&history.records, rules);
     let running = running(session, &history.records, service, environment);
     let promoted = &state.current;
