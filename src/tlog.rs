@@ -25,6 +25,7 @@ mod policy;
 mod proof;
 mod tile;
 mod tree;
+mod witness;
 
 pub use checkpoint::{Checkpoint, Included, SignedCheckpoint, Whole};
 pub use cosignature::{Cosignature, WitnessSigner, WitnessVkey};
@@ -37,6 +38,7 @@ pub use tile::{EntryBundle, Tile, TilePath, TileReader};
 pub use tree::{
     CompactRange, Frontier, Node, check_consistency, check_inclusion, consistency_proof, inclusion_proof,
 };
+pub use witness::{AddCheckpoint, MAX_REQUEST, Refused};
 
 /// The largest tree: what fits a signed 64-bit integer, as every store has one.
 pub const MAX_SIZE: u64 = i64::MAX as u64;

@@ -14,7 +14,7 @@ use super::diagnostic::{Errors, Span};
 use super::read::{At, Found, Read, Table};
 use super::{LIMIT, PolicyErrors, Problem, toml_table};
 use crate::digest::{Digest, shorten};
-use crate::tlog::{Checkpoint, Origin, Vkey};
+use crate::tlog::{Checkpoint, Origin, TlogPolicy, Vkey};
 
 /// The two lanes' least checkpoints, and whose they are.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub struct Lock {
     text: String,
     origin: Origin,
     vkeys: Vec<Vkey>,
+    witness_policy: Option<TlogPolicy>,
     main: Least,
     control: Least,
 }
@@ -73,6 +74,7 @@ impl LockError {
 struct Raw {
     origin: At<String>,
     vkeys: At<Vec<At<String>>>,
+    witness_policy: Option<At<String>>,
     main: RawHead,
     control: RawHead,
 }
@@ -136,8 +138,11 @@ impl Lock {
         }
         let main = least(&raw.main, origin.clone(), errors);
         let control = least(&raw.control, control, errors);
+        let witness_policy = raw.witness_policy.as_ref().and_then(|text| {
+            errors.keep(&text.span, text.value.parse(), |source| Problem::WitnessPolicy { source })
+        });
         let (file, text) = (file.to_owned(), text.to_owned());
-        Some(Self { file, text, origin: origin?, vkeys, main: main?, control: control? })
+        Some(Self { file, text, origin: origin?, vkeys, witness_policy, main: main?, control: control? })
     }
 
     /// Its name in messages.
@@ -158,6 +163,11 @@ impl Lock {
     /// The keys it may be signed with.
     pub fn vkeys(&self) -> &[Vkey] {
         &self.vkeys
+    }
+
+    /// Whose cosignatures a checkpoint needs (C2SP tlog-policy), where anybody's.
+    pub fn witness_policy(&self) -> Option<&TlogPolicy> {
+        self.witness_policy.as_ref()
     }
 
     /// The least that the main lane has.
@@ -240,9 +250,10 @@ impl Raw {
             table.errors().push(&version.span, Problem::LockVersion { found });
         }
         let (origin, vkeys) = (table.need("origin"), table.need("vkeys"));
+        let witness_policy = table.take("witness-policy");
         let (main, control) = (table.need("main"), table.need("control"));
         table.finish();
-        Some(Self { origin: origin?, vkeys: vkeys?, main: main?, control: control? })
+        Some(Self { origin: origin?, vkeys: vkeys?, witness_policy, main: main?, control: control? })
     }
 }
 
@@ -284,6 +295,19 @@ mod tests {
         assert_eq!(lock.control().origin.as_str(), "acme.example/promotions/control");
         assert_eq!(Lock::parse("samebits.lock", lock.text()).unwrap().text(), lock.text());
         lock.agree(&vkey).unwrap();
+    }
+
+    #[test]
+    fn a_lock_may_name_witnesses() {
+        let (_, lock) = lock();
+        assert_eq!(lock.witness_policy(), None);
+        let witness = crate::tlog::WitnessSigner::generate("witness.example/w1".parse().unwrap()).unwrap();
+        let policy = format!("witness w1 {} https://witness.example/\nquorum w1\n", witness.vkey());
+        let text = lock
+            .text()
+            .replace("version = 1", &format!("version = 1\nwitness-policy = \"\"\"\n{policy}\"\"\""));
+        let lock = Lock::parse("samebits.lock", &text).unwrap();
+        assert_eq!(lock.witness_policy().unwrap().as_str(), policy);
     }
 
     #[test]
@@ -342,6 +366,8 @@ mod tests {
             ("size = 12", "size = \"12\"", "expected a whole number"),
             (&root, "sha256:12", "not the root of a log"),
             ("[control]", "[contol]", "did you mean `control`?"),
+            ("version = 1", "version = 1\nwitness-policy = \"quorum w1\"", "the witness policy is not one"),
+            ("version = 1", "version = 1\nwitness-policy = \"\"", "an empty string"),
             ("[main]", "[main]\nnote = \"x\"", "unknown key `note`"),
         ] {
             assert_eq!(good.matches(piece).count(), 1, "{piece}");

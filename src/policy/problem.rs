@@ -4,6 +4,7 @@ use crate::closure::PlatformError;
 use crate::digest::shorten;
 use crate::key::KeyError;
 use crate::reference::ReferenceError;
+use crate::tlog::TlogError;
 use crate::verify::{RootError, RootName, RootNameError};
 
 use super::cel::ExpressionError;
@@ -530,6 +531,12 @@ pub enum Problem {
         /// The text, shortened and escaped.
         found: String,
     },
+    /// A text that is no C2SP tlog-policy.
+    #[error("the witness policy is not one")]
+    WitnessPolicy {
+        /// What is wrong with it.
+        source: TlogError,
+    },
     /// A file name with characters that have no place in one.
     #[error("`{found}` is not a file name")]
     FileName {
@@ -709,6 +716,7 @@ impl Problem {
             Self::LockVersion { .. } => "expected `version = 1`",
             Self::LogSize { .. } => "expected a whole number, at least 0",
             Self::LogRoot { .. } => "expected `sha256:` and 64 lowercase hexadecimal digits",
+            Self::WitnessPolicy { source } => return Some(neutral(&source.to_string())),
             Self::FileName { .. } => "expected a path without control characters and backslashes",
         };
         Some(text.to_owned())
