@@ -213,8 +213,15 @@ impl Ledger {
 
     fn over(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Self {
         let (vkey, control) = (keys.main.clone(), keys.control.clone());
-        let (verified, replayed) = (RefCell::default(), RefCell::default());
-        Self { store, vkey, control, signer, verified, replayed, pin: None }
+        Self {
+            store,
+            vkey,
+            control,
+            signer,
+            verified: RefCell::default(),
+            replayed: RefCell::default(),
+            pin: None,
+        }
     }
 
     /// The key that checkpoints are verified with.
@@ -281,6 +288,10 @@ impl Ledger {
             return Err(LedgerError::EntrySize { found: entry.bytes.len(), limit: MAX_ENTRY });
         }
         let kept = kept::bounded(kept)?;
+        // Who counts more entries than we know of has read further.
+        if self.head()?.size() < expected_size {
+            self.store.refresh(Lane::Main)?;
+        }
         let mut nodes = Vec::new();
         let (tip, frontier) = {
             let _snapshot = self.tables().snapshot()?;
@@ -408,8 +419,8 @@ impl Ledger {
         self.store.refresh(Lane::Control)?;
         let Some(store) = self.store.afresh()? else { return Ok(None) };
         let fresh = Self::over(store, Keys { main: &self.vkey, control: &self.control }, None);
-        for head in [self.head()?, self.control_tip()?] {
-            fresh.require(&Seen::signed(&head, SeenBy::Process))?;
+        for seen in [self.head()?, self.control_tip()?] {
+            fresh.require(&Seen::signed(&seen, SeenBy::Process))?;
         }
         Ok(Some(fresh))
     }

@@ -4,13 +4,16 @@ use super::tests::{append_until_done, audit, entry, entry_of, indexes};
 use super::*;
 use crate::tlog::Origin;
 
+type Create = dyn Fn(&LogSigner) -> Result<Ledger, LedgerError> + Sync;
+type Open = dyn Fn(&Vkey, Option<LogSigner>) -> Result<Ledger, LedgerError> + Sync;
+
 /// A place for one ledger, with its keys.
 pub(super) struct Bed {
     pub(super) signer: LogSigner,
     /// Makes the ledger.
-    pub(super) create: Box<dyn Fn(&LogSigner) -> Result<Ledger, LedgerError> + Sync>,
+    pub(super) create: Box<Create>,
     /// Opens it as a process of its own would, with nothing remembered; with the signer or without.
-    pub(super) open: Box<dyn Fn(&Vkey, Option<LogSigner>) -> Result<Ledger, LedgerError> + Sync>,
+    pub(super) open: Box<Open>,
 }
 
 pub(super) fn signer() -> LogSigner {

@@ -59,7 +59,7 @@ mod tests {
         let work = || {
             let driver = Driver::new().unwrap();
             let (sender, receiver) = tokio::sync::oneshot::channel();
-            driver.run(async move { tokio::spawn(async move { sender.send(7) }) });
+            driver.run(async move { drop(tokio::spawn(async move { sender.send(7) })) });
             assert_eq!(driver.run(receiver), Ok(7));
         };
         work();

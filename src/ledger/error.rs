@@ -297,20 +297,6 @@ pub enum LedgerError {
         /// The journal mode in force.
         found: String,
     },
-    /// The slots are no longer those that were seen, or two logs of one name are there.
-    #[error(
-        "ledger {place} was rolled back or forked: seen were {}, and `{slot}` has {}", head(Some(seen)), head(found.as_deref())
-    )]
-    Diverged {
-        /// The ledger.
-        place: Place,
-        /// Where that shows.
-        slot: String,
-        /// What was seen before, signed.
-        seen: Box<Checkpoint>,
-        /// What is signed there now, if anything is.
-        found: Option<Box<Checkpoint>>,
-    },
     /// What lies in a slot is no commit.
     #[error("ledger {place} was tampered with: what lies in `{name}` is no commit")]
     Slot {
@@ -324,7 +310,7 @@ pub enum LedgerError {
     /// What lies in a slot is not what it signs.
     #[error(
         "ledger {place} was tampered with: `{name}` signs {}, and its entries give root {found}",
-        head(Some(signed))
+        head(signed)
     )]
     SlotChanged {
         /// The ledger.
@@ -402,11 +388,8 @@ pub enum LedgerError {
     },
 }
 
-fn head(checkpoint: Option<&Checkpoint>) -> String {
-    match checkpoint {
-        Some(Checkpoint { size, root, .. }) => format!("{size} records with root {root}"),
-        None => "nothing that is signed".to_owned(),
-    }
+fn head(Checkpoint { size, root, .. }: &Checkpoint) -> String {
+    format!("{size} records with root {root}")
 }
 
 impl LedgerError {
@@ -447,7 +430,6 @@ impl LedgerError {
                 | Self::Gap { .. }
                 | Self::Shorter { .. }
                 | Self::Forked { .. }
-                | Self::Diverged { .. }
                 | Self::Slot { .. }
                 | Self::SlotChanged { .. }
                 | Self::EvidenceGone { .. }
@@ -496,9 +478,8 @@ impl LedgerError {
             | Self::NotIncluded { .. }
             | Self::Misfiled { .. }
             | Self::Gap { .. } => "keep the file; `samebits ledger verify` names what was changed",
-            Self::Diverged { .. } | Self::Slot { .. } | Self::SlotChanged { .. } => {
-                "keep both, the store and the copy in the cache folder: nothing is promoted on a ledger that says two \
-                 things"
+            Self::Slot { .. } | Self::SlotChanged { .. } => {
+                "keep the slot and see who wrote it: nothing is promoted on a ledger that says two things"
             }
             Self::Slots { source, .. } => source.hint(),
             Self::Shorter { .. } => {

@@ -47,7 +47,7 @@ pub enum PinError {
         /// `main` or `control`.
         lane: &'static str,
         /// Why not.
-        source: TlogError,
+        source: Box<TlogError>,
     },
 }
 
@@ -149,7 +149,11 @@ impl Pin {
             .map_err(|source| PinError::Unreadable { file: file(), source })?;
         let notes = Notes::read(&bytes).ok_or_else(|| PinError::Malformed { file: file() })?;
         let open = |lane, vkey: &Vkey, note: &str| {
-            vkey.open(note).map_err(|source| PinError::Unsigned { file: file(), lane, source })
+            vkey.open(note).map_err(|source| PinError::Unsigned {
+                file: file(),
+                lane,
+                source: Box::new(source),
+            })
         };
         Ok(Some(Heads {
             main: open("main", &ledger.vkey, &notes.main)?,

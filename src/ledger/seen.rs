@@ -45,6 +45,8 @@ pub enum SeenBy {
     Pin(String),
     /// This very process, a moment ago.
     Process,
+    /// The copy that is kept of a ledger elsewhere, with the name there that shows it.
+    Copy(String),
     /// The author of this record of the main lane.
     Record(u64),
     /// The author of this record of the control lane.
@@ -57,6 +59,7 @@ impl fmt::Display for SeenBy {
             Self::Lock(file) => f.write_str(file),
             Self::Pin(file) => write!(f, "this user (pin {file})"),
             Self::Process => f.write_str("this command, a moment ago,"),
+            Self::Copy(name) => write!(f, "this machine's copy, compared at {name},"),
             Self::Record(index) => write!(f, "the author of record {index}"),
             Self::ControlRecord(index) => write!(f, "the author of control record {index}"),
         }
@@ -116,7 +119,8 @@ impl Seen {
         Self { checkpoint: head.checkpoint().clone(), text: head.text().to_owned(), by }
     }
 
-    fn against(&self, lane: Lane, found: &SignedCheckpoint) -> Box<Contradiction> {
+    /// What it contradicts.
+    pub(super) fn against(&self, lane: Lane, found: &SignedCheckpoint) -> Box<Contradiction> {
         Box::new(Contradiction {
             lane,
             by: self.by.clone(),

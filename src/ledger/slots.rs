@@ -34,13 +34,14 @@ pub mod commit;
 mod error;
 mod mirror;
 pub(super) mod objects;
+mod publish;
 mod sync;
 mod tail;
 #[cfg(test)]
 mod tests;
 
 use card::{CARD, Card};
-use commit::{Commit, CommitError, Content};
+use commit::{Commit, Content};
 pub use error::SlotError;
 use mirror::Mirror;
 
@@ -183,25 +184,30 @@ impl Slotted {
         if wrong.is_empty() { Ok(()) } else { self.slots.put_all(&wrong) }
     }
 
-    /// Puts `commit` into its slot, and, if it is the one that got there, into the mirror.
-    fn commit(&self, expected: &SignedCheckpoint, commit: &Commit) -> Result<Swap, LedgerError> {
+    /// Puts a commit into its slot, and, if it is the one that got there, into the mirror.
+    fn commit(
+        &self,
+        expected: &SignedCheckpoint,
+        content: Content,
+        head: &SignedCheckpoint,
+    ) -> Result<Swap, LedgerError> {
+        let (size, root) = (expected.size(), expected.root());
+        let commit = Commit { size, root, content, note: head.text().to_owned(), nonce: nonce()? };
         let name = slot(commit.lane(), commit.size);
         let bytes = commit.to_bytes();
         if bytes.len() > commit::LIMIT {
-            let source = CommitError::TooLong { found: bytes.len() };
-            return Err(LedgerError::Slot { place: self.place.clone(), name, source });
+            return Err(self.reach()(SlotError::TooLong { name, limit: commit::LIMIT }));
         }
         let swap = settle(self.slots.as_ref(), &name, &bytes).map_err(self.reach())?;
         if swap == Swap::Swapped {
-            self.committed(expected, commit, &bytes);
+            // Nothing undoes the commit: what fails now is done by the next refresh, or by who publishes next.
+            let taken = self.take_over(expected, commit.lane(), &bytes);
+            let _ = taken.and_then(|()| match commit.lane() {
+                Lane::Main => self.publish(head),
+                Lane::Control => Ok(()),
+            });
         }
         Ok(swap)
-    }
-
-    /// What is done after the commit point. It cannot undo the commit: what fails here is done by the next refresh,
-    /// or by whoever publishes next.
-    fn committed(&self, expected: &SignedCheckpoint, commit: &Commit, bytes: &[u8]) {
-        let _ = self.take_over(expected, commit.lane(), bytes);
     }
 }
 
@@ -273,7 +279,7 @@ impl Store for Slotted {
         self.keep(&batch.kept).map_err(self.reach())?;
         let evidence = batch.kept.iter().map(|(digest, _)| *digest).collect();
         let content = Content::Main { entries: batch.entries.to_vec(), evidence };
-        self.commit(expected, &self.next(expected, content, batch.head)?)
+        self.commit(expected, content, batch.head)
     }
 
     fn swap_control(
@@ -282,18 +288,6 @@ impl Store for Slotted {
         batch: &ControlBatch<'_>,
     ) -> Result<Swap, LedgerError> {
         let content = Content::Control(vec![batch.bytes.to_vec()]);
-        self.commit(expected, &self.next(expected, content, batch.head)?)
-    }
-}
-
-impl Slotted {
-    fn next(
-        &self,
-        expected: &SignedCheckpoint,
-        content: Content,
-        head: &SignedCheckpoint,
-    ) -> Result<Commit, LedgerError> {
-        let (size, root) = (expected.size(), expected.root());
-        Ok(Commit { size, root, content, note: head.text().to_owned(), nonce: nonce()? })
+        self.commit(expected, content, batch.head)
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow};
 use samebits::collect::{self, Files, FilesError};
 use samebits::key::{KeyError, PrivateKey};
-use samebits::ledger::Ledger;
+use samebits::ledger::{Folders, Ledger};
 use samebits::policy::{Draft, Policy};
 use samebits::reference::{Image, Location, Reference, Repository};
 use samebits::registry::{HttpConfig, Registries};
@@ -94,7 +94,7 @@ impl<'a> Session<'a> {
     /// The roots of trust of the policy, whether they may be used or not.
     pub(crate) fn load_roots(&self, network: Network) -> Result<Roots, Trouble> {
         let http = http_config(&self.policy, &self.folder);
-        let settings = Settings { cache: cache_folder(), network, http };
+        let settings = Settings { cache: cache_folder().map(|cache| cache.join("tuf")), network, http };
         block_on(roots::load(&self.policy, &settings, now()))?.map_err(undecided)
     }
 
@@ -285,7 +285,9 @@ impl<'a> Session<'a> {
     pub(crate) fn ledger_as_it_is(&self, signer: Option<LogSigner>) -> Result<Ledger, Trouble> {
         let (url, base) = self.ledger_url().map_err(usage)?;
         let vkey = self.vkey().map_err(usage)?;
-        let ledger = Ledger::open(&url, &base, &vkey, signer);
+        let cache = cache_folder();
+        let folders = Folders { base: &base, cache: cache.as_deref() };
+        let ledger = Ledger::open(&url, folders, &vkey, signer);
         let ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
         self.say_more(format_args!("ledger {url} ({})", vkey.origin()));
         Ok(ledger)

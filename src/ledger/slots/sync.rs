@@ -6,9 +6,9 @@ use super::tail::Tail;
 use super::{Commit, Slotted, commit, folder, slot, slot_size};
 use crate::digest::Digest;
 use crate::ledger::LedgerError;
-use crate::ledger::seen::Lane;
+use crate::ledger::seen::{Contradiction, Lane, Seen, SeenBy};
 use crate::ledger::store::Swap;
-use crate::tlog::{Checkpoint, SignedCheckpoint};
+use crate::tlog::SignedCheckpoint;
 
 /// So many slots are read at once where many are behind.
 const WINDOW: usize = 32;
@@ -66,7 +66,7 @@ impl Slotted {
         if let Some(last) = last {
             let there = found.pop().flatten();
             if there.as_ref().map(|bytes| Digest::of(bytes)) != Some(last.digest) {
-                return Err(self.diverged(lane, &head, &slot(lane, last.first), there.as_ref()));
+                return Err(self.diverged(lane, &head, slot(lane, last.first), there.as_ref()));
             }
         }
         Ok(next.map(|bytes| Next { head, bytes }))
@@ -87,30 +87,41 @@ impl Slotted {
         &self,
         lane: Lane,
         head: &SignedCheckpoint,
-        slot: &str,
+        slot: String,
         there: Option<&Bytes>,
     ) -> LedgerError {
-        let signed = |bytes: &Bytes| {
-            let commit = Commit::parse(bytes).ok()?;
-            Some(self.vkey(lane).open(&commit.note).ok()?.checkpoint().clone())
-        };
+        let place = self.place.clone();
         let found = match there {
-            Some(bytes) => signed(bytes),
-            None => self.newest(lane, signed),
+            Some(bytes) => self.signed(lane, bytes),
+            None => self.newest(lane),
         };
-        LedgerError::Diverged {
-            place: self.place.clone(),
-            slot: slot.to_owned(),
-            seen: Box::new(head.checkpoint().clone()),
-            found: found.map(Box::new),
+        let seen = Seen::signed(head, SeenBy::Copy(slot));
+        let found = match found {
+            Some(found) => seen.against(lane, &found),
+            None => Box::new(Contradiction {
+                lane,
+                seen: seen.text,
+                seen_size: head.size(),
+                by: seen.by,
+                found: "nothing that is signed".to_owned(),
+                found_size: 0,
+            }),
+        };
+        match there {
+            Some(_) => LedgerError::Forked { place, found },
+            None => LedgerError::Shorter { place, found },
         }
     }
 
+    fn signed(&self, lane: Lane, bytes: &Bytes) -> Option<SignedCheckpoint> {
+        self.vkey(lane).open(&Commit::parse(bytes).ok()?.note).ok()
+    }
+
     /// What the last slot that is listed says. For a message only.
-    fn newest(&self, lane: Lane, signed: impl Fn(&Bytes) -> Option<Checkpoint>) -> Option<Checkpoint> {
+    fn newest(&self, lane: Lane) -> Option<SignedCheckpoint> {
         let names = self.slots.list(folder(lane), "").ok()?;
         let name = names.iter().rfind(|name| slot_size(lane, name).is_some())?;
-        signed(&self.slots.get(name, commit::LIMIT).ok()??)
+        self.signed(lane, &self.slots.get(name, commit::LIMIT).ok()??)
     }
 
     /// Puts a commit of ours into the mirror, unless somebody did.

@@ -4,7 +4,7 @@ use super::mirror::{Last, Mirror};
 use super::{Commit, Content, slot};
 use crate::digest::Digest;
 use crate::ledger::place::Place;
-use crate::ledger::seen::Lane;
+use crate::ledger::seen::{Lane, Seen, SeenBy};
 use crate::ledger::store::{Batch, ControlBatch, Swap, Tables};
 use crate::ledger::{Entry, LedgerError};
 use crate::tlog::{Frontier, Node, SignedCheckpoint, TlogError, Vkey, leaf_hash};
@@ -68,12 +68,8 @@ impl Tail {
         })?;
         // 2. Of this lane, and on top of what is here.
         if (commit.lane(), commit.size, commit.root) != (self.lane, first, self.head.root()) {
-            return Err(LedgerError::Diverged {
-                place: place(),
-                slot: name,
-                seen: Box::new(self.head.checkpoint().clone()),
-                found: Some(Box::new(head.checkpoint().clone())),
-            });
+            let seen = Seen::signed(&self.head, SeenBy::Copy(name));
+            return Err(LedgerError::Forked { place: place(), found: seen.against(self.lane, &head) });
         }
         // 3. What it signs is what it holds.
         let nodes = &mut self.nodes;
