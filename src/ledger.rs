@@ -27,8 +27,8 @@ use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
 use crate::record::Kind;
 use crate::tlog::{
-    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, Vkey, empty_root, inclusion_proof,
-    leaf_hash,
+    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, TlogProof, Vkey, empty_root,
+    inclusion_proof, leaf_hash,
 };
 
 mod audit;
@@ -443,6 +443,18 @@ impl Ledger {
         // Proofs of one log share most of their hashes.
         let mut seen = HashMap::new();
         found.into_iter().map(|found| self.prove(at, found, &mut seen)).collect()
+    }
+
+    /// The proof that record `index` is in the log of `at`, for whoever has the record and the log's key (C2SP
+    /// tlog-proof).
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub fn proof(&self, at: &SignedCheckpoint, index: u64) -> Result<TlogProof, LedgerError> {
+        let entry = self.read(at, index)?;
+        let hashes = inclusion_proof(index, at.size(), |node| self.node(node))?;
+        let not = |source| LedgerError::NotIncluded { place: self.place().clone(), index, source };
+        TlogProof::new(at, index, entry.bytes().to_vec(), hashes).map_err(not)
     }
 
     fn prove(

@@ -49,6 +49,7 @@ pub mod gate;
 // The world.
 pub mod ledger;
 pub mod replay;
+pub mod export;
 pub mod registry;
 pub mod roots;
 pub mod signing;

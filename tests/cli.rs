@@ -13,6 +13,8 @@ mod control;
 mod crash;
 #[path = "cli/evidence.rs"]
 mod evidence;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/faces.rs"]
 mod faces;
 #[path = "cli/foreign.rs"]

@@ -19,7 +19,7 @@ use crate::verify::{Reason, Trust};
 
 /// Why an entry is not a record that belongs where it lies.
 #[derive(Debug, thiserror::Error)]
-enum Wrong {
+pub(crate) enum Wrong {
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error("{0}")]
@@ -43,8 +43,27 @@ fn place(index: Option<u64>) -> String {
     index.map_or_else(|| "no record".to_owned(), |index| format!("record {index}"))
 }
 
-/// What has been read so far.
-struct Read {
+impl Wrong {
+    /// Whether it is only that nobody at hand can say whose signature it is.
+    pub(crate) fn is_unknown(&self) -> bool {
+        match self {
+            Self::Rejected(reason) => is_unknown(reason),
+            Self::Record(_)
+            | Self::Chain { .. }
+            | Self::Observed { .. }
+            | Self::Control { .. }
+            | Self::Tree(_) => false,
+        }
+    }
+}
+
+/// Whether a signature was refused for want of a key or root.
+pub(crate) fn is_unknown(reason: &Reason) -> bool {
+    matches!(reason, Reason::NoTrustedKey { .. } | Reason::NoTrustedRoot | Reason::UnknownAuthority { .. })
+}
+
+/// What has been read so far of a main lane, from its beginning.
+pub(crate) struct Read {
     frontier: Frontier,
     roots: Vec<Digest>,
     heads: BTreeMap<(String, String), Position>,
@@ -54,21 +73,41 @@ struct Read {
     relied_on: BTreeMap<Digest, u64>,
 }
 
+impl Read {
+    /// Of nothing.
+    pub(crate) fn new() -> Self {
+        let frontier = Frontier::empty();
+        let roots = vec![frontier.root()];
+        Self { frontier, roots, heads: BTreeMap::new(), broken: false, relied_on: BTreeMap::new() }
+    }
+
+    /// The root of every beginning, the empty one first.
+    pub(crate) fn roots(&self) -> &[Digest] {
+        &self.roots
+    }
+
+    /// Reads the next record.
+    pub(crate) fn next(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        origin: &str,
+        trust: &Trust,
+        lane: Option<&Whole>,
+    ) -> Result<Index, Wrong> {
+        let row = examine(self, index, bytes, origin, trust, lane);
+        self.broken |= row.is_err();
+        row
+    }
+}
+
 /// Audits `ledger`; the records' signatures are checked against `trust`.
 ///
 /// # Errors
 /// [`LedgerError`] when the ledger cannot be read at all; what is wrong with it is in the [`Audit`].
 pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
     let origin = ledger.vkey().origin().to_string();
-    let frontier = Frontier::empty();
-    let roots = vec![frontier.root()];
-    let read = RefCell::new(Read {
-        frontier,
-        roots,
-        heads: BTreeMap::new(),
-        broken: false,
-        relied_on: BTreeMap::new(),
-    });
+    let read = RefCell::new(Read::new());
     // One state of the file for both lanes: each names heads of the other.
     let fresh = ledger.afresh()?;
     let ledger = fresh.as_ref().unwrap_or(ledger);
@@ -80,13 +119,10 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
             lane => lane,
         };
         let audit = audit::run(ledger.tables(), ledger.head()?, |index, bytes| {
-            let mut read = read.borrow_mut();
-            let row = examine(&mut read, index, bytes, &origin, trust, lane.as_ref().ok());
-            read.broken |= row.is_err();
-            row
+            read.borrow_mut().next(index, bytes, &origin, trust, lane.as_ref().ok())
         })?;
         let findings = match &lane {
-            Ok(lane) => control(lane, &read.borrow().roots, trust),
+            Ok(lane) => control(lane, read.borrow().roots(), trust),
             Err(error) => vec![Finding::ControlLane { why: causes(error) }],
         };
         audit.with_control(tip, findings)
@@ -103,7 +139,7 @@ fn causes(error: &LedgerError) -> String {
 }
 
 /// Every record of the control lane, and whether its author saw this very ledger.
-fn control(lane: &Whole, roots: &[Digest], trust: &Trust) -> Vec<Finding> {
+pub(crate) fn control(lane: &Whole, roots: &[Digest], trust: &Trust) -> Vec<Finding> {
     let mut findings = Vec::new();
     for entry in lane.entries() {
         let index = entry.index();

@@ -10,7 +10,7 @@ use samebits::digest::Digest;
 use samebits::reference::{Image, Reference, ReferenceError};
 use samebits::verify::RootName;
 
-pub(crate) use self::past::{RecordName, Replay, Since};
+pub(crate) use self::past::{Export, Prove, RecordName, Replay, Since, VerifyLedger};
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
 #[derive(Debug, Parser)]
@@ -525,10 +525,37 @@ pub(crate) enum LedgerCommand {
 Exit code 1: the log is not intact, or not the one that the lock or this user
 has seen. A copy is audited with --ledger.
 
+With PATH: an export (folder or .tar), or one proof with its record beside it,
+checked offline, with the key of --vkey, or of the policy, or, said aloud, the
+export's own. Exit code 1: something in it is not as it was signed.
+
 EXAMPLES
   samebits ledger verify
-  samebits ledger verify --ledger sqlite:copy.db")]
-    Verify,
+  samebits ledger verify --ledger sqlite:copy.db
+  samebits ledger verify export --vkey acme.example/log+…
+  samebits ledger verify 5.tlog-proof")]
+    Verify(VerifyLedger),
+    /// Write the ledger for strangers: records, proofs, signed heads, policies, keys and evidence, to be checked offline.
+    #[command(after_long_help = "\
+A folder, or one archive where the name ends in .tar; README.md in it says what
+is what. The same ledger gives the same bytes. Nothing is overwritten. A part
+has the records that were asked for, what they rely on, and the control lane
+whole. Exit code 1: it is written, and some evidence was no longer there.
+
+EXAMPLES
+  samebits ledger export ledger-2026-11.tar
+  samebits ledger export audit --service shop --in production \\
+      --since 2026-01-01")]
+    Export(Export),
+    /// Write the proof that one record is in the log, for whoever has the record and the log's key.
+    #[command(after_long_help = "\
+A C2SP tlog-proof: index, inclusion proof and signed checkpoint in one text.
+RECORD is an index, or the digest of the record.
+
+EXAMPLES
+  samebits ledger prove 5
+  samebits ledger prove 5 --to 5.tlog-proof --with-record")]
+    Prove(Prove),
     /// Write what the ledger has now into the lock beside the policy file: a shorter or another one is refused.
     #[command(after_long_help = "\
 The lock is reviewed and committed like the policy. Every verb compares the

@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod export;
 mod freeze;
 mod init;
 mod lock;
@@ -43,7 +44,16 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Replay(args) => replay::replay(&cli.common, outputs, args),
         Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
         Command::Ledger(LedgerCommand::Lock(lock)) => lock::lock(&Session::read(&cli.common, outputs)?, lock),
-        Command::Ledger(LedgerCommand::Verify) => audit::verify(&session()?),
+        Command::Ledger(LedgerCommand::Verify(args)) => match &args.path {
+            Some(path) => export::verify(&cli.common, outputs, args, path),
+            None => audit::verify(&session()?),
+        },
+        Command::Ledger(LedgerCommand::Export(args)) => {
+            export::export(&Session::read(&cli.common, outputs)?, args)
+        }
+        Command::Ledger(LedgerCommand::Prove(args)) => {
+            export::prove(&Session::read(&cli.common, outputs)?, args)
+        }
         Command::Ledger(LedgerCommand::Evidence(evidence)) => audit::evidence(&session()?, evidence),
     }
 }

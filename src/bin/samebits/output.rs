@@ -4,6 +4,7 @@
 
 mod lock;
 pub(crate) mod freeze;
+mod export;
 mod replay;
 mod roots;
 
@@ -22,6 +23,7 @@ use samebits::verify::Identity;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::replay::{Decided, History, Now, Replay};
@@ -566,6 +568,9 @@ mod tests {
             (Verification::SCHEMA, schema_for!(Verification)),
             (LogPage::SCHEMA, schema_for!(LogPage)),
             (StatusTable::SCHEMA, schema_for!(StatusTable)),
+            (Exported::SCHEMA, schema_for!(Exported)),
+            (Proof::SCHEMA, schema_for!(Proof)),
+            (ExportAudit::SCHEMA, schema_for!(ExportAudit)),
             (Replay::SCHEMA, schema_for!(Replay)),
             (History::SCHEMA, schema_for!(History)),
             (RootsTable::SCHEMA, schema_for!(RootsTable)),

@@ -430,7 +430,7 @@ fn without_dots(path: &Path) -> PathBuf {
     clean
 }
 
-fn find_policy() -> anyhow::Result<PathBuf> {
+pub(crate) fn find_policy() -> anyhow::Result<PathBuf> {
     let start = std::env::current_dir().context("there is no current folder")?;
     start.ancestors().map(|folder| folder.join(POLICY)).find(|path| path.is_file()).ok_or_else(|| {
         anyhow!(

@@ -1,9 +1,11 @@
 //! What is asked of the past: decisions made again, and the log for strangers.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use samebits::digest::Digest;
 
-use super::present_text;
+use super::{present, present_text};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -23,6 +25,45 @@ pub(crate) struct Replay {
     /// Only decisions about this service.
     #[arg(long, value_name = "NAME", value_parser = present_text)]
     pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyLedger {
+    /// An export, or a .tlog-proof; without it the ledger itself is audited.
+    #[arg(value_name = "PATH", value_parser = present)]
+    pub(crate) path: Option<PathBuf>,
+    /// The log's verifier key, from somewhere else than the export.
+    #[arg(long, value_name = "VKEY", value_parser = present_text, requires = "path")]
+    pub(crate) vkey: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The folder to make, or the archive where it ends in `.tar`.
+    #[arg(value_name = "PATH", value_parser = present)]
+    pub(crate) path: PathBuf,
+    /// Only records about this service, and what they rely on.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+    /// Only records about this environment, and what they rely on.
+    #[arg(long = "in", value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) environment: Option<String>,
+    /// Only records from this record or day on, and what they rely on.
+    #[arg(long, value_name = "RECORD|DATE", value_parser = since)]
+    pub(crate) since: Option<Since>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prove {
+    /// The record: its index, or its digest.
+    #[arg(value_name = "RECORD", value_parser = record_name)]
+    pub(crate) record: RecordName,
+    /// The file to write; stdout, if not given. Nothing is overwritten.
+    #[arg(long, value_name = "FILE", value_parser = present)]
+    pub(crate) to: Option<PathBuf>,
+    /// Write the record beside it, byte for byte: the same name with `.json`.
+    #[arg(long, requires = "to")]
+    pub(crate) with_record: bool,
 }
 
 /// How a record is named.

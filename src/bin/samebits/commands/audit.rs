@@ -132,7 +132,7 @@ fn empty_folder(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let made = std::fs::File::options().write(true).create_new(true).open(path);
     made.and_then(|mut file| file.write_all(bytes))
         .with_context(|| format!("{} cannot be written", path.display()))

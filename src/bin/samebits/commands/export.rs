@@ -1,0 +1,194 @@
+//! `ledger export` and `ledger prove`: the log for strangers. `ledger verify PATH`: as they check it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use samebits::digest::Digest;
+use samebits::export::{self, Destination, ExportError, Files, Part};
+use samebits::record::TreeHead;
+use samebits::tlog::{SignedCheckpoint, TlogProof, Vkey};
+
+use crate::Outcome;
+use crate::args::{Common, Export, Prove, Since, VerifyLedger};
+use crate::commands::audit::write_new;
+use crate::commands::replay::index_of;
+use crate::output::{ExportAudit, Exported, KeyOf, Proof};
+use crate::report::Outputs;
+use crate::session::{self, Session};
+use crate::trouble::{Trouble, undecided, usage};
+
+/// The ending of a proof's name (C2SP tlog-proof).
+const PROOF: &str = "tlog-proof";
+
+fn head(at: &SignedCheckpoint) -> TreeHead {
+    TreeHead { size: at.size(), root: at.root() }
+}
+
+fn trouble(error: ExportError) -> Trouble {
+    match error {
+        ExportError::Exists { .. } | ExportError::LeftOver { .. } => usage(error),
+        ExportError::Ledger(_)
+        | ExportError::Tlog(_)
+        | ExportError::Json(_)
+        | ExportError::Io { .. }
+        | ExportError::NotAnExport { .. } => undecided(error),
+    }
+}
+
+pub(crate) fn export(session: &Session<'_>, args: &Export) -> Result<Outcome, Trouble> {
+    if let Some(service) = &args.service {
+        session.policy.find_service(service).map_err(usage)?;
+    }
+    if let Some(environment) = &args.environment {
+        session.policy.find_environment(environment).map_err(usage)?;
+    }
+    let destination = Destination::new(&args.path).map_err(trouble)?;
+    let mut ledger = session.ledger_as_it_is(None)?;
+    session.guard_copy(&mut ledger)?;
+    let (from, since) = match args.since {
+        Some(Since::Record(name)) => (Some(index_of(&ledger, name)?), None),
+        Some(Since::Time(time)) => (None, Some(time)),
+        None => (None, None),
+    };
+    let part = Part { service: args.service.clone(), environment: args.environment.clone(), from, since };
+    let mut writing = destination.begin().map_err(trouble)?;
+    let mut put = |name: &str, bytes: &[u8]| writing.put(name, bytes);
+    let written = export::write(&ledger, &session.trust, &session.policy, &part, &mut put);
+    let index = match written {
+        Ok(index) => index,
+        Err(error) => {
+            writing.discard();
+            return Err(trouble(error));
+        }
+    };
+    writing.finish().map_err(trouble)?;
+    let outcome = if index.missing.is_empty() { Outcome::Yes } else { Outcome::No };
+    let report = Exported {
+        schema: Exported::SCHEMA,
+        path: args.path.display().to_string(),
+        origin: index.origin,
+        part,
+        ledger: index.ledger,
+        control: index.control,
+        records: index.records.len(),
+        evidence: index.evidence.len(),
+        missing: index.missing,
+    };
+    session.outputs.emit(&report).map_err(undecided)?;
+    Ok(outcome)
+}
+
+pub(crate) fn prove(session: &Session<'_>, args: &Prove) -> Result<Outcome, Trouble> {
+    let mut ledger = session.ledger_as_it_is(None)?;
+    session.guard_copy(&mut ledger)?;
+    let at = ledger.tip().map_err(undecided)?;
+    let record = index_of(&ledger, args.record)?;
+    if record >= at.size() {
+        return Err(usage(anyhow!("there is no record {record}: the ledger has {}", at.size())));
+    }
+    let entry = ledger.read(&at, record).map_err(undecided)?;
+    let proof = ledger.proof(&at, record).map_err(undecided)?.to_string();
+    let mut files = Vec::new();
+    if let Some(file) = &args.to {
+        let beside = args.with_record.then(|| record_beside(file));
+        if let Some(there) = [Some(file), beside.as_ref()].into_iter().flatten().find(|file| file.exists()) {
+            return Err(usage(anyhow!("{} is there: nothing is overwritten", there.display())));
+        }
+        write_new(file, proof.as_bytes()).map_err(undecided)?;
+        files.push(file.display().to_string());
+        if let Some(beside) = beside {
+            write_new(&beside, entry.bytes()).map_err(undecided)?;
+            files.push(beside.display().to_string());
+        }
+    }
+    let report = Proof {
+        schema: Proof::SCHEMA,
+        proved: true,
+        record,
+        digest: entry.content(),
+        vkey: ledger.vkey().clone(),
+        ledger: Some(head(&at)),
+        proof,
+        bare: files.is_empty(),
+        files,
+        why: None,
+    };
+    session.outputs.emit(&report).map_err(undecided)?;
+    Ok(Outcome::Yes)
+}
+
+/// Where the record of a proof lies.
+fn record_beside(proof: &Path) -> PathBuf {
+    proof.with_extension("json")
+}
+
+pub(crate) fn verify(
+    common: &Common,
+    outputs: &Outputs,
+    args: &VerifyLedger,
+    path: &Path,
+) -> Result<Outcome, Trouble> {
+    let (vkey, whose) = match &args.vkey {
+        Some(typed) => {
+            let vkey = typed.parse::<Vkey>().context("--vkey is wrong").map_err(usage)?;
+            (Some(vkey), KeyOf::Given)
+        }
+        // A stranger has no policy.
+        None if common.policy.is_none() && session::find_policy().is_err() => (None, KeyOf::Export),
+        None => {
+            let session = Session::read(common, outputs)?;
+            (Some(session.vkey().map_err(usage)?), KeyOf::Policy)
+        }
+    };
+    if path.extension().is_some_and(|ending| ending == PROOF) {
+        let vkey =
+            vkey.ok_or_else(|| usage(anyhow!("a proof does not say whose log it is of: expected --vkey")))?;
+        return one(outputs, path, vkey);
+    }
+    let files = Files::open(path).map_err(trouble)?;
+    let checked = export::check(&files, vkey.as_ref()).map_err(trouble)?;
+    let intact = checked.findings.is_empty();
+    let report = ExportAudit {
+        schema: ExportAudit::SCHEMA,
+        intact,
+        path: path.display().to_string(),
+        origin: checked.ledger.as_ref().map(|head| head.origin().to_string()),
+        ledger: checked.ledger.as_ref().map(head),
+        control: checked.control.as_ref().map(head),
+        records: checked.records,
+        whole: checked.whole,
+        key: whose,
+        unchecked: checked.unchecked,
+        findings: checked.findings.iter().map(ToString::to_string).collect(),
+    };
+    outputs.emit(&report).map_err(undecided)?;
+    Ok(if intact { Outcome::Yes } else { Outcome::No })
+}
+
+/// One proof, and the record beside it.
+fn one(outputs: &Outputs, path: &Path, vkey: Vkey) -> Result<Outcome, Trouble> {
+    let read = |path: &Path| {
+        let text = session::read_text(path);
+        text.with_context(|| format!("{} cannot be read", path.display())).map_err(undecided)
+    };
+    let text = read(path)?;
+    let record = read(&record_beside(path))?.into_bytes();
+    let proof: TlogProof =
+        text.parse().with_context(|| format!("{} is no proof", path.display())).map_err(undecided)?;
+    let digest = Digest::of(&record);
+    let proved = proof.verify(&vkey, record);
+    let report = Proof {
+        schema: Proof::SCHEMA,
+        proved: proved.is_ok(),
+        record: proof.index(),
+        digest,
+        ledger: proved.as_ref().ok().map(|entry| TreeHead { size: entry.size(), root: entry.root() }),
+        vkey,
+        proof: proof.to_string(),
+        files: Vec::new(),
+        why: proved.as_ref().err().map(ToString::to_string),
+        bare: false,
+    };
+    outputs.emit(&report).map_err(undecided)?;
+    Ok(if report.proved { Outcome::Yes } else { Outcome::No })
+}
