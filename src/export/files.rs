@@ -10,8 +10,8 @@ use super::place::is_archive;
 use crate::digest::shorten;
 use crate::ledger::kept;
 
-/// The largest file of an export that is read, in bytes: an entry bundle has up to 256 records.
-const LIMIT: u64 = 32 << 20;
+/// The largest file of an export that is read, in bytes: `index.json` of millions of records.
+const LIMIT: u64 = 256 << 20;
 /// How many files an export may have.
 const COUNT: usize = 20_000_000;
 /// How deep folders may lie in one another: `control/tile/entries/x001/x234/067.p/8`, and room.

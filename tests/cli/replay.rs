@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use samebits::reference::Image;
 use samebits::verify::COSIGN_SIGN;
 use serde_json::{Value, json};
+use snapbox::{assert_data_eq, file};
 
-use crate::cli::{Ran, Yard, at, ran};
+use crate::cli::{Ran, Yard, at, ran, redact};
 
 /// A refusal, a yes and the commit of it, in production; before them a yes and its commit in staging.
 fn walked() -> (Yard, Image) {
@@ -71,6 +72,10 @@ fn b5_a_decision_is_made_again_from_the_ledger_alone() {
         assert_eq!(by_digest, again);
     }
     assert_eq!(replay("2").json()["codes"], json!(["never-deployed"]));
+    let named = [("FIRST", image.digest)];
+    let ledger = ["--ledger", "sqlite:.samebits/ledger.db", "--vkey", &vkey];
+    let text = yard.run(["replay", "2"].into_iter().chain(ledger)).exits(0).stdout;
+    assert_data_eq!(redact(&text, &named), file!["replay.txt"].raw());
     assert_eq!(nobody.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     // A deployment is a fact, and what is not there is not there.
     for (record, said) in [
@@ -210,6 +215,8 @@ fn another_policy_is_asked_about_every_decision() {
         what_if(&yard, &promoter, &["--to", "staging"], 1)["records"][0]["codes"],
         json!(["not-a-promoter"])
     );
+    let text = yard.run(["replay", "--policy", "new.toml"]).exits(1).stdout;
+    assert_data_eq!(redact(&text, &[("FIRST", image.digest)]), file!["what-if.txt"].raw());
     let (staging, _) = policy.split_once("[environments.production]").unwrap();
     assert_eq!(counts(&what_if(&yard, staging, &[], 1)), [2, 1, 0, 0]);
     // 6. A part of history.

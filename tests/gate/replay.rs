@@ -76,3 +76,42 @@ fn d3_a_basis_that_never_was_is_no_basis() {
     let abort = world.forge("release", &image, Phase::Refused, None);
     assert!(matches!(Recorded::load(&world.ledger, abort.index), Err(ReplayError::NoBasis { .. })));
 }
+
+/// Whatever shape the image has: what its closure was made from is kept, and it is the same closure again.
+#[test]
+fn b5_an_image_of_any_shape_is_put_together_again() {
+    let attested = [("linux/amd64", "1"), ("linux/arm64", "1"), ("unknown/unknown", "provenance")];
+    for (image, platforms) in [
+        (Built::index(&attested), "[\"linux/amd64\", \"linux/arm64\"]"),
+        // Its platform is said by its configuration alone.
+        (Built::single("linux/amd64", "1"), "[\"linux/amd64\"]"),
+    ] {
+        let policy = on_disk()
+            .replace("platforms = [\"linux/amd64\", \"linux/arm64\"]", &format!("platforms = {platforms}"));
+        let mut world = World::new(&policy);
+        let repository = world.repository("shop", None);
+        block_on(async {
+            let pushed = world.push(&image, "v1").await;
+            world.attach(&pushed, "build").await;
+        });
+        let request = pinned(&repository, &image, "staging", "run 1");
+        // Each record is replayed by `promote` itself.
+        let answer = block_on(world.promote(&request, "release")).unwrap();
+        assert!(matches!(answer, Answer::Promoted(_)), "{answer:?}");
+        let database = rusqlite::Connection::open(world.folder.path().join("ledger.db")).unwrap();
+        // Without any one of them nothing is decided.
+        for document in image.closure.documents() {
+            let hex = samebits::digest::Digest::of(document).hex();
+            database
+                .execute_batch(&format!("UPDATE kept SET bytes = x'00' WHERE digest = x'{hex}'"))
+                .unwrap();
+            let undecided = Recorded::load(&world.ledger, 0).unwrap_err();
+            let ReplayError::NotKept { pieces, .. } = &undecided else { panic!("{undecided}") };
+            assert_eq!(pieces[0].digest.hex(), hex);
+            let mut back =
+                database.prepare(&format!("UPDATE kept SET bytes = ?1 WHERE digest = x'{hex}'")).unwrap();
+            back.execute([&document[..]]).unwrap();
+        }
+        world.replays_the_same();
+    }
+}
