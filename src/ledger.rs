@@ -33,6 +33,7 @@ use crate::tlog::{
 
 mod audit;
 pub mod control;
+pub mod copy;
 mod driver;
 mod error;
 pub mod kept;

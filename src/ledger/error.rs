@@ -441,7 +441,7 @@ impl LedgerError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Url { .. } | Self::Scheme { .. } => {
-                "write `url = \"sqlite:.samebits/ledger.db\"` under `[ledger]`"
+                "write `url = \"sqlite:.samebits/ledger.db\"` under `[ledger]`, or `file:FOLDER`, `s3://BUCKET/PREFIX`"
             }
             Self::NetworkFileSystem { .. } | Self::NoWal { .. } => {
                 "put the ledger on a disk of the machine that promotes"

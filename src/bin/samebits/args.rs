@@ -556,6 +556,17 @@ EXAMPLES
   samebits ledger prove 5
   samebits ledger prove 5 --to 5.tlog-proof --with-record")]
     Prove(Prove),
+    /// Copy a ledger to a new place, of any kind, and prove by reading it back that it is the same.
+    #[command(after_long_help = "\
+Both lanes, every record and all evidence that a record relies on, with the same
+signed checkpoints at the end. Takes the ledger's key. The new place has to be
+empty, the old ledger intact, and nobody may append to it meanwhile; afterwards
+write the new place under [ledger] of the policy, and put the old one away.
+
+EXAMPLES
+  samebits ledger copy sqlite:.samebits/ledger.db file:/srv/ledgers/shop
+  samebits ledger copy sqlite:.samebits/ledger.db s3://acme-ledger/shop")]
+    Copy(LedgerCopy),
     /// Write what the ledger has now into the lock beside the policy file: a shorter or another one is refused.
     #[command(after_long_help = "\
 The lock is reviewed and committed like the policy. Every verb compares the
@@ -584,6 +595,16 @@ pub(crate) struct Lock {
     /// Raise the lock that is there to what the ledger has now.
     #[arg(long)]
     pub(crate) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LedgerCopy {
+    /// The ledger there is: its URL, as under [ledger] of the policy; paths from the current folder.
+    #[arg(value_name = "FROM", value_parser = present_text)]
+    pub(crate) from: String,
+    /// Where it is copied to: nothing may be there.
+    #[arg(value_name = "TO", value_parser = present_text)]
+    pub(crate) to: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod copy;
 mod export;
 mod freeze;
 mod init;
@@ -14,6 +15,8 @@ mod revoke;
 mod roots;
 mod verify;
 
+#[cfg(test)]
+pub(crate) use self::copy::CopyReport;
 use crate::Outcome;
 use crate::args::{Cli, Command, LedgerCommand};
 use crate::report::Outputs;
@@ -44,6 +47,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Replay(args) => replay::replay(&cli.common, outputs, args),
         Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
         Command::Ledger(LedgerCommand::Lock(lock)) => lock::lock(&Session::read(&cli.common, outputs)?, lock),
+        Command::Ledger(LedgerCommand::Copy(args)) => copy::copy(&session()?, args),
         Command::Ledger(LedgerCommand::Verify(args)) => match &args.path {
             Some(path) => export::verify(&cli.common, outputs, args, path),
             None => audit::verify(&session()?),

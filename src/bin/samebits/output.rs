@@ -553,6 +553,7 @@ pub(crate) enum TroubleKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::CopyReport;
     use crate::kept::EvidenceFolder;
     use crate::verification::Verification;
     use schemars::schema_for;
@@ -576,6 +577,7 @@ mod tests {
             (RootsTable::SCHEMA, schema_for!(RootsTable)),
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
             (LockReport::SCHEMA, schema_for!(LockReport)),
+            (CopyReport::SCHEMA, schema_for!(CopyReport)),
             (EvidenceFolder::SCHEMA, schema_for!(EvidenceFolder)),
             (Initialised::SCHEMA, schema_for!(Initialised)),
             (Trouble::SCHEMA, schema_for!(Trouble)),

@@ -284,13 +284,30 @@ impl<'a> Session<'a> {
     /// The ledger, whatever was seen of it.
     pub(crate) fn ledger_as_it_is(&self, signer: Option<LogSigner>) -> Result<Ledger, Trouble> {
         let (url, base) = self.ledger_url().map_err(usage)?;
+        self.ledger_at(&url, &base, signer)
+    }
+
+    fn ledger_at(&self, url: &str, base: &Path, signer: Option<LogSigner>) -> Result<Ledger, Trouble> {
         let vkey = self.vkey().map_err(usage)?;
         let cache = cache_folder();
-        let folders = Folders { base: &base, cache: cache.as_deref() };
-        let ledger = Ledger::open(&url, folders, &vkey, signer);
+        let folders = Folders { base, cache: cache.as_deref() };
+        let ledger = Ledger::open(url, folders, &vkey, signer);
         let ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
         self.say_more(format_args!("ledger {url} ({})", vkey.origin()));
         Ok(ledger)
+    }
+
+    /// One ledger that continues what was seen of it, and a new and empty one beside it, of the same key; both to be
+    /// appended to. Relative paths start at the current folder.
+    pub(crate) fn ledger_and_new(&self, from: &str, to: &str) -> Result<(Ledger, Ledger), Trouble> {
+        let base = std::env::current_dir().context("there is no current folder").map_err(usage)?;
+        let signer = self.log_signer().map_err(usage)?;
+        let mut old = self.ledger_at(from, &base, Some(signer.clone()))?;
+        self.guard(&mut old)?;
+        let cache = cache_folder();
+        let folders = Folders { base: &base, cache: cache.as_deref() };
+        let new = Ledger::create(to, folders, &signer);
+        Ok((old, new.context("the new ledger cannot be made").map_err(undecided)?))
     }
 
     /// Where the ledger is, and the folder relative paths start at: the policy's, or the current one for a flag.

@@ -6,8 +6,8 @@ use anstyle::{AnsiColor, Style};
 use samebits::collect::CollectError;
 use samebits::evidence::TargetError;
 use samebits::key::KeyError;
-use samebits::ledger::LedgerError;
 use samebits::ledger::protocol::ProtocolError;
+use samebits::ledger::{LedgerError, copy};
 use samebits::policy::{LockError, PolicyErrors, UnknownName};
 use samebits::promote::WalkError;
 use samebits::registry::{CopyError, RegistryError};
@@ -174,6 +174,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<LedgerError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = cause.downcast_ref::<copy::CopyError>() {
         return error.hint().map(str::to_owned);
     }
     if let Some(error) = cause.downcast_ref::<LockError>() {
