@@ -155,3 +155,8 @@ fn b9_tlog_proof() {
 fn b9_tlog_policy() {
     run("tlog_policy", 2000);
 }
+
+#[test]
+fn b9_commit() {
+    run("commit", 4000);
+}

@@ -23,7 +23,7 @@ mod seeds;
 mod signed;
 
 pub use certified::{certificate_extension, timestamp};
-pub use notes::{checkpoint, cosignature, entry_bundle, note, tile_path, tlog_policy, tlog_proof};
+pub use notes::{checkpoint, commit, cosignature, entry_bundle, note, tile_path, tlog_policy, tlog_proof};
 pub use seeds::seeds;
 #[cfg(fuzzing)]
 pub use seeds::start;
@@ -33,7 +33,7 @@ pub use signed::{bundle, dsse, provenance, statement};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("bundle", bundle),
     ("dsse", dsse),
     ("statement", statement),
@@ -47,6 +47,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("entry_bundle", entry_bundle),
     ("tlog_proof", tlog_proof),
     ("tlog_policy", tlog_policy),
+    ("commit", commit),
 ];
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";

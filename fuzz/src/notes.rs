@@ -5,6 +5,9 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 use samebits::digest::Digest;
+use samebits::ledger::commit::{Commit, Content};
+use samebits::ledger::{Entry, Index};
+use samebits::record::Kind;
 use samebits::tlog::{
     Checkpoint, EntryBundle, LogSigner, Quorum, SignedCheckpoint, TilePath, TlogPolicy, TlogProof, Vkey,
     WitnessSigner, WitnessVkey, leaf_hash, node_hash,
@@ -208,6 +211,7 @@ pub(super) fn seeds(target: &str) -> Vec<String> {
         "entry_bundle" => vec!["\0\0\0".to_owned(), "\u{1}\0\u{4}left\0\u{5}right".to_owned()],
         "tlog_proof" => proofs(),
         "tlog_policy" => policies(),
+        "commit" => commits().to_vec(),
         unknown => panic!("no target {unknown}"),
     }
 }
@@ -238,4 +242,35 @@ fn ml_dsa_44() -> String {
     let bytes = [&[6][..], &[1; 1312]].concat();
     let hashed = [&b"ml.example\n"[..], &bytes].concat();
     format!("ml.example+{}+{}", &Digest::of(&hashed).hex()[..8], STANDARD.encode(bytes))
+}
+
+/// Any bytes as what lies in a slot of a ledger: what is read is written again as it was.
+pub fn commit(input: &[u8]) {
+    match Commit::parse(input) {
+        Ok(commit) => assert_eq!(commit.to_bytes(), input, "two spellings of one commit"),
+        Err(error) => is_tidy(&error),
+    }
+}
+
+/// Commits of both lanes.
+fn commits() -> [String; 2] {
+    let index = Index {
+        kind: Kind::Deployment,
+        service: "shop".to_owned(),
+        environment: "staging".to_owned(),
+        digest: Some(Digest::of(b"image")),
+        phase: "succeeded".to_owned(),
+        idempotency_key: Some("key".to_owned()),
+    };
+    let bare = Index { digest: None, idempotency_key: None, kind: Kind::Approval, ..index.clone() };
+    let entries = [index, bare].map(|index| Entry { bytes: b"record".to_vec(), index });
+    let evidence = [Digest::of(b"one"), Digest::of(b"two")].into();
+    let main = Content::Main { entries: entries.to_vec(), evidence };
+    let control = Content::Control(vec![b"freeze".to_vec(), b"thaw".to_vec()]);
+    let commit = |content| {
+        let note = SIGNED[1].text().to_owned();
+        let commit = Commit { size: 7, root: Digest::of(b"root"), content, note, nonce: [7; 16] };
+        String::from_utf8(commit.to_bytes()).expect("JSON is UTF-8")
+    };
+    [commit(main), commit(control)]
 }
