@@ -36,7 +36,7 @@ pub use check::{Checked, Finding, check};
 pub use error::ExportError;
 pub use files::Files;
 pub use place::{Destination, Writing};
-pub use write::write;
+pub use write::{Sink, write};
 
 /// What is exported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -356,8 +356,19 @@ impl Ledger {
         service: &str,
         environment: &str,
     ) -> Result<Vec<Included>, LedgerError> {
+        self.history_below(at, at.size(), service, environment)
+    }
+
+    /// Those with an index below `size`.
+    fn history_below(
+        &self,
+        at: &SignedCheckpoint,
+        size: u64,
+        service: &str,
+        environment: &str,
+    ) -> Result<Vec<Included>, LedgerError> {
         self.own(at)?;
-        self.prove_all(at, self.tables().of_target(service, environment, at.size())?)
+        self.prove_all(at, self.tables().of_target(service, environment, size.min(at.size()))?)
     }
 
     /// The records whose index names `digest`, oldest first.

@@ -14,7 +14,7 @@ use crate::tlog::{EntryBundle, Frontier, Node, SignedCheckpoint, Tile, TlogError
 use crate::verify::{Root, RootName, Trust};
 
 /// Takes the name and bytes of one file.
-pub(super) type Sink<'s> = &'s mut dyn FnMut(&str, &[u8]) -> Result<(), ExportError>;
+pub type Sink<'s> = &'s mut dyn FnMut(&str, &[u8]) -> Result<(), ExportError>;
 
 /// Writes `part` of the ledger through `put`; with it goes the policy of today, which says whose records are whose.
 /// `trust` reads the records, to see which are asked for and what they rely on.
@@ -26,7 +26,7 @@ pub fn write(
     trust: &Trust,
     policy: &Policy,
     part: &Part,
-    put: &mut dyn FnMut(&str, &[u8]) -> Result<(), ExportError>,
+    put: Sink<'_>,
 ) -> Result<Index, ExportError> {
     let at = ledger.tip()?;
     // After the main lane: no record of it has seen more of this one.

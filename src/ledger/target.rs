@@ -41,8 +41,21 @@ pub fn history(
     service: &ServiceName,
     environment: &EnvironmentName,
 ) -> Result<History, LedgerError> {
+    history_below(ledger, at, at.size(), lane, (policy, trust), service, environment)
+}
+
+/// The same, of the records with an index below `size`: what came later takes nothing from them.
+fn history_below(
+    ledger: &Ledger,
+    at: &SignedCheckpoint,
+    size: u64,
+    lane: &Whole,
+    (policy, trust): (&Policy, &Trust),
+    service: &ServiceName,
+    environment: &EnvironmentName,
+) -> Result<History, LedgerError> {
     let mut history = History { records: Vec::new(), inert: Vec::new(), head: None };
-    for entry in ledger.history(at, service.as_str(), environment.as_str())? {
+    for entry in ledger.history_below(at, size, service.as_str(), environment.as_str())? {
         let position = Position { index: entry.index(), leaf_hash: entry.leaf() };
         match Record::read(&entry, trust) {
             Err(error) => history.inert.push((entry.index(), error)),
@@ -93,9 +106,10 @@ pub fn past(
     let environments: BTreeSet<_> = before.chain([target.environment().name()]).collect();
     let mut records = Vec::new();
     for environment in environments {
+        let (rules, service) = ((target.policy(), trust), target.service().name());
         let History { records: found, .. } =
-            history(ledger, at, lane, (target.policy(), trust), target.service().name(), environment)?;
-        records.extend(found.into_iter().filter(|record| record.position().index < size));
+            history_below(ledger, at, size, lane, rules, service, environment)?;
+        records.extend(found);
     }
     records.sort_by_key(Record::position);
     Ok(records)

@@ -115,3 +115,14 @@ fn b5_an_image_of_any_shape_is_put_together_again() {
         world.replays_the_same();
     }
 }
+
+/// A record that names a wrong predecessor stops what is decided after it, and nothing that was decided before.
+#[test]
+fn d1_a_later_record_takes_nothing_from_a_decision() {
+    let (mut world, image, request) = ready_with(&on_disk());
+    let answer = block_on(world.promote(&request, "release")).unwrap();
+    assert!(matches!(answer, Answer::Promoted(_)), "{answer:?}");
+    world.forge_with("release", &image, Phase::Refused, None, |promotion| promotion.ledger.prev = None);
+    assert!(block_on(world.promote(&request, "release")).is_err());
+    world.replays_the_same();
+}
