@@ -19,6 +19,8 @@
 //! stdout: registry.example/prod/shop@sha256:…     exit 0
 //! ```
 //!
+//! A run that ends before that leaves nothing that the same command does not take up, or [`promote::reconcile`] mend.
+//!
 //! Every step takes what the step before it returned, so none can be skipped or reordered: [`gate::Approved`],
 //! [`ledger::protocol::Intent`], [`promote::Copied`] and [`promote::Promotion`] cannot be built by hand
 //! (`tests/compile/`). The whole story stands once, in [`promote`].

@@ -4,28 +4,27 @@
 //! nothing has an effect before its intent is durable; the tag moves last and is derived from the ledger.
 //! `check` is `promote` stopped after the first decision: same code, same verdict.
 //!
-//! Start at [`Walk::check`] and [`Walk::promote`].
+//! Start at [`Walk::check`] and [`Walk::promote`]; what an interrupted run left is mended in [`reconcile`].
 
-use std::collections::BTreeMap;
+mod publish;
+pub mod reconcile;
 
 use jiff::Timestamp;
 
 use crate::closure::Closure;
-use crate::collect::{BUNDLE, CollectError, Files, Look, attached, collect, recall};
+use crate::collect::{CollectError, Files, collect, recall};
 use crate::digest::Digest;
-use crate::evidence::{Control, Evidence, Found, Source, TagSeen, Target, TargetError};
+use crate::evidence::{Evidence, Source, TagSeen, Target, TargetError};
 use crate::gate::{Approved, Carried, Decision, Denied, Verdict, decide};
 use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
-use crate::ledger::target::{Current, Rules, State, history};
+use crate::ledger::target::{Current, Rules, State};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, Policy, ServiceName};
-use crate::record::{Kind, Position, SUMMARY, Summary};
+use crate::record::{Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{CopyError, CopyReport, Registries, RegistryError};
-use crate::verify::{Author, MESSAGE_SIGNATURE, Sign, Trust};
-
-/// How often the tag is set again because the ledger moved on while it was being set.
-const TAG_ATTEMPTS: u32 = 8;
+use crate::verify::{Attestation, Author, Sign, Trust, Verified};
+use publish::{TAG_ATTEMPTS, without_summary};
 
 /// How often a decision is made again because another promotion was committed meanwhile.
 const OVERTAKEN: u32 = 8;
@@ -79,6 +78,14 @@ pub enum WalkError {
         commit: u64,
         /// Why.
         source: Box<RegistryError>,
+    },
+    /// What a revoker said is not understood here: nothing is derived from the ledger until it is.
+    #[error("control record {index} by a revoker is not understood: {why}")]
+    ControlUnknown {
+        /// Its index.
+        index: u64,
+        /// Why.
+        why: String,
     },
     /// The tag was overtaken every time it was set.
     #[error(
@@ -444,47 +451,8 @@ impl Walk<'_> {
         promotion: &Promotion,
         signer: &dyn Sign,
     ) -> Result<(), WalkError> {
-        let image = promotion.destination();
-        let commit = promotion.commit.index;
-        let trouble = |source| WalkError::Publish { image: image.clone(), commit, source: Box::new(source) };
-        let at = self.ledger.tip()?;
-        let entry = self.ledger.read(&at, commit)?;
-        let record = self.attach(image, Kind::Promotion.predicate_type(), entry.bytes());
-        let _referrer = record.await.map_err(trouble)?;
-        self.summarise(target, promotion, signer).await?;
-        let Some(tag) = target.environment().tag() else { return Ok(()) };
-        let repository = &image.repository;
-        for _ in 0..TAG_ATTEMPTS {
-            let current = self.current(target, promotion)?;
-            if self.registries.tagged(repository, tag).await.map_err(trouble)? != Some(current) {
-                let current = Image::new(repository.clone(), current);
-                match self.registries.set_tag(&current, tag).await {
-                    Ok(()) => {}
-                    // Another promotion sets it too, perhaps to a later commit: the ledger says.
-                    Err(RegistryError::TagNotSet { found: Some(_), .. }) => continue,
-                    Err(error) => return Err(trouble(error)),
-                }
-            }
-            if self.current(target, promotion)? == current {
-                return Ok(());
-            }
-        }
-        Err(WalkError::TagContention { tag: tag.clone() })
-    }
-
-    /// A SLSA VSA on the image and on each platform manifest, unless an earlier run has published it.
-    async fn summarise(
-        &self,
-        target: &Target<'_>,
-        promotion: &Promotion,
-        signer: &dyn Sign,
-    ) -> Result<(), WalkError> {
-        let (image, verdict) = (promotion.destination(), promotion.verdict());
-        let trouble = |source| WalkError::Publish {
-            image: image.clone(),
-            commit: promotion.commit.index,
-            source: Box::new(source),
-        };
+        let (image, commit, verdict) = (promotion.destination(), promotion.commit, promotion.verdict());
+        self.put_record(image, commit.index).await?;
         let summary = Summary {
             subjects: verdict.subjects(),
             environment: &verdict.environment,
@@ -494,64 +462,13 @@ impl Walk<'_> {
             verified_on: verdict.decided_on,
         };
         let author = signer.author();
-        let none = Files::default();
-        let there =
-            attached(image, target.closure(), self.registries, &none, self.trust, Look::Evidence).await?;
-        let (attestations, ..) = there.evidence(target.closure());
-        let mut bundle = None;
-        for digest in summary.subjects.digests() {
-            let here = |found: &&Found| {
-                found.on == digest && summary.is_published_as(&found.attestation, author.identity())
-            };
-            if attestations.iter().any(|found| here(&found)) {
-                continue;
-            }
-            let bytes = match &bundle {
-                Some(bytes) => bytes,
-                None => bundle.insert(summary.sign(signer).map_err(ProtocolError::from)?),
-            };
-            let on = Image::new(image.repository.clone(), digest);
-            let _referrer = self.attach(&on, SUMMARY, bytes).await.map_err(trouble)?;
-        }
-        Ok(())
-    }
-
-    /// As cosign attaches a bundle, so that its readers find it.
-    async fn attach(
-        &self,
-        image: &Image,
-        predicate_type: &str,
-        bundle: &[u8],
-    ) -> Result<Digest, RegistryError> {
-        let annotation = |name: &str, value: &str| (format!("dev.sigstore.bundle.{name}"), value.to_owned());
-        let annotations = match predicate_type {
-            MESSAGE_SIGNATURE => BTreeMap::from([annotation("content", "message-signature")]),
-            other => {
-                BTreeMap::from([annotation("content", "dsse-envelope"), annotation("predicateType", other)])
-            }
-        };
-        self.registries.attach(image, BUNDLE[0], BUNDLE[0], bundle, &annotations).await
-    }
-
-    /// What the ledger says is promoted there: this promotion, or one that came after it. A ledger that knows nothing
-    /// of it any more is not the one it was recorded in.
-    fn current(&self, target: &Target<'_>, promotion: &Promotion) -> Result<Digest, WalkError> {
-        let at = self.ledger.tip()?;
-        let environment = target.environment();
-        let service = target.service().name();
-        let lane = self.ledger.control()?;
-        let history =
-            history(self.ledger, &at, &lane, (self.policy, self.trust), service, environment.name())?;
-        let control = Control::read(&lane, self.trust);
-        let rules = Rules { policy: self.policy, service, environment, control: &control };
-        let state = State::replay(&history.records, &rules);
-        let (known, index) =
-            (state.commits.iter().any(|it| it.commit == promotion.commit), promotion.commit.index);
-        match (state.current.as_ref(), state.taken(promotion.commit).and_then(|taken| taken.by)) {
-            (Some(current), _) if known => Ok(current.image.digest),
-            (_, Some(by)) => Err(ProtocolError::Revoked { index, by }.into()),
-            (_, None) => Err(LedgerError::RecordMissing { place: self.ledger.place().clone(), index }.into()),
-        }
+        // Unless an earlier run has published it.
+        let there = self.lies_on(image, target.closure()).await?;
+        let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
+        let on = without_summary(&there, target.closure(), &summary, is);
+        self.summarise(image, commit.index, &summary, &on, signer).await?;
+        let (service, environment) = (target.service().name(), target.environment());
+        self.set_tag(service, environment, &image.repository, commit).await
     }
 
     async fn moved(&self, reference: &Reference, image: &Image) -> Result<Option<(Tag, Digest)>, WalkError> {

@@ -202,6 +202,28 @@ impl Registries {
         }
     }
 
+    /// The closure of an image, if all of it is there, blobs too; none where anything is missing.
+    ///
+    /// # Errors
+    /// [`RegistryError::Image`] when it is malformed or too large; trouble.
+    pub async fn closure_if_whole(&self, image: &Image) -> Result<Option<Closure>, RegistryError> {
+        if !self.backend(&image.repository)?.exists().await? {
+            return Ok(None);
+        }
+        let closure = match self.closure(image).await {
+            Ok(closure) => closure,
+            Err(RegistryError::NoSuchImage { .. }) => return Ok(None),
+            Err(RegistryError::Image { source, .. })
+                if matches!(*source, ClosureError::Incomplete { .. }) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let missing = self.has_closure(&image.repository, &closure).await?;
+        Ok(missing.is_empty().then_some(closure))
+    }
+
     /// What refers to an image (distribution-spec v1.1, "Listing Referrers").
     ///
     /// # Errors

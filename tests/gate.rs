@@ -34,6 +34,8 @@ mod properties;
 mod protocol;
 #[path = "gate/replay.rs"]
 mod replay;
+#[path = "gate/reconcile.rs"]
+mod reconcile;
 #[path = "gate/revoked.rs"]
 mod revoked;
 #[path = "gate/histories.rs"]

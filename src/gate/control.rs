@@ -250,6 +250,18 @@ pub(super) fn not_revoked(target: &Target<'_>, evidence: &Evidence) -> Option<Fi
     Some(Finding::met(Requirement::NotRevoked, expected, found, Vec::new()))
 }
 
+/// The first thing a revoker said that nobody here understands: it may take somebody's word.
+pub fn not_understood<'c>(
+    policy: &Policy,
+    service: &ServiceName,
+    control: &'c Control,
+) -> Option<&'c NotRead> {
+    control
+        .unread()
+        .iter()
+        .find(|unread| unread.author.as_ref().is_some_and(|author| policy.may_revoke(author, service)))
+}
+
 /// That somebody who may say no said something that nobody here understands.
 fn unread_by(
     target: &Target<'_>,

@@ -225,7 +225,8 @@ impl Writer<'_> {
         Err(ProtocolError::Contention.into())
     }
 
-    /// Records that the gate said no. A requester the policy does not name leaves no record: nobody could read it.
+    /// Records that the gate said no; as an abort where an interrupted run of the same request had left its intent open,
+    /// which nobody has to wait for then. A requester the policy does not name leaves no record: nobody could read it.
     ///
     /// # Errors
     /// [`ProtocolError`] when the refusal cannot be appended.
@@ -236,9 +237,20 @@ impl Writer<'_> {
         }
         let (actor, trust) = (Actor::from(self.author().identity()), self.trust);
         let kept = kept(verdict, trust);
-        let (service, environment) = (&verdict.service, &verdict.environment);
-        let (written, ()) = self.append_with(service, environment, &kept, |view| {
-            let body = promotion(verdict, &actor, trust, Phase::Refused, view.ledger(key));
+        let (service, name, policy) = (&verdict.service, &verdict.environment, self.policy);
+        let identity = self.author().identity().clone();
+        let (written, ()) = self.append_with(service, name, &kept, |view| {
+            let mut body = promotion(verdict, &actor, trust, Phase::Refused, view.ledger(key));
+            if let Some(environment) = policy.environment(name) {
+                let control = view.control();
+                let rules = Rules { policy, service, environment, control: &control };
+                let state = State::replay(&view.history.records, &rules);
+                if let Some(open) = state.open.iter().find(|open| open.is_of(key, &identity)) {
+                    body.phase = Phase::Abort;
+                    body.intent = Some(open.position);
+                    body.abort_reason = Some(said_no(verdict));
+                }
+            }
             Ok::<_, ProtocolError>(Step::Append(draft(verdict, body, &kept)?, ()))
         })?;
         Ok(written.map(|written| written.position))
@@ -292,6 +304,7 @@ fn promotion(verdict: &Verdict, actor: &Actor, trust: &Trust, phase: Phase, ledg
         roots: trust.roots().iter().map(RootVersion::from).collect(),
         evidence: verdict.evidence(),
         exceptions: Vec::new(),
+        level: verdict.level(),
         rationale: verdict.rationale(),
         rollback_to: None,
         abort_reason: None,
@@ -381,9 +394,7 @@ impl Intent {
                             (Found::Ours(None), superseded),
                         ));
                     };
-                    let ours = holder.record.body().ledger().idempotency_key == key
-                        && holder.record.identity() == identity;
-                    if ours {
+                    if holder.is_of(key, identity) {
                         return Ok(Step::Done((Found::Ours(Some(holder.position)), superseded)));
                     }
                     // A rival: abort it once it is stale, then look again.
@@ -470,7 +481,6 @@ impl Intent {
         let actor = Actor::from(writer.author().identity());
         let (policy, trust) = (writer.policy, writer.trust);
         let kept = kept(verdict, trust);
-        let codes: Vec<String> = verdict.codes().iter().map(ToString::to_string).collect();
         let (service, name) = (&verdict.service, &verdict.environment);
         let (appended, ()) = writer.append_with(service, name, &kept, |view| {
             let control = view.control();
@@ -483,7 +493,7 @@ impl Intent {
             }
             let mut body = promotion(verdict, &actor, trust, Phase::Abort, view.ledger(self.key));
             body.intent = Some(self.position);
-            body.abort_reason = Some(format!("the second look said no: {}", codes.join(", ")));
+            body.abort_reason = Some(said_no(verdict));
             Ok::<_, ProtocolError>(Step::Append(draft(verdict, body, &kept)?, ()))
         })?;
         Ok(appended.map_or(self.position, |written| written.position))
@@ -513,11 +523,56 @@ enum Found {
     Rival,
 }
 
+fn said_no(verdict: &Verdict) -> String {
+    let codes: Vec<String> = verdict.codes().iter().map(ToString::to_string).collect();
+    format!("another look said no: {}", codes.join(", "))
+}
+
 fn superseded(state: &State<'_>) -> Option<Superseded> {
     state
         .current
         .as_ref()
         .map(|current| Superseded { digest: current.image.digest, index: current.commit.index })
+}
+
+/// When a rival may abort an intent.
+fn stale_from(intent: &Promotion) -> Timestamp {
+    intent.decided_on.saturating_add(STALE).unwrap_or(Timestamp::MAX)
+}
+
+/// Whether a rival may abort an intent by now.
+pub fn stale(intent: &Promotion, now: Timestamp) -> bool {
+    // A clock that runs ahead must not hold the lock for as long as it does.
+    let from_the_future = intent.decided_on.duration_since(now) > STALE;
+    now >= stale_from(intent) || from_the_future
+}
+
+/// Aborts a stale intent, if it is still open.
+///
+/// # Errors
+/// [`ProtocolError::Busy`] while it is not stale; see [`ProtocolError`].
+pub fn abort_stale(
+    writer: &mut Writer<'_>,
+    service: &ServiceName,
+    environment: &Environment,
+    intent: Position,
+    now: Timestamp,
+) -> Result<(), ProtocolError> {
+    let actor = Actor::from(writer.author().identity());
+    let policy = writer.policy;
+    let request = json!({ "abort": intent });
+    let key = Digest::of(request.to_string().as_bytes());
+    let (_, ()) = writer.append(service, environment.name(), |view| {
+        let control = view.control();
+        let rules = Rules { policy, service, environment, control: &control };
+        let state = State::replay(&view.history.records, &rules);
+        let Some(open) = state.open.iter().find(|open| open.position == intent) else {
+            return Ok(Step::Done(()));
+        };
+        let body = abort(open.record, environment.name(), &actor, view.ledger(key), now)?;
+        Ok::<_, ProtocolError>(Step::Append(Box::new(body), ()))
+    })?;
+    Ok(())
 }
 
 /// The abort of a rival's stale intent.
@@ -530,17 +585,14 @@ fn abort(
 ) -> Result<Draft, ProtocolError> {
     let fenced = || ProtocolError::Fenced { index: rival.position().index };
     let promotion = rival.promotion().ok_or_else(fenced)?;
-    let until = promotion.decided_on.saturating_add(STALE).unwrap_or(Timestamp::MAX);
-    // A clock that runs ahead must not hold the lock for as long as it does.
-    let from_the_future = promotion.decided_on.duration_since(now) > STALE;
-    if now < until && !from_the_future {
+    if !stale(promotion, now) {
         return Err(ProtocolError::Busy(Box::new(Busy {
             environment: environment.clone(),
             index: rival.position().index,
             image: rival.subjects().image.digest,
             by: rival.identity().clone(),
             since: promotion.decided_on,
-            until,
+            until: stale_from(promotion),
         })));
     }
     let mut body = promotion.clone();

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::digest::Digest;
 use crate::evidence::{Control, Target};
 use crate::gate::control::{Standing, Taken, in_force};
 use crate::ledger::{Ledger, LedgerError};
@@ -133,6 +134,13 @@ pub struct OpenIntent<'a> {
     pub position: Position,
     /// The record.
     pub record: &'a Record,
+}
+
+impl OpenIntent<'_> {
+    /// Whether it is that of a request: its key, by who asked.
+    pub fn is_of(&self, key: Digest, identity: &Identity) -> bool {
+        self.record.body().ledger().idempotency_key == key && self.record.identity() == identity
+    }
 }
 
 /// What is promoted there now.

@@ -14,6 +14,7 @@ use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::policy::{EnvironmentName, EvidenceClass, ServiceName};
 use crate::reference::{Repository, Tag};
+use crate::verify::provenance::level::Level;
 use crate::verify::{Identity, Root, RootName};
 
 /// A size and root of a log, as an author saw it.
@@ -371,6 +372,9 @@ pub struct Promotion {
     pub evidence: Vec<Resource>,
     /// Exceptions used.
     pub exceptions: Vec<Resource>,
+    /// The SLSA Build level that the provenance justified; none where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
     /// Why.
     pub rationale: Vec<Rationale>,
     /// The digest a rollback goes back to.

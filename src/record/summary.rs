@@ -63,14 +63,19 @@ impl Summary<'_> {
 
     /// Whether an attestation is the summary that `identity` would publish for this repository and policy.
     pub fn is_published_as(&self, attestation: &Verified<Attestation>, identity: &Identity) -> bool {
+        attestation.identity() == identity
+            && self.is_about_the_same(attestation)
+            && attestation.predicate().get("verifiedLevels") == Some(&json!(self.levels()))
+    }
+
+    /// Whether an attestation is a summary of this image, repository and policy, by whomever and of whatever level.
+    pub fn is_about_the_same(&self, attestation: &Verified<Attestation>) -> bool {
         let field = |name: &str| attestation.predicate().get(name);
         attestation.predicate_type() == SUMMARY
-            && attestation.identity() == identity
             && attestation.subjects().iter().any(|subject| subject.digest == self.subjects.image.digest)
             && field("resourceUri") == Some(&json!(resource_uri(&self.subjects.image.repository)))
             && field("policy") == Some(&json!({ "uri": self.policy.uri, "digest": self.policy.digest }))
             && field("verificationResult") == Some(&json!("PASSED"))
-            && field("verifiedLevels") == Some(&json!(self.levels()))
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A world over layouts, an image in the build's repository that has run in staging for ten minutes.
-fn ready() -> (World, Built, Request) {
+pub(crate) fn ready() -> (World, Built, Request) {
     ready_with(&on_disk())
 }
 

@@ -20,7 +20,8 @@ use samebits::key::{Algorithm, PrivateKey};
 use samebits::ledger::Ledger;
 use samebits::ledger::protocol::{ProtocolError, Step, Writer};
 use samebits::policy::{Draft as PolicyDraft, EvidenceClass, Policy};
-use samebits::promote::{Answer, Request, Walk, WalkError};
+use samebits::promote::reconcile::{Left, Mended};
+use samebits::promote::{Answer, Request, Stage, Walk, WalkError};
 use samebits::record::{
     Actor, Approval, ApprovedFor, Body, ControlBody, ControlDraft, Deployment, Direction, Draft,
     EffectiveFrom, Endpoint, Freeze, Phase, PolicyVersion, Position, Promotion, Revocation, RevocationEffect,
@@ -440,6 +441,7 @@ impl World {
                     roots: Vec::new(),
                     evidence: Vec::new(),
                     exceptions: Vec::new(),
+                    level: None,
                     rationale: Vec::new(),
                     rollback_to: None,
                     abort_reason: None,
@@ -525,6 +527,39 @@ impl World {
         }
     }
 
+    /// The whole walk, to where `stop` says so: there it ends as if the machine had.
+    pub(crate) fn crash(&mut self, request: &Request, who: &str, stop: impl Fn(&Stage<'_>) -> bool) {
+        let now = self.now();
+        let Self { policy, trust, registries, ledger, keys, .. } = self;
+        let mut walk = Walk { policy, trust, registries, ledger, clock: &|| now };
+        let watch = |stage: Stage<'_>| {
+            if stop(&stage) {
+                std::panic::panic_any(Crash);
+            }
+        };
+        let run = walk.promote_watched(request, &keys[who], &watch);
+        crashes(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run));
+    }
+
+    /// What is not as the ledger says of the shop in production.
+    pub(crate) async fn left(&mut self) -> Result<Vec<Left>, WalkError> {
+        let now = self.now();
+        let Self { policy, trust, registries, ledger, .. } = self;
+        let service = policy.find_service("shop").unwrap();
+        let environment = policy.find_environment("production").unwrap();
+        Walk { policy, trust, registries, ledger, clock: &|| now }.left(service, environment).await
+    }
+
+    /// Mends something that was left, with the key `who`.
+    pub(crate) async fn mend(&mut self, left: &Left, who: &str) -> Result<Mended, WalkError> {
+        let now = self.now();
+        let Self { policy, trust, registries, ledger, keys, .. } = self;
+        let service = policy.find_service("shop").unwrap();
+        let environment = policy.find_environment("production").unwrap();
+        let mut walk = Walk { policy, trust, registries, ledger, clock: &|| now };
+        walk.mend(service, environment, left, &keys[who]).await
+    }
+
     /// The first half of the walk, with the key `who`.
     pub(crate) async fn check(&mut self, request: &Request, who: &str) -> Result<Decision, WalkError> {
         let (now, requester) = (self.now(), self.identity(who));
@@ -560,6 +595,26 @@ impl World {
             let bytes = sign_statement(&statement, self.key(who)).unwrap();
             self.registries.attach(image, BUNDLE[0], BUNDLE[0], &bytes, &BTreeMap::new()).await.unwrap();
         }
+    }
+}
+
+/// What a run that ends in the middle ends with.
+pub(crate) struct Crash;
+
+/// Runs what has to end in a [`Crash`].
+#[track_caller]
+pub(crate) fn crashes<T>(run: impl FnOnce() -> T) {
+    let hook = std::panic::take_hook();
+    // The others go on saying what is wrong with them.
+    std::panic::set_hook(Box::new(move |info| {
+        if !info.payload().is::<Crash>() {
+            hook(info);
+        }
+    }));
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Err(payload) if payload.is::<Crash>() => {}
+        Err(payload) => std::panic::resume_unwind(payload),
+        Ok(_) => panic!("the run ended, and was to be ended"),
     }
 }
 
@@ -658,6 +713,23 @@ impl Hook {
 
     pub(crate) fn record(&self, who: &str, said: &Said) {
         self.0.borrow_mut().record(who, said);
+    }
+
+    /// Mends what is left some minutes from now.
+    pub(crate) fn reconcile(&self, who: &str, minutes: i64) {
+        let mut world = self.0.borrow_mut();
+        let world = &mut *world;
+        world.wait(minutes);
+        std::thread::scope(|scope| {
+            let run = scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                for left in runtime.block_on(world.left()).unwrap() {
+                    let mended = runtime.block_on(world.mend(&left, who)).unwrap();
+                    assert_eq!(mended, Mended::Done, "{left:?}");
+                }
+            });
+            run.join().unwrap();
+        });
     }
 
     /// The whole walk, to a yes, on a runtime of its own: this may be called from within another.

@@ -214,6 +214,19 @@ Signed by a freezer of the policy; `samebits status` has the index.
 EXAMPLE
   samebits thaw 4 --reason 'incident 117 is over'")]
     Thaw(Thaw),
+    /// Mend what interrupted and overtaken promotions left, from the ledger alone.
+    #[command(after_long_help = "\
+Says what is not as the ledger says: a tag that is not the last commit, a record
+or summary that was not published, an intent that nobody closed, bytes that are
+gone. Nothing is decided anew. Without --yes nothing is changed; with --yes the
+tag is set and what is missing is published, and with --abort intents that were
+left open for ten minutes are closed. That takes the key of a promoter.
+Exit code 0: nothing is left. 1: something is, and is listed. 3: could not tell.
+
+EXAMPLES
+  samebits reconcile
+  samebits reconcile --in production --yes --abort --key release.key")]
+    Reconcile(Reconcile),
     /// Show everything that lies on an image, whose it is, and whether it is what the policy wants.
     #[command(after_long_help = "\
 A tree: the index, its platforms, and what is attached to each: signatures,
@@ -440,6 +453,22 @@ pub(crate) struct Thaw {
     /// Why.
     #[arg(long, value_name = "TEXT", value_parser = present_text)]
     pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// Only this environment.
+    #[arg(long = "in", value_name = "ENVIRONMENT", value_parser = present_text)]
+    pub(crate) environment: Option<String>,
+    /// Only this service.
+    #[arg(long, value_name = "NAME", value_parser = present_text)]
+    pub(crate) service: Option<String>,
+    /// Do it.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Close intents that were left open for ten minutes, too.
+    #[arg(long)]
+    pub(crate) abort: bool,
 }
 
 /// Bytes that somebody names.

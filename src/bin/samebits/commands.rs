@@ -9,6 +9,7 @@ mod init;
 mod lock;
 mod lane;
 mod look;
+mod reconcile;
 mod record;
 mod replay;
 mod revoke;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Revoke(revoke) => revoke::revoke(&session()?, revoke),
         Command::Freeze(freeze) => freeze::freeze(&session()?, freeze),
         Command::Thaw(thaw) => freeze::thaw(&session()?, thaw),
+        Command::Reconcile(args) => reconcile::reconcile(&session()?, args),
         Command::Verify(verify) => verify::verify(&session()?, verify),
         Command::Status(status) => look::status(&session()?, status),
         Command::Log(log) => look::log(&session()?, log),

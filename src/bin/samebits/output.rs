@@ -6,6 +6,7 @@ mod lock;
 pub(crate) mod freeze;
 mod export;
 mod replay;
+pub(crate) mod reconcile;
 mod roots;
 
 use jiff::Timestamp;
@@ -27,6 +28,7 @@ pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::replay::{Decided, History, Now, Replay};
+pub(crate) use self::reconcile::{LeftHere, Outcome as LeftOutcome, Reconciling, What as LeftWhat};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 use crate::kept::KeptEvidence;
 
@@ -566,6 +568,7 @@ mod tests {
             (Recorded::SCHEMA, schema_for!(Recorded)),
             (Revoking::SCHEMA, schema_for!(Revoking)),
             (Freezing::SCHEMA, schema_for!(Freezing)),
+            (Reconciling::SCHEMA, schema_for!(Reconciling)),
             (Verification::SCHEMA, schema_for!(Verification)),
             (LogPage::SCHEMA, schema_for!(LogPage)),
             (StatusTable::SCHEMA, schema_for!(StatusTable)),

@@ -59,6 +59,7 @@ impl From<WalkError> for Trouble {
             | WalkError::Collect(_)
             | WalkError::Protocol(_)
             | WalkError::Ledger(_)
+            | WalkError::ControlUnknown { .. }
             | WalkError::Copy { .. }
             | WalkError::Publish { .. }
             | WalkError::TagContention { .. } => undecided(error),
@@ -157,6 +158,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             | WalkError::Registry(source)
             | WalkError::Publish { source, .. } => source.hint(),
             WalkError::Copy { source, .. } => source.hint(),
+            WalkError::ControlUnknown { .. } => {
+                Some("use the version of samebits that wrote it, or a newer one".to_owned())
+            }
             WalkError::NoService { .. }
             | WalkError::Target(_)
             | WalkError::Collect(_)

@@ -6,7 +6,7 @@
 //! Start at [`grade`].
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::found::Dialect;
 use super::{Aspect, Provenance};
@@ -34,7 +34,7 @@ const GENERATORS: [(&str, &str); 4] = [
 const GENERATOR: &str = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/";
 
 /// A SLSA Build level (v1.0, "Security levels").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Provenance exists.

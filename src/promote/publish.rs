@@ -1,0 +1,165 @@
+//! What a commit puts beside its image, and the tag: all of it derived from the ledger, so that the run that committed,
+//! the next one, and [`super::reconcile`] do the same.
+
+use std::collections::BTreeMap;
+
+use super::{Walk, WalkError};
+use crate::closure::Closure;
+use crate::collect::{Attached, BUNDLE, Files, Look, attached};
+use crate::digest::Digest;
+use crate::evidence::{Control, Found};
+use crate::gate::control::not_understood;
+use crate::ledger::LedgerError;
+use crate::ledger::protocol::ProtocolError;
+use crate::ledger::target::{History, Rules, State, history};
+use crate::policy::{Environment, ServiceName};
+use crate::record::{Kind, Position, SUMMARY, Summary};
+use crate::reference::{Image, Repository};
+use crate::registry::RegistryError;
+use crate::verify::{Attestation, MESSAGE_SIGNATURE, Sign, Verified};
+
+/// How often the tag is set again because the ledger moved on while it was being set.
+pub(super) const TAG_ATTEMPTS: u32 = 8;
+
+impl Walk<'_> {
+    /// What the records of a target add up to, at the newest heads of both lanes.
+    pub(super) fn derive<T>(
+        &self,
+        service: &ServiceName,
+        environment: &Environment,
+        read: impl FnOnce(&History, &State<'_>, &Control) -> T,
+    ) -> Result<T, WalkError> {
+        let at = self.ledger.tip()?;
+        let lane = self.ledger.control()?;
+        let rules = (self.policy, self.trust);
+        let history = history(self.ledger, &at, &lane, rules, service, environment.name())?;
+        let control = Control::read(&lane, self.trust);
+        // What is not understood may be the word that takes somebody's.
+        if let Some(unread) = not_understood(self.policy, service, &control) {
+            let (index, why) = (unread.index, unread.why.to_string());
+            return Err(WalkError::ControlUnknown { index, why });
+        }
+        let rules = Rules { policy: self.policy, service, environment, control: &control };
+        let state = State::replay(&history.records, &rules);
+        Ok(read(&history, &state, &control))
+    }
+
+    /// What the ledger says is promoted there: this commit, or one that came after it. A ledger that knows nothing of
+    /// it any more is not the one it was recorded in.
+    fn current(
+        &self,
+        service: &ServiceName,
+        environment: &Environment,
+        commit: Position,
+    ) -> Result<Digest, WalkError> {
+        let index = commit.index;
+        self.derive(service, environment, |_, state, _| {
+            let known = state.commits.iter().any(|it| it.commit == commit);
+            match (state.current.as_ref(), state.taken(commit).and_then(|taken| taken.by)) {
+                (Some(current), _) if known => Ok(current.image.digest),
+                (_, Some(by)) => Err(ProtocolError::Revoked { index, by }.into()),
+                (_, None) => {
+                    Err(LedgerError::RecordMissing { place: self.ledger.place().clone(), index }.into())
+                }
+            }
+        })?
+    }
+
+    /// The record of the commit, beside the image.
+    pub(super) async fn put_record(&self, image: &Image, commit: u64) -> Result<(), WalkError> {
+        let at = self.ledger.tip()?;
+        let entry = self.ledger.read(&at, commit)?;
+        let record = self.attach(image, Kind::Promotion.predicate_type(), entry.bytes());
+        let _referrer = record.await.map_err(unpublished(image, commit))?;
+        Ok(())
+    }
+
+    /// Everything that lies on an image at its destination.
+    pub(super) async fn lies_on(&self, image: &Image, closure: &Closure) -> Result<Attached, WalkError> {
+        let none = Files::default();
+        Ok(attached(image, closure, self.registries, &none, self.trust, Look::Evidence).await?)
+    }
+
+    /// A SLSA VSA on each of these manifests.
+    pub(super) async fn summarise(
+        &self,
+        image: &Image,
+        commit: u64,
+        summary: &Summary<'_>,
+        on: &[Digest],
+        signer: &dyn Sign,
+    ) -> Result<(), WalkError> {
+        if on.is_empty() {
+            return Ok(());
+        }
+        let bytes = summary.sign(signer).map_err(ProtocolError::from)?;
+        for digest in on {
+            let on = Image::new(image.repository.clone(), *digest);
+            let _referrer = self.attach(&on, SUMMARY, &bytes).await.map_err(unpublished(image, commit))?;
+        }
+        Ok(())
+    }
+
+    /// The tag, set and read again until it is what the ledger says.
+    pub(super) async fn set_tag(
+        &self,
+        service: &ServiceName,
+        environment: &Environment,
+        repository: &Repository,
+        commit: Position,
+    ) -> Result<(), WalkError> {
+        let Some(tag) = environment.tag() else { return Ok(()) };
+        for _ in 0..TAG_ATTEMPTS {
+            let current = Image::new(repository.clone(), self.current(service, environment, commit)?);
+            let trouble = unpublished(&current, commit.index);
+            if self.registries.tagged(repository, tag).await.map_err(&trouble)? != Some(current.digest) {
+                match self.registries.set_tag(&current, tag).await {
+                    Ok(()) => {}
+                    // Another promotion sets it too, perhaps to a later commit: the ledger says.
+                    Err(RegistryError::TagNotSet { found: Some(_), .. }) => continue,
+                    Err(error) => return Err(trouble(error)),
+                }
+            }
+            if self.current(service, environment, commit)? == current.digest {
+                return Ok(());
+            }
+        }
+        Err(WalkError::TagContention { tag: tag.clone() })
+    }
+
+    /// As cosign attaches a bundle, so that its readers find it.
+    pub(super) async fn attach(
+        &self,
+        image: &Image,
+        predicate_type: &str,
+        bundle: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        let annotation = |name: &str, value: &str| (format!("dev.sigstore.bundle.{name}"), value.to_owned());
+        let annotations = match predicate_type {
+            MESSAGE_SIGNATURE => BTreeMap::from([annotation("content", "message-signature")]),
+            other => {
+                BTreeMap::from([annotation("content", "dsse-envelope"), annotation("predicateType", other)])
+            }
+        };
+        self.registries.attach(image, BUNDLE[0], BUNDLE[0], bundle, &annotations).await
+    }
+}
+
+/// The manifests of the summary that have none that `is` it.
+pub(super) fn without_summary(
+    there: &Attached,
+    closure: &Closure,
+    summary: &Summary<'_>,
+    is: impl Fn(&Verified<Attestation>) -> bool,
+) -> Vec<Digest> {
+    let (attestations, ..) = there.evidence(closure);
+    let here = |found: &Found, digest| found.on == digest && is(&found.attestation);
+    let mut digests: Vec<Digest> = summary.subjects.digests().collect();
+    digests.retain(|digest| !attestations.iter().any(|found| here(found, *digest)));
+    digests
+}
+
+fn unpublished(image: &Image, commit: u64) -> impl Fn(RegistryError) -> WalkError {
+    let image = image.clone();
+    move |source| WalkError::Publish { image: image.clone(), commit, source: Box::new(source) }
+}
