@@ -6,7 +6,8 @@
 //! lane has taken the word from. Clocks affect liveness only:
 //! they say when a rival may abort, never what is valid.
 //!
-//! Start at [`Intent::open`]. The steps are those of `DESIGN.md` section 6, "Protocol".
+//! Start at [`Intent::open`]. The steps are those of `DESIGN.md` section 6, "Protocol"; `tests/model.rs` looks at every
+//! state they can lead to.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;

@@ -24,8 +24,8 @@ use samebits::promote::reconcile::{Left, Mended};
 use samebits::promote::{Answer, Request, Stage, Walk, WalkError};
 use samebits::record::{
     Actor, Approval, ApprovedFor, Body, ControlBody, ControlDraft, Deployment, Direction, Draft,
-    EffectiveFrom, Endpoint, Freeze, Phase, PolicyVersion, Position, Promotion, Revocation, RevocationEffect,
-    Revoked, Runtime, Scope, Sha256, Status, Subjects, TreeHead, Verdict as Approves,
+    EffectiveFrom, Endpoint, Freeze, LedgerView, Phase, PolicyVersion, Position, Promotion, Revocation,
+    RevocationEffect, Revoked, Runtime, Scope, Sha256, Status, Subjects, TreeHead, Verdict as Approves,
 };
 use samebits::reference::{Image, Reference, Repository, Tag};
 use samebits::registry::{HttpConfig, Registries};
@@ -312,7 +312,7 @@ impl World {
             valid_until: self.now() + SignedDuration::from_hours(24),
             decided_on: self.now(),
             comment: None,
-            ledger: samebits::record::LedgerView {
+            ledger: LedgerView {
                 origin: String::new(),
                 observed: TreeHead::empty(),
                 control: TreeHead::empty(),
@@ -417,44 +417,58 @@ impl World {
         intent: Option<Position>,
         change: impl Fn(&mut Promotion),
     ) -> Position {
-        let (actor, now) = (Actor::from(&self.identity(who)), self.now());
-        let repository = self.repository("shop", Some("production"));
-        let (service, environment) = ("shop".parse().unwrap(), "production".parse().unwrap());
-        let subjects = built.subjects(repository.clone());
-        let from = Endpoint { environment: None, uri: self.repository("shop", None) };
+        let template = self.forged(who, built, phase, intent);
+        let (service, environment) = (template.body.service().clone(), "production".parse().unwrap());
         let Self { ledger, policy, trust, keys, .. } = self;
-        let (digest, uri) = (Sha256(policy.digest()), policy.file().to_owned());
-        let rules = PolicyVersion { uri, digest, keys: policy.key_digests().clone() };
         let mut writer = Writer { ledger, policy, trust, signer: &keys[who] };
         let (written, ()) = writer
             .append(&service, &environment, |view| {
-                let mut body = Promotion {
-                    actor: actor.clone(),
-                    service: service.clone(),
-                    phase,
-                    kind: Direction::Promote,
-                    intent,
-                    from: from.clone(),
-                    to: Endpoint { environment: Some(environment.clone()), uri: repository.clone() },
-                    supersedes: None,
-                    policy: rules.clone(),
-                    roots: Vec::new(),
-                    evidence: Vec::new(),
-                    exceptions: Vec::new(),
-                    level: None,
-                    rationale: Vec::new(),
-                    rollback_to: None,
-                    abort_reason: None,
-                    basis: None,
-                    decided_on: now,
-                    ledger: view.ledger(Digest::of(b"forged")),
-                };
-                change(&mut body);
-                let draft = Draft { subjects: subjects.clone(), body: Body::Promotion(Box::new(body)) };
+                let mut draft = template.clone();
+                let Body::Promotion(body) = &mut draft.body else { panic!("{draft:?}") };
+                body.ledger = view.ledger(Digest::of(b"forged"));
+                change(body);
                 Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
             })
             .unwrap();
         written.unwrap().position
+    }
+
+    /// A promotion record of the shop into production, now, that has seen nothing: to be changed and signed.
+    pub(crate) fn forged(&self, who: &str, built: &Built, phase: Phase, intent: Option<Position>) -> Draft {
+        let repository = self.repository("shop", Some("production"));
+        let policy = &self.policy;
+        let body = Promotion {
+            actor: Actor::from(&self.identity(who)),
+            service: "shop".parse().unwrap(),
+            phase,
+            kind: Direction::Promote,
+            intent,
+            from: Endpoint { environment: None, uri: self.repository("shop", None) },
+            to: Endpoint { environment: Some("production".parse().unwrap()), uri: repository.clone() },
+            supersedes: None,
+            policy: PolicyVersion {
+                uri: policy.file().to_owned(),
+                digest: Sha256(policy.digest()),
+                keys: policy.key_digests().clone(),
+            },
+            roots: Vec::new(),
+            evidence: Vec::new(),
+            exceptions: Vec::new(),
+            level: None,
+            rationale: Vec::new(),
+            rollback_to: None,
+            abort_reason: None,
+            basis: None,
+            decided_on: self.now(),
+            ledger: LedgerView {
+                origin: "test.example/log".to_owned(),
+                observed: TreeHead::empty(),
+                control: TreeHead::empty(),
+                idempotency_key: Digest::of(b"forged"),
+                prev: None,
+            },
+        };
+        Draft { subjects: built.subjects(repository), body: Body::Promotion(Box::new(body)) }
     }
 
     /// A statement about these subjects, signed with the key `who`, verified, as if found on the first of them.
