@@ -13,6 +13,7 @@ mod claimed;
 mod control;
 mod freeze;
 mod predicate;
+mod secret;
 mod summary;
 
 use std::fmt;
@@ -172,6 +173,21 @@ impl Body {
         }
     }
 
+    /// What a person typed, by the name of its field.
+    fn typed(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            Self::Deployment(deployment) => {
+                let url = deployment.external_url.as_deref().map(|url| ("externalUrl", url));
+                url.into_iter().chain([("deploymentName", deployment.deployment_name.as_str())]).collect()
+            }
+            Self::Approval(approval) => {
+                approval.comment.as_deref().map(|comment| ("comment", comment)).into_iter().collect()
+            }
+            // All of it is ours, or evidence.
+            Self::Promotion(_) => Vec::new(),
+        }
+    }
+
     fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
         match self {
             Self::Deployment(deployment) => serde_json::to_value(deployment),
@@ -215,9 +231,17 @@ impl Draft {
     /// The signed bytes: in-toto Statement v1 in DSSE in a Sigstore bundle v0.3.
     ///
     /// # Errors
-    /// [`DraftError`] when there is no signature.
+    /// [`DraftError`] when there is no signature, or where a person typed what looks like a secret.
     pub fn sign(&self, signer: &dyn Sign) -> Result<Vec<u8>, DraftError> {
+        self.body.typed().into_iter().try_for_each(|(field, text)| without_secret(field, text))?;
         sign(&self.subjects, self.body.kind().predicate_type(), self.body.to_value()?, signer)
+    }
+}
+
+fn without_secret(field: &'static str, text: &str) -> Result<(), DraftError> {
+    match secret::find(text) {
+        Some(what) => Err(DraftError::Secret { field, what }),
+        None => Ok(()),
     }
 }
 
@@ -261,6 +285,14 @@ pub enum DraftError {
     /// There is no signature.
     #[error("the record cannot be signed")]
     Sign(#[from] SignError),
+    /// Somebody typed what looks like a secret (D9). It is not repeated.
+    #[error("`{field}` holds what looks like {what}, and a record is for ever")]
+    Secret {
+        /// The field.
+        field: &'static str,
+        /// What it looks like.
+        what: &'static str,
+    },
     /// JSON refused one of our own values.
     #[error("the record cannot be written as JSON")]
     Json(#[from] serde_json::Error),

@@ -27,6 +27,8 @@ mod image;
 mod kept;
 #[path = "cli/keyless.rs"]
 mod keyless;
+#[path = "cli/ledger.rs"]
+mod ledger;
 #[path = "cli/reconcile.rs"]
 mod reconcile;
 #[path = "cli/refused.rs"]

@@ -3,13 +3,14 @@
 //! Guarantees: an [`Intent`] exists only if it lies in the log and held the lock of its target when it was written;
 //! a commit is written only while its intent is still the open one *at its place in the log*: the append carries
 //! the size of the log the state was read at, and loses if anything was added since; and none of it by whom the control
-//! lane has taken the word from. Clocks affect liveness only:
-//! they say when a rival may abort, never what is valid.
+//! lane has taken the word from. Clocks affect liveness only: they say when a rival may abort, never what is valid.
 //!
 //! Start at [`Intent::open`]. The steps are those of `DESIGN.md` section 6, "Protocol"; `tests/model.rs` looks at every
 //! state they can lead to.
 
-use jiff::{SignedDuration, Timestamp};
+mod stale;
+
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::digest::Digest;
@@ -21,13 +22,13 @@ use crate::ledger::{Entry, Index, Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
 use crate::record::{
     Actor, Basis, Body, Direction, Draft, DraftError, Endpoint, LedgerView, Phase, Position, Promotion,
-    Record, RootVersion, Subjects, Superseded, TagMeant, TreeHead,
+    RootVersion, Subjects, Superseded, TagMeant, TreeHead,
 };
 use crate::tlog::{SignedCheckpoint, Whole};
 use crate::verify::{Author, Identity, Sign, Trust};
+use stale::abort;
 
-/// After this a rival may abort an open intent.
-pub const STALE: SignedDuration = SignedDuration::from_mins(10);
+pub use stale::{STALE, abort_stale, stale};
 
 /// How often an append is tried again because somebody else appended first.
 pub(super) const ATTEMPTS: u32 = 64;
@@ -534,76 +535,4 @@ fn superseded(state: &State<'_>) -> Option<Superseded> {
         .current
         .as_ref()
         .map(|current| Superseded { digest: current.image.digest, index: current.commit.index })
-}
-
-/// When a rival may abort an intent.
-fn stale_from(intent: &Promotion) -> Timestamp {
-    intent.decided_on.saturating_add(STALE).unwrap_or(Timestamp::MAX)
-}
-
-/// Whether a rival may abort an intent by now.
-pub fn stale(intent: &Promotion, now: Timestamp) -> bool {
-    // A clock that runs ahead must not hold the lock for as long as it does.
-    let from_the_future = intent.decided_on.duration_since(now) > STALE;
-    now >= stale_from(intent) || from_the_future
-}
-
-/// Aborts a stale intent, if it is still open.
-///
-/// # Errors
-/// [`ProtocolError::Busy`] while it is not stale; see [`ProtocolError`].
-pub fn abort_stale(
-    writer: &mut Writer<'_>,
-    service: &ServiceName,
-    environment: &Environment,
-    intent: Position,
-    now: Timestamp,
-) -> Result<(), ProtocolError> {
-    let actor = Actor::from(writer.author().identity());
-    let policy = writer.policy;
-    let request = json!({ "abort": intent });
-    let key = Digest::of(request.to_string().as_bytes());
-    let (_, ()) = writer.append(service, environment.name(), |view| {
-        let control = view.control();
-        let rules = Rules { policy, service, environment, control: &control };
-        let state = State::replay(&view.history.records, &rules);
-        let Some(open) = state.open.iter().find(|open| open.position == intent) else {
-            return Ok(Step::Done(()));
-        };
-        let body = abort(open.record, environment.name(), &actor, view.ledger(key), now)?;
-        Ok::<_, ProtocolError>(Step::Append(Box::new(body), ()))
-    })?;
-    Ok(())
-}
-
-/// The abort of a rival's stale intent.
-fn abort(
-    rival: &Record,
-    environment: &EnvironmentName,
-    actor: &Actor,
-    ledger: LedgerView,
-    now: Timestamp,
-) -> Result<Draft, ProtocolError> {
-    let fenced = || ProtocolError::Fenced { index: rival.position().index };
-    let promotion = rival.promotion().ok_or_else(fenced)?;
-    if !stale(promotion, now) {
-        return Err(ProtocolError::Busy(Box::new(Busy {
-            environment: environment.clone(),
-            index: rival.position().index,
-            image: rival.subjects().image.digest,
-            by: rival.identity().clone(),
-            since: promotion.decided_on,
-            until: stale_from(promotion),
-        })));
-    }
-    let mut body = promotion.clone();
-    body.actor = actor.clone();
-    body.phase = Phase::Abort;
-    body.intent = Some(rival.position());
-    // The gate was not asked.
-    body.basis = None;
-    body.abort_reason = Some(format!("left open since {:.0}", promotion.decided_on));
-    body.decided_on = now;
-    body.ledger = ledger;
-    Ok(Draft { subjects: rival.subjects().clone(), body: Body::Promotion(Box::new(body)) })
 }

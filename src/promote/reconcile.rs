@@ -114,8 +114,9 @@ impl Walk<'_> {
     pub async fn left(&self, service: &Service, environment: &Environment) -> Result<Vec<Left>, WalkError> {
         let name = service.name();
         let now = (self.clock)();
+        let Some(place) = environment.repository(name) else { return Ok(Vec::new()) };
         let (committed, current, open) = self.derive(name, environment, |history, state, _| {
-            (committed(history, state), state.current.clone(), open(state, now))
+            (committed(history, state, place), state.current.clone(), open(state, now))
         })?;
         let mut left = Vec::new();
         // 1. Each image once, by its newest commit.
@@ -123,7 +124,7 @@ impl Walk<'_> {
             left.extend(self.unpublished(name, environment, committed).await?);
         }
         // 2. The tag, only of what is there.
-        left.extend(self.tag_left(name, environment, current).await?);
+        left.extend(self.tag_left(environment, place, current).await?);
         // 3. Nobody's lock.
         left.extend(open);
         Ok(left)
@@ -161,15 +162,17 @@ impl Walk<'_> {
 
     async fn tag_left(
         &self,
-        service: &ServiceName,
         environment: &Environment,
+        place: &Repository,
         current: Option<Current>,
     ) -> Result<Option<Left>, WalkError> {
-        let (Some(tag), Some(repository)) = (environment.tag(), environment.repository(service)) else {
+        let Some(tag) = environment.tag() else { return Ok(None) };
+        // What was promoted elsewhere, before the policy moved it here, says nothing of the tag here.
+        if current.as_ref().is_some_and(|current| current.image.repository != *place) {
             return Ok(None);
-        };
-        let found = self.registries.tagged(repository, tag).await?;
-        let (tag, repository) = (tag.clone(), repository.clone());
+        }
+        let found = self.registries.tagged(place, tag).await?;
+        let (tag, repository) = (tag.clone(), place.clone());
         Ok(match (current, found) {
             (Some(Current { image, .. }), Some(found)) if image.digest == found => None,
             (Some(Current { image, commit, .. }), found) => Some(Left::Tag { tag, image, commit, found }),
@@ -223,7 +226,9 @@ impl Walk<'_> {
             (Left::Intent { stale: false, .. }, _) => Ok(Mended::Not("it may be under way")),
             (Left::Summary { .. } | Left::Intent { .. }, Some(not)) => Ok(not),
             (Left::Summary { image, commit, on }, None) => {
-                let found = self.derive(name, environment, |history, state, _| committed(history, state))?;
+                let place = &image.repository;
+                let found =
+                    self.derive(name, environment, |history, state, _| committed(history, state, place))?;
                 // Voided since it was looked at: nothing is said of it any more.
                 let Some(committed) = found.iter().find(|it| it.current.commit == *commit) else {
                     return Ok(Mended::Not("the ledger no longer says so"));
@@ -271,11 +276,12 @@ impl Committed {
     }
 }
 
-/// The newest commits, of each image the newest, oldest first.
-fn committed(history: &History, state: &State<'_>) -> Vec<Committed> {
+/// The newest commits there, of each image the newest, oldest first. A record names any place its author likes: nobody is
+/// sent elsewhere than to the environment's own.
+fn committed(history: &History, state: &State<'_>, place: &Repository) -> Vec<Committed> {
     let at = |position: Position| history.records.iter().find(|record| record.position() == position);
     let mut newest: Vec<Committed> = Vec::new();
-    for current in state.commits.iter().rev() {
+    for current in state.commits.iter().rev().filter(|current| current.image.repository == *place) {
         if newest.len() == DEPTH {
             break;
         }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::freeze::{Freeze, freeze};
 use super::{
     Actor, BASE, DraftError, Kind, LedgerView, Position, RecordError, is_actor, is_for, read, statement,
+    without_secret,
 };
 use crate::digest::{Digest, shorten};
 use crate::policy::{EnvironmentName, ServiceName};
@@ -218,8 +219,13 @@ impl ControlDraft {
     /// The signed bytes: in-toto Statement v1 in DSSE in a Sigstore bundle v0.3.
     ///
     /// # Errors
-    /// [`DraftError`] when there is no signature.
+    /// [`DraftError`] when there is no signature, or where the reason holds what looks like a secret.
     pub fn sign(&self, signer: &dyn Sign) -> Result<Vec<u8>, DraftError> {
+        let reason = match &self.0 {
+            ControlBody::Revocation(revocation) => &revocation.reason,
+            ControlBody::Freeze(freeze) => &freeze.reason,
+        };
+        without_secret("reason", reason)?;
         let predicate = match &self.0 {
             ControlBody::Revocation(revocation) => serde_json::to_value(revocation)?,
             ControlBody::Freeze(freeze) => serde_json::to_value(freeze)?,

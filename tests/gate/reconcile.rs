@@ -255,6 +255,17 @@ fn e9_a_tag_that_is_not_the_last_commit_is_set_back() {
     assert_eq!((tag(&world), left(&mut world)), (Some(image.root), Vec::new()));
 }
 
+/// A record names any place its author likes: nobody is sent there.
+#[test]
+fn f1_reconcile_goes_nowhere_but_to_the_repository_of_the_environment() {
+    let (mut world, _, request) = ready();
+    end(&mut world, &request, After::Commit);
+    assert_eq!(words(&left(&mut world)), ["record", "summary", "tag"]);
+    world.govern(&on_disk().replace("oci:prod/{service}", "oci:moved/{service}"));
+    assert_eq!(left(&mut world), []);
+    assert!(!world.folder.path().join("moved").exists());
+}
+
 /// Bytes that are gone are said to be, and not copied again: nobody has decided that.
 #[test]
 fn a12_bytes_that_are_gone_are_said_to_be() {

@@ -27,8 +27,8 @@ use serde::Serialize;
 pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
-pub(crate) use self::replay::{Decided, History, Now, Replay};
 pub(crate) use self::reconcile::{LeftHere, Outcome as LeftOutcome, Reconciling, What as LeftWhat};
+pub(crate) use self::replay::{Decided, History, Now, Replay};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 use crate::kept::KeptEvidence;
 

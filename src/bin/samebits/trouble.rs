@@ -10,6 +10,7 @@ use samebits::ledger::protocol::ProtocolError;
 use samebits::ledger::{LedgerError, copy};
 use samebits::policy::{LockError, PolicyErrors, UnknownName};
 use samebits::promote::WalkError;
+use samebits::record::DraftError;
 use samebits::registry::{CopyError, RegistryError};
 use samebits::replay::ReplayError;
 use samebits::roots::RootsError;
@@ -54,7 +55,9 @@ pub(crate) fn undecided(error: impl Into<anyhow::Error>) -> Trouble {
 impl From<WalkError> for Trouble {
     fn from(error: WalkError) -> Self {
         match error {
-            WalkError::NoService { .. } | WalkError::Target(_) => usage(error),
+            WalkError::NoService { .. }
+            | WalkError::Target(_)
+            | WalkError::Protocol(ProtocolError::Draft(DraftError::Secret { .. })) => usage(error),
             WalkError::Registry(_)
             | WalkError::Collect(_)
             | WalkError::Protocol(_)
@@ -227,6 +230,9 @@ fn protocol(error: &ProtocolError) -> Option<String> {
             "the ledger derives nothing from it any more: promote with an identity that is not revoked, then              `samebits reconcile`"
                 .to_owned(),
         ),
+        ProtocolError::Draft(DraftError::Secret { .. }) => {
+            Some("take it out, and make the secret worthless if anybody else has seen it".to_owned())
+        }
         ProtocolError::Draft(_) | ProtocolError::Requester { .. } | ProtocolError::Environment { .. } => None,
     }
 }
