@@ -31,6 +31,10 @@ mod keyless;
 mod ledger;
 #[path = "cli/reconcile.rs"]
 mod reconcile;
+#[path = "support/peer.rs"]
+mod peer;
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "cli/refused.rs"]
 mod refused;
 #[path = "cli/replay.rs"]
@@ -41,5 +45,7 @@ mod roots;
 mod seen;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
+#[path = "cli/postgres.rs"]
+mod stored;
 #[path = "support/tuf.rs"]
 mod tuf;

@@ -4,6 +4,7 @@ use rusqlite::ErrorCode;
 
 use super::pin::PinError;
 use super::place::Place;
+use super::postgres::PostgresError;
 use super::seen::Contradiction;
 use super::slots::SlotError;
 use super::slots::commit::CommitError;
@@ -45,8 +46,8 @@ pub enum LedgerError {
     },
     /// A kind of ledger that this version does not have.
     #[error(
-        "ledgers of the kind `{found}:` are not in this version: expected `sqlite:PATH`, `file:FOLDER`, or \
-         `s3:`, `gs:` or `az:` and `//BUCKET/PREFIX`"
+        "ledgers of the kind `{found}:` are not in this version: expected `sqlite:PATH`, `file:FOLDER`, \
+         `postgres://…`, or `s3:`, `gs:` or `az:` and `//BUCKET/PREFIX`"
     )]
     Scheme {
         /// The scheme.
@@ -386,6 +387,13 @@ pub enum LedgerError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// Trouble with a server.
+    #[error(transparent)]
+    Postgres {
+        /// Which.
+        #[from]
+        source: PostgresError,
+    },
 }
 
 fn head(Checkpoint { size, root, .. }: &Checkpoint) -> String {
@@ -443,6 +451,7 @@ impl LedgerError {
             Self::Url { .. } | Self::Scheme { .. } => {
                 "write `url = \"sqlite:.samebits/ledger.db\"` under `[ledger]`, or `file:FOLDER`, `s3://BUCKET/PREFIX`"
             }
+            Self::Postgres { source } => return source.hint(),
             Self::NetworkFileSystem { .. } | Self::NoWal { .. } => {
                 "put the ledger on a disk of the machine that promotes"
             }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::LedgerError;
+use super::postgres::Server;
 use crate::digest::shorten;
 
 /// How a ledger is called in messages: its path, or its URL without anything secret.
@@ -16,6 +17,10 @@ pub struct Place(String);
 impl Place {
     pub(super) fn file(path: &Path) -> Self {
         Self(path.display().to_string())
+    }
+
+    pub(super) fn server(server: &Server) -> Self {
+        Self(server.to_string())
     }
 }
 
@@ -41,6 +46,8 @@ pub(super) enum Cloud {
 pub(super) enum Location {
     /// A file of SQLite's.
     Sqlite(PathBuf),
+    /// A schema of a PostgreSQL server's.
+    Postgres(Box<Server>),
     /// A folder of slots.
     Folder(PathBuf),
     /// A bucket of slots.
@@ -56,6 +63,7 @@ impl Location {
     pub(super) fn place(&self) -> Place {
         match self {
             Self::Sqlite(path) | Self::Folder(path) => Place::file(path),
+            Self::Postgres(server) => Place::server(server),
             Self::Bucket { cloud, bucket, prefix } => {
                 let scheme = match cloud {
                     Cloud::S3 => "s3",
@@ -108,6 +116,8 @@ pub(super) fn locate(url: &str, base: &Path) -> Result<Location, LedgerError> {
     match scheme {
         "sqlite" => Ok(Location::Sqlite(base.join(path(url, rest, "`sqlite:PATH`")?))),
         "file" => Ok(Location::Folder(base.join(path(url, rest, "`file:FOLDER`, with one `/` or none")?))),
+        // Both are PostgreSQL's own spelling.
+        "postgres" | "postgresql" => Ok(Location::Postgres(Box::new(Server::parse(rest, base)?))),
         "s3" => bucket(Cloud::S3, url, rest),
         "gs" => bucket(Cloud::Google, url, rest),
         "az" => bucket(Cloud::Azure, url, rest),
@@ -243,7 +253,7 @@ mod tests {
             sqlite("/srv/policy/.samebits/ledger.db")
         );
         assert_eq!(locate("sqlite:/var/lib/l.db", base).unwrap(), sqlite("/var/lib/l.db"));
-        for scheme in ["git+https", "postgres", "SQLITE", "S3", "http", ""] {
+        for scheme in ["git+https", "POSTGRES", "SQLITE", "S3", "http", ""] {
             let found = locate(&format!("{scheme}://x/y"), base);
             assert!(matches!(found, Err(LedgerError::Scheme { .. })), "{scheme}");
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::place::{Location, Place};
+use super::postgres::Postgres;
 use super::seen::Lane;
 use super::slots::objects::Objects;
 use super::slots::{SlotError, Slots, Slotted};
@@ -183,6 +184,7 @@ pub(super) fn create(
     let place = location.place();
     Ok(match location {
         Location::Sqlite(path) => Box::new(Sqlite::create(path, keys.main.origin(), main, control)?),
+        Location::Postgres(server) => Box::new(Postgres::create(server, keys.main.origin(), main, control)?),
         Location::Folder(folder) => {
             let slots = slots(&place, Objects::folder(folder, true))?;
             Box::new(Slotted::create(slots, place, keys, cache, main, control)?)
@@ -204,6 +206,7 @@ pub(super) fn open(
     let place = location.place();
     Ok(match location {
         Location::Sqlite(path) => Box::new(Sqlite::open(path, write)?),
+        Location::Postgres(server) => Box::new(Postgres::open(server, write)?),
         Location::Folder(folder) => {
             if matches!(folder.try_exists(), Ok(false)) {
                 return Err(LedgerError::Absent { place });

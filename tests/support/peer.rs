@@ -40,6 +40,7 @@ pub(crate) fn said(command: &mut Command) -> Result<Vec<u8>, String> {
     }
 }
 
+#[allow(dead_code, reason = "not every program of tests copies images")]
 /// Runs skopeo in `folder` and returns what it printed; `Err` is what it complained about.
 pub(crate) fn skopeo(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
     let mut command = alone("skopeo", folder);

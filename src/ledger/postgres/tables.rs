@@ -1,0 +1,148 @@
+//! What is read of the tables, each by one question.
+
+use std::ops::Range;
+
+use tokio_postgres::Row;
+
+use super::session::value;
+use super::{Postgres, signed};
+use crate::digest::Digest;
+use crate::ledger::seen::Lane;
+use crate::ledger::store::{Found, Projection, Snapshot, Tables};
+use crate::ledger::{Filter, LedgerError};
+use crate::record::Kind;
+use crate::tlog::Node;
+
+/// A transaction that reads; ends when it is dropped.
+struct Reading<'a>(&'a Postgres);
+
+impl Snapshot for Reading<'_> {}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        // Nothing was written; a connection that was lost is noticed by the next question.
+        drop(self.0.batch("ROLLBACK"));
+        self.0.reading.set(false);
+    }
+}
+
+impl Postgres {
+    fn found(&self, rows: &[Row]) -> Result<Vec<Found>, LedgerError> {
+        rows.iter()
+            .map(|row| Ok((u64::try_from(self.get::<i64>(row, 0)?).unwrap_or(u64::MAX), self.get(row, 1)?)))
+            .collect()
+    }
+}
+
+impl Tables for Postgres {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, LedgerError> {
+        self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        self.reading.set(true);
+        Ok(Box::new(Reading(self)))
+    }
+
+    fn origin(&self) -> Result<String, LedgerError> {
+        Ok(self.first("SELECT origin FROM meta", Vec::new())?.unwrap_or_default())
+    }
+
+    fn note(&self, lane: Lane) -> Result<String, LedgerError> {
+        let query = match lane {
+            Lane::Main => "SELECT note FROM checkpoint",
+            Lane::Control => "SELECT note FROM control_checkpoint",
+        };
+        Ok(self.first(query, Vec::new())?.unwrap_or_default())
+    }
+
+    fn node(&self, node: Node) -> Result<Option<Digest>, LedgerError> {
+        let query = "SELECT hash FROM nodes WHERE level = $1 AND idx = $2";
+        let hash: Option<Vec<u8>> =
+            self.first(query, vec![value(i16::from(node.level)), value(signed(node.index))])?;
+        Ok(hash.and_then(|hash| hash.try_into().ok()).map(Digest::from_bytes))
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.first("SELECT body FROM entries WHERE idx = $1", vec![value(signed(index))])
+    }
+
+    fn projection(&self, index: u64) -> Result<Option<Projection>, LedgerError> {
+        let query = "SELECT kind, service, environment, digest, phase, key FROM targets WHERE idx = $1";
+        self.rows(query, vec![value(signed(index))])?
+            .first()
+            .map(|row| {
+                Ok(Projection {
+                    kind: self.get(row, 0)?,
+                    service: self.get(row, 1)?,
+                    environment: self.get(row, 2)?,
+                    digest: self.get(row, 3)?,
+                    phase: self.get(row, 4)?,
+                    key: self.get(row, 5)?,
+                })
+            })
+            .transpose()
+    }
+
+    fn of_target(&self, service: &str, environment: &str, size: u64) -> Result<Vec<Found>, LedgerError> {
+        let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+                     WHERE service = $1 AND environment = $2 AND targets.idx < $3
+                     ORDER BY targets.idx";
+        let values = vec![value(service.to_owned()), value(environment.to_owned()), value(signed(size))];
+        self.found(&self.rows(query, values)?)
+    }
+
+    fn of_digest(&self, digest: &Digest, size: u64) -> Result<Vec<Found>, LedgerError> {
+        let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+                     WHERE digest = $1 AND targets.idx < $2 ORDER BY targets.idx";
+        self.found(&self.rows(query, vec![value(digest.as_bytes().to_vec()), value(signed(size))])?)
+    }
+
+    fn of_key(&self, key: &str, size: u64) -> Result<Option<Found>, LedgerError> {
+        let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+                     WHERE key = $1 AND targets.idx < $2 ORDER BY targets.idx LIMIT 1";
+        let found = self.found(&self.rows(query, vec![value(key.to_owned()), value(signed(size))])?)?;
+        Ok(found.into_iter().next())
+    }
+
+    fn newest(&self, range: Range<u64>, filter: &Filter) -> Result<Vec<Found>, LedgerError> {
+        let mut query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+                         WHERE targets.idx >= $1 AND targets.idx < $2"
+            .to_owned();
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        let mut values = vec![value(signed(range.start)), value(signed(range.end)), value(limit)];
+        for (column, asked) in [
+            ("service", filter.service.clone()),
+            ("environment", filter.environment.clone()),
+            ("kind", filter.kind.map(Kind::as_str).map(str::to_owned)),
+        ] {
+            if let Some(asked) = asked {
+                values.push(value(asked));
+                query.push_str(&format!(" AND {column} = ${}", values.len()));
+            }
+        }
+        query.push_str(" ORDER BY targets.idx DESC LIMIT $3");
+        self.found(&self.rows(&query, values)?)
+    }
+
+    fn last_entry(&self) -> Result<Option<u64>, LedgerError> {
+        let query = "SELECT idx FROM entries WHERE idx >= 0 ORDER BY idx DESC LIMIT 1";
+        Ok(self.first::<i64>(query, Vec::new())?.and_then(|index| u64::try_from(index).ok()))
+    }
+
+    fn strays(&self, size: u64) -> Result<Vec<i64>, LedgerError> {
+        let query = "SELECT idx FROM entries WHERE idx >= $1 OR idx < 0
+                     UNION SELECT idx FROM targets WHERE idx >= $1 OR idx < 0 ORDER BY idx";
+        self.rows(query, vec![value(signed(size))])?.iter().map(|row| self.get(row, 0)).collect()
+    }
+
+    fn stray_nodes(&self, size: u64) -> Result<Vec<(i64, i64)>, LedgerError> {
+        let query = "SELECT level::int8, idx FROM nodes
+                     WHERE level NOT BETWEEN 0 AND 62 OR idx < 0 OR idx >= ($1::int8 >> level::int4)
+                     ORDER BY level, idx";
+        let rows = self.rows(query, vec![value(signed(size))])?;
+        rows.iter().map(|row| Ok((self.get(row, 0)?, self.get(row, 1)?))).collect()
+    }
+
+    fn control_entries(&self) -> Result<Vec<(i64, Vec<u8>)>, LedgerError> {
+        let rows = self.rows("SELECT idx, body FROM control ORDER BY idx", Vec::new())?;
+        rows.iter().map(|row| Ok((self.get(row, 0)?, self.get(row, 1)?))).collect()
+    }
+}
