@@ -22,6 +22,7 @@ use super::{LedgerError, Place};
 use crate::digest::Digest;
 use crate::tlog::{Origin, SignedCheckpoint};
 
+mod ahead;
 mod error;
 mod login;
 mod session;
@@ -29,6 +30,7 @@ mod swap;
 mod tables;
 mod url;
 
+use ahead::Ahead;
 pub use error::PostgresError;
 use session::{Session, Value, value};
 use swap::{Change, Outcome, Trouble};
@@ -62,6 +64,7 @@ pub(super) struct Postgres {
     reading: Cell<bool>,
     /// Whether the session ended before it could say so itself.
     lost: Cell<bool>,
+    ahead: RefCell<Ahead>,
 }
 
 /// PostgreSQL has signed integers; `tlog::MAX_SIZE` is the largest of them.
@@ -169,6 +172,7 @@ impl Postgres {
             session,
             reading: Cell::new(false),
             lost: Cell::new(false),
+            ahead: RefCell::default(),
         })
     }
 

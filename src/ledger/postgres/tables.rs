@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tokio_postgres::Row;
 
+use super::ahead::number;
 use super::session::value;
 use super::{Postgres, signed};
 use crate::digest::Digest;
@@ -23,19 +24,34 @@ impl Drop for Reading<'_> {
         // Nothing was written; a connection that was lost is noticed by the next question.
         drop(self.0.batch("ROLLBACK"));
         self.0.reading.set(false);
+        self.0.forget();
     }
 }
 
 impl Postgres {
-    fn found(&self, rows: &[Row]) -> Result<Vec<Found>, LedgerError> {
-        rows.iter()
-            .map(|row| Ok((u64::try_from(self.get::<i64>(row, 0)?).unwrap_or(u64::MAX), self.get(row, 1)?)))
-            .collect()
+    /// Rows of an index and a body, with the hashes that prove them in a log of `size` records fetched.
+    fn found(&self, rows: &[Row], size: Option<u64>) -> Result<Vec<Found>, LedgerError> {
+        let found = rows.iter().map(|row| Ok((number(self.get(row, 0)?), self.get(row, 1)?)));
+        let found: Vec<Found> = found.collect::<Result<_, LedgerError>>()?;
+        self.were_found(&found, size)?;
+        Ok(found)
+    }
+
+    pub(super) fn read_projection(&self, row: &Row) -> Result<Projection, LedgerError> {
+        Ok(Projection {
+            kind: self.get(row, 0)?,
+            service: self.get(row, 1)?,
+            environment: self.get(row, 2)?,
+            digest: self.get(row, 3)?,
+            phase: self.get(row, 4)?,
+            key: self.get(row, 5)?,
+        })
     }
 }
 
 impl Tables for Postgres {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, LedgerError> {
+        self.forget();
         self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         self.reading.set(true);
         Ok(Box::new(Reading(self)))
@@ -50,10 +66,18 @@ impl Tables for Postgres {
             Lane::Main => "SELECT note FROM checkpoint",
             Lane::Control => "SELECT note FROM control_checkpoint",
         };
-        Ok(self.first(query, Vec::new())?.unwrap_or_default())
+        let note: String = self.first(query, Vec::new())?.unwrap_or_default();
+        match lane {
+            Lane::Main => self.note_was_read(&note)?,
+            Lane::Control => {}
+        }
+        Ok(note)
     }
 
     fn node(&self, node: Node) -> Result<Option<Digest>, LedgerError> {
+        if let Some(known) = self.ahead.borrow().node(node) {
+            return Ok(known);
+        }
         let query = "SELECT hash FROM nodes WHERE level = $1 AND idx = $2";
         let hash: Option<Vec<u8>> =
             self.first(query, vec![value(i16::from(node.level)), value(signed(node.index))])?;
@@ -61,24 +85,21 @@ impl Tables for Postgres {
     }
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.block(index)?;
+        if let Some(known) = self.ahead.borrow().body(index) {
+            return Ok(known);
+        }
+        self.were_found(&[(index, None)], None)?;
         self.first("SELECT body FROM entries WHERE idx = $1", vec![value(signed(index))])
     }
 
     fn projection(&self, index: u64) -> Result<Option<Projection>, LedgerError> {
+        if let Some(known) = self.ahead.borrow().row(index) {
+            return Ok(known);
+        }
         let query = "SELECT kind, service, environment, digest, phase, key FROM targets WHERE idx = $1";
-        self.rows(query, vec![value(signed(index))])?
-            .first()
-            .map(|row| {
-                Ok(Projection {
-                    kind: self.get(row, 0)?,
-                    service: self.get(row, 1)?,
-                    environment: self.get(row, 2)?,
-                    digest: self.get(row, 3)?,
-                    phase: self.get(row, 4)?,
-                    key: self.get(row, 5)?,
-                })
-            })
-            .transpose()
+        let rows = self.rows(query, vec![value(signed(index))])?;
+        rows.first().map(|row| self.read_projection(row)).transpose()
     }
 
     fn of_target(&self, service: &str, environment: &str, size: u64) -> Result<Vec<Found>, LedgerError> {
@@ -86,19 +107,23 @@ impl Tables for Postgres {
                      WHERE service = $1 AND environment = $2 AND targets.idx < $3
                      ORDER BY targets.idx";
         let values = vec![value(service.to_owned()), value(environment.to_owned()), value(signed(size))];
-        self.found(&self.rows(query, values)?)
+        self.found(&self.rows(query, values)?, Some(size))
     }
 
     fn of_digest(&self, digest: &Digest, size: u64) -> Result<Vec<Found>, LedgerError> {
         let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
                      WHERE digest = $1 AND targets.idx < $2 ORDER BY targets.idx";
-        self.found(&self.rows(query, vec![value(digest.as_bytes().to_vec()), value(signed(size))])?)
+        self.found(
+            &self.rows(query, vec![value(digest.as_bytes().to_vec()), value(signed(size))])?,
+            Some(size),
+        )
     }
 
     fn of_key(&self, key: &str, size: u64) -> Result<Option<Found>, LedgerError> {
         let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
                      WHERE key = $1 AND targets.idx < $2 ORDER BY targets.idx LIMIT 1";
-        let found = self.found(&self.rows(query, vec![value(key.to_owned()), value(signed(size))])?)?;
+        let found =
+            self.found(&self.rows(query, vec![value(key.to_owned()), value(signed(size))])?, Some(size))?;
         Ok(found.into_iter().next())
     }
 
@@ -119,7 +144,7 @@ impl Tables for Postgres {
             }
         }
         query.push_str(" ORDER BY targets.idx DESC LIMIT $3");
-        self.found(&self.rows(&query, values)?)
+        self.found(&self.rows(&query, values)?, None)
     }
 
     fn last_entry(&self) -> Result<Option<u64>, LedgerError> {
