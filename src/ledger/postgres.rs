@@ -28,6 +28,8 @@ mod login;
 mod session;
 mod swap;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use ahead::Ahead;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::peer;
+use super::peer;
 
 /// The login that needs a password on the port; on the socket nobody does.
 pub(crate) const USER: &str = "ci";
