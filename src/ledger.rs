@@ -58,7 +58,7 @@ use pin::Pin;
 pub use place::Place;
 pub use postgres::PostgresError;
 use seen::{Lane, Seen, SeenBy};
-pub use slots::{SlotError, commit};
+pub use slots::{GitError, SlotError, commit};
 use store::{Batch, Found, Keys, Store, Swap, Tables};
 
 /// The longest entry in bytes (C2SP tlog-tiles: a 16-bit length).

@@ -47,7 +47,7 @@ pub enum LedgerError {
     /// A kind of ledger that this version does not have.
     #[error(
         "ledgers of the kind `{found}:` are not in this version: expected `sqlite:PATH`, `file:FOLDER`, \
-         `postgres://…`, or `s3:`, `gs:` or `az:` and `//BUCKET/PREFIX`"
+         `postgres://…`, `git+https://…#BRANCH`, or `s3:`, `gs:` or `az:` and `//BUCKET/PREFIX`"
     )]
     Scheme {
         /// The scheme.

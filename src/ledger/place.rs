@@ -57,6 +57,45 @@ pub(super) enum Location {
         /// Names below which everything is; may be empty.
         prefix: String,
     },
+    /// A branch of slots.
+    Git(Remote),
+}
+
+/// A branch of a git repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remote {
+    protocol: Protocol,
+    /// What follows `https:` or `file:`, from `//`.
+    rest: String,
+    /// Its name, below `refs/heads/`.
+    pub(super) branch: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Https,
+    File,
+}
+
+impl Remote {
+    /// What git calls the repository.
+    pub(super) fn url(&self) -> String {
+        format!("{}:{}", self.protocol(), self.rest)
+    }
+
+    /// What git calls the protocol, the only one that is spoken.
+    pub(super) fn protocol(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Https => "https",
+            Protocol::File => "file",
+        }
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "git+{}#{}", self.url(), self.branch)
+    }
 }
 
 impl Location {
@@ -64,6 +103,7 @@ impl Location {
         match self {
             Self::Sqlite(path) | Self::Folder(path) => Place::file(path),
             Self::Postgres(server) => Place::server(server),
+            Self::Git(remote) => Place(remote.to_string()),
             Self::Bucket { cloud, bucket, prefix } => {
                 let scheme = match cloud {
                     Cloud::S3 => "s3",
@@ -121,6 +161,8 @@ pub(super) fn locate(url: &str, base: &Path) -> Result<Location, LedgerError> {
         "s3" => bucket(Cloud::S3, url, rest),
         "gs" => bucket(Cloud::Google, url, rest),
         "az" => bucket(Cloud::Azure, url, rest),
+        "git+https" => branch(Protocol::Https, rest),
+        "git+file" => branch(Protocol::File, rest),
         other => Err(LedgerError::Scheme { found: shorten(other) }),
     }
 }
@@ -152,6 +194,49 @@ fn bucket(cloud: Cloud, url: &str, rest: &str) -> Result<Location, LedgerError> 
     }
     let (bucket, prefix) = names.split_once('/').unwrap_or((names, ""));
     Ok(Location::Bucket { cloud, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+}
+
+/// A repository and a branch of it: one spelling, nothing secret, nothing that git would take for anything else.
+fn branch(protocol: Protocol, rest: &str) -> Result<Location, LedgerError> {
+    let (kind, expected) = match protocol {
+        Protocol::Https => (
+            "git+https",
+            "a repository without a login, and a branch, of letters, digits, `.`, `_` and `-`, as in \
+             `git+https://HOST/PATH#BRANCH`",
+        ),
+        Protocol::File => ("git+file", "a folder and a branch, as in `git+file:///FOLDER#BRANCH`"),
+    };
+    // What may be a password is not repeated.
+    let found = || match rest.contains(['@', '?']) {
+        true => format!("{kind}://…"),
+        false => shorten(&format!("{kind}:{rest}")),
+    };
+    let wrong = || LedgerError::Url { found: found(), expected };
+    let (place, branch) = rest.split_once('#').ok_or_else(wrong)?;
+    let part = |part: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~".contains(&byte);
+        !part.is_empty() && part.bytes().all(plain) && !part.starts_with(['.', '-']) && !part.contains("..")
+    };
+    // git-check-ref-format(1), and less.
+    let name =
+        |name: &str| part(name) && !name.contains('~') && !name.ends_with(".lock") && !name.ends_with('.');
+    let repository = match (protocol, place.strip_prefix("//")) {
+        (Protocol::Https, Some(address)) => address.split_once('/').is_some_and(|(host, path)| {
+            let (host, port) = host.split_once(':').unwrap_or((host, "443"));
+            part(host) && port.parse::<u16>().is_ok_and(|port| port > 0) && path.split('/').all(part)
+        }),
+        // A folder may be called as it likes, but for what git reads otherwise.
+        (Protocol::File, Some(path)) => {
+            path.starts_with('/')
+                && path.len() > 1
+                && !path.contains(|c: char| c.is_control() || "@?%".contains(c))
+        }
+        (Protocol::Https | Protocol::File, None) => false,
+    };
+    match repository && branch.len() <= 200 && branch.split('/').all(name) {
+        true => Ok(Location::Git(Remote { protocol, rest: place.to_owned(), branch: branch.to_owned() })),
+        false => Err(wrong()),
+    }
 }
 
 fn scheme_of(url: &str) -> &str {
@@ -253,7 +338,7 @@ mod tests {
             sqlite("/srv/policy/.samebits/ledger.db")
         );
         assert_eq!(locate("sqlite:/var/lib/l.db", base).unwrap(), sqlite("/var/lib/l.db"));
-        for scheme in ["git+https", "POSTGRES", "SQLITE", "S3", "http", ""] {
+        for scheme in ["git", "git+ssh", "git+http", "POSTGRES", "SQLITE", "S3", "http", ""] {
             let found = locate(&format!("{scheme}://x/y"), base);
             assert!(matches!(found, Err(LedgerError::Scheme { .. })), "{scheme}");
         }
@@ -312,12 +397,55 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_branch_has_one_spelling_and_no_login() {
+        let of = |url: &str| locate(url, Path::new("/srv/policy"));
+        for (url, repository) in [
+            ("git+https://github.com/acme/ledger#main", "https://github.com/acme/ledger"),
+            ("git+https://git.example:8443/a/b.git#ledger/v1", "https://git.example:8443/a/b.git"),
+            ("git+file:///srv/git/ledger.git#main", "file:///srv/git/ledger.git"),
+        ] {
+            let Location::Git(remote) = of(url).unwrap() else { panic!("{url}") };
+            assert_eq!((remote.to_string(), remote.url()), (url.to_owned(), repository.to_owned()));
+        }
+        for wrong in [
+            "git+https://github.com/acme/ledger",
+            "git+https://github.com/acme/ledger#",
+            "git+https://github.com/acme/ledger#-x",
+            "git+https://github.com/acme/ledger#a..b",
+            "git+https://github.com/acme/ledger#a b",
+            "git+https://github.com/acme/ledger#a:b",
+            "git+https://github.com/acme/ledger#a#b",
+            "git+https://github.com/acme/ledger#/a",
+            "git+https://github.com/acme/ledger#a.lock",
+            "git+https://github.com/../ledger#main",
+            "git+https://github.com#main",
+            "git+https://-x/a#main",
+            "git+https://host:0/a#main",
+            "git+https:github.com/a#main",
+            "git+file://host/a#main",
+            "git+file:a#main",
+            "git+file:///#main",
+            "git+file:///a\nb#main",
+        ] {
+            assert!(matches!(of(wrong), Err(LedgerError::Url { .. })), "{wrong:?}");
+        }
+        for secret in
+            ["git+https://ci:hunter2@github.com/a#main", "git+https://github.com/a?token=hunter2#main"]
+        {
+            let refused = of(secret).unwrap_err();
+            assert!(matches!(refused, LedgerError::Url { .. }));
+            assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused}");
+        }
+    }
+
     proptest! {
         #[test]
         fn arbitrary_mounts_and_urls_never_panic(text: String, folder: String) {
             let _ = file_system(&text, Path::new(&folder));
             let _ = unescape(&format!("{text}\\{folder}"));
             let _ = locate(&text, Path::new("/"));
+            let _ = locate(&format!("git+https://{text}"), Path::new("/"));
         }
     }
 }

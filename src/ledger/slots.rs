@@ -32,6 +32,7 @@ use crate::tlog::{SignedCheckpoint, TlogError, Vkey};
 mod card;
 pub mod commit;
 mod error;
+pub(super) mod git;
 mod mirror;
 pub(super) mod objects;
 mod publish;
@@ -43,6 +44,7 @@ mod tests;
 use card::{CARD, Card};
 use commit::{Commit, Content};
 pub use error::SlotError;
+pub use git::GitError;
 use mirror::Mirror;
 
 /// How often a slot is tried whose creation was answered ambiguously and that is then not there.

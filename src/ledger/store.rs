@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::place::{Location, Place};
 use super::postgres::Postgres;
 use super::seen::Lane;
+use super::slots::git::Git;
 use super::slots::objects::Objects;
 use super::slots::{SlotError, Slots, Slotted};
 use super::sqlite::Sqlite;
@@ -193,6 +194,10 @@ pub(super) fn create(
             let slots = slots(&place, Objects::bucket(*cloud, bucket, prefix))?;
             Box::new(Slotted::create(slots, place, keys, cache, main, control)?)
         }
+        Location::Git(remote) => {
+            let slots = slots(&place, Git::open(remote, cache))?;
+            Box::new(Slotted::create(slots, place, keys, cache, main, control)?)
+        }
     })
 }
 
@@ -221,10 +226,17 @@ pub(super) fn open(
             let slots = slots(&place, Objects::bucket(*cloud, bucket, prefix))?;
             Box::new(Slotted::open(slots, place, keys, cache)?)
         }
+        Location::Git(remote) => {
+            let slots = slots(&place, Git::open(remote, cache))?;
+            Box::new(Slotted::open(slots, place, keys, cache)?)
+        }
     })
 }
 
-fn slots(place: &Place, objects: Result<Objects, SlotError>) -> Result<Arc<dyn Slots>, LedgerError> {
-    let objects = objects.map_err(|source| LedgerError::Slots { place: place.clone(), source })?;
-    Ok(Arc::new(objects))
+fn slots(
+    place: &Place,
+    opened: Result<impl Slots + 'static, SlotError>,
+) -> Result<Arc<dyn Slots>, LedgerError> {
+    let slots = opened.map_err(|source| LedgerError::Slots { place: place.clone(), source })?;
+    Ok(Arc::new(slots))
 }

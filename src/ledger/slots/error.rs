@@ -1,5 +1,7 @@
 //! What can go wrong between us and the slots.
 
+use super::GitError;
+
 /// Why slots could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SlotError {
@@ -37,6 +39,13 @@ pub enum SlotError {
         /// The name.
         name: String,
     },
+    /// A branch could not be read or pushed to.
+    #[error(transparent)]
+    Git {
+        /// Why not.
+        #[from]
+        source: GitError,
+    },
     /// No answer, or one that says nothing.
     #[error("`{name}` cannot be read or written")]
     Failed {
@@ -53,6 +62,7 @@ impl SlotError {
         match self {
             Self::Settings { .. } | Self::Folder { .. } | Self::Denied { .. } | Self::TooLong { .. } => true,
             Self::Unsettled { .. } | Self::Failed { .. } => false,
+            Self::Git { source } => source.is_final(),
         }
     }
 
@@ -68,6 +78,7 @@ impl SlotError {
                 "the credentials have to be allowed to get, put and list here (S3 denies what is not there to whom may \
                  not list)"
             }
+            Self::Git { source } => source.hint(),
             Self::TooLong { .. } => "keep it: nothing of ours is that long",
             Self::Unsettled { .. } | Self::Failed { .. } => {
                 "run the command again: what was appended is found, and nothing is appended twice"

@@ -1,0 +1,333 @@
+//! The `git` program, and a bare repository of ours that holds what it fetched.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Output, Stdio};
+
+use bytes::Bytes;
+
+use super::GitError;
+use crate::digest::{Digest, shorten};
+use crate::ledger::place::Remote;
+use crate::ledger::slots::SlotError;
+
+/// Where the newest commit that was fetched is kept.
+const HEAD: &str = "refs/samebits/head";
+/// Where one that is about to be pushed is.
+const NEXT: &str = "refs/samebits/next";
+/// What of the caller's environment would lead git to another repository (git-rev-parse(1), `--local-env-vars`).
+const ELSEWHERE: [&str; 14] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+/// Settings that the user's own may not change.
+const SETTINGS: [&str; 9] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "transfer.fsckObjects=true",
+    "push.gpgSign=false",
+    "push.recurseSubmodules=no",
+    // A server that sends nothing for a minute is given up.
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
+];
+
+/// The commit at the head of the branch; `None` where there is no branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head(Option<String>);
+
+/// What a push came to.
+pub(super) enum Pushed {
+    /// It is there.
+    Taken,
+    /// The branch is not where it was.
+    TooLate,
+    /// Not known, until somebody looks.
+    Open(GitError),
+}
+
+/// A bare repository of ours.
+pub(super) struct Cache {
+    folder: PathBuf,
+    url: String,
+    branch: String,
+    /// The protocol that is allowed, and no other.
+    protocol: &'static str,
+    temporary: bool,
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        if self.temporary {
+            // What is left is below the folder for temporary files.
+            drop(fs::remove_dir_all(&self.folder));
+        }
+    }
+}
+
+impl Cache {
+    pub(super) fn open(remote: &Remote, cache: Option<&Path>) -> Result<Self, SlotError> {
+        let name = Digest::of(remote.to_string().as_bytes()).hex();
+        let (folder, temporary) = match cache {
+            Some(cache) => (cache.join("ledgers").join(name).join("branch.git"), false),
+            None => {
+                (std::env::temp_dir().join(format!("samebits-{}", Digest::from_bytes(random()?).hex())), true)
+            }
+        };
+        let cannot = |source| GitError::Cache { folder: folder.clone(), source };
+        // What is in it may be secret, and the folder for temporary files is everybody's.
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(&folder).map_err(cannot)?;
+        let cache = Self {
+            folder: folder.canonicalize().map_err(cannot)?,
+            url: remote.url(),
+            branch: remote.branch.clone(),
+            protocol: remote.protocol(),
+            temporary,
+        };
+        let _alone = cache.lock()?;
+        if !cache.folder.join("HEAD").exists() {
+            cache.local("init", &["--quiet", "--bare", "--template="])?;
+        }
+        Ok(cache)
+    }
+
+    /// Nobody else of this user's works in it meanwhile.
+    pub(super) fn lock(&self) -> Result<File, GitError> {
+        let cannot = |source| GitError::Cache { folder: self.folder.clone(), source };
+        let lock = File::create(self.folder.join("samebits.lock")).map_err(cannot)?;
+        lock.lock().map_err(cannot)?;
+        Ok(lock)
+    }
+
+    /// The newest commit that is known here.
+    pub(super) fn head(&self) -> Result<Head, GitError> {
+        let found = self.run("rev-parse", &["--quiet", "--verify", HEAD], |_| Ok(()))?;
+        Ok(Head(found.status.success().then(|| line(&found.stdout))))
+    }
+
+    /// The newest commit that there is.
+    pub(super) fn fetch(&self) -> Result<Head, GitError> {
+        let refspec = format!("+refs/heads/{}:{HEAD}", self.branch);
+        let arguments =
+            ["--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
+        let fetched =
+            self.run("fetch", &[&arguments[..], &["--", &self.url, &refspec]].concat(), |_| Ok(()))?;
+        if fetched.status.success() {
+            return self.head();
+        }
+        // Nothing there, or nobody there?
+        let reference = format!("refs/heads/{}", self.branch);
+        let listed =
+            self.run("ls-remote", &["--quiet", "--exit-code", "--", &self.url, &reference], |_| Ok(()))?;
+        match listed.status.code() {
+            Some(2) => {
+                self.local("update-ref", &["-d", HEAD])?;
+                Ok(Head(None))
+            }
+            Some(0) => Err(GitError::Unreachable { said: said(&fetched) }),
+            Some(_) | None => Err(GitError::Unreachable { said: said(&listed) }),
+        }
+    }
+
+    /// Which of `names` are there.
+    pub(super) fn which(&self, head: &Head, names: &[String]) -> Result<BTreeSet<String>, SlotError> {
+        let Head(Some(commit)) = head else { return Ok(BTreeSet::new()) };
+        if names.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let answers = self.batch("--batch-check", commit, names)?;
+        let there = names.iter().zip(answers.split(|byte| *byte == b'\n'));
+        Ok(there.filter(|(_, answer)| !answer.ends_with(b" missing")).map(|(name, _)| name.clone()).collect())
+    }
+
+    /// What lies under each of `names`.
+    pub(super) fn read(
+        &self,
+        head: &Head,
+        names: &[String],
+        limit: usize,
+    ) -> Result<Vec<Option<Bytes>>, SlotError> {
+        let Head(Some(commit)) = head else { return Ok(vec![None; names.len()]) };
+        // How long they are, before they are read.
+        let sizes = self.batch("--batch-check", commit, names)?;
+        for (name, answer) in names.iter().zip(sizes.split(|byte| *byte == b'\n')) {
+            let size =
+                answer.rsplit(|byte| *byte == b' ').next().and_then(|size| std::str::from_utf8(size).ok());
+            if size.and_then(|size| size.parse::<usize>().ok()).is_some_and(|size| size > limit) {
+                return Err(SlotError::TooLong { name: name.clone(), limit });
+            }
+        }
+        let contents = self.batch("--batch", commit, names)?;
+        let mut rest = &contents[..];
+        names.iter().map(|_| object(&mut rest).map_err(|source| GitError::Run { source }.into())).collect()
+    }
+
+    fn batch(&self, how: &'static str, commit: &str, names: &[String]) -> Result<Vec<u8>, GitError> {
+        let asked = names.iter().map(|name| format!("{commit}:{name}\n")).collect::<String>();
+        let output = self.run("cat-file", &[how], |input| input.write_all(asked.as_bytes()))?;
+        succeeded("cat-file", output)
+    }
+
+    /// The names of all files, in order.
+    pub(super) fn list(&self, head: &Head) -> Result<Vec<String>, SlotError> {
+        let Head(Some(commit)) = head else { return Ok(Vec::new()) };
+        let listed = self.local("ls-tree", &["-r", "-z", "--name-only", "--full-tree", commit])?;
+        let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        // A name that is no line of text is none of ours, and cannot be asked for.
+        let names = names.filter_map(|name| String::from_utf8(name.to_vec()).ok());
+        let mut names: Vec<_> = names.filter(|name| !name.contains(char::is_control)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Makes a commit of `head` with these files in it (git-fast-import(1)).
+    pub(super) fn commit(&self, head: &Head, objects: &[(&str, &Bytes)]) -> Result<String, SlotError> {
+        let size: usize = objects.iter().map(|(_, bytes)| bytes.len()).sum();
+        let first = objects.first().map_or("", |(name, _)| name);
+        let message = format!("{first}: {} files, {size} bytes\n", objects.len());
+        let output = self.run("fast-import", &["--quiet", "--force", "--date-format=now"], |input| {
+            write!(input, "commit {NEXT}\nmark :1\ncommitter samebits <samebits@localhost> now\n")?;
+            write!(input, "data {}\n{message}\n", message.len())?;
+            if let Head(Some(commit)) = head {
+                writeln!(input, "from {commit}")?;
+            }
+            for (name, bytes) in objects {
+                write!(input, "M 100644 inline {name}\ndata {}\n", bytes.len())?;
+                input.write_all(bytes)?;
+                input.write_all(b"\n")?;
+            }
+            input.write_all(b"\nget-mark :1\ndone\n")
+        })?;
+        Ok(line(&succeeded("fast-import", output)?))
+    }
+
+    /// Pushes `commit`, which continues `head`, without force: the server takes it only from where the branch is.
+    pub(super) fn push(&self, head: &Head, commit: &str) -> Result<Pushed, GitError> {
+        let reference = format!("refs/heads/{}", self.branch);
+        let refspec = format!("{commit}:{reference}");
+        let pushed = self.run(
+            "push",
+            &["--porcelain", "--no-verify", "--no-follow-tags", "--", &self.url, &refspec],
+            |_| Ok(()),
+        )?;
+        if pushed.status.success() {
+            let Head(before) = head;
+            let before = before.as_deref().unwrap_or("");
+            self.local("update-ref", &[HEAD, commit, before])?;
+            return Ok(Pushed::Taken);
+        }
+        // `! FROM:TO [reason]` is an answer (git-push(1), "OUTPUT"); anything else is none.
+        let output = String::from_utf8_lossy(&pushed.stdout);
+        let answer = output.lines().find_map(|line| line.strip_prefix("!\t")?.split('\t').nth(1));
+        match answer {
+            // Another push was faster, by this client's look or by the server's.
+            Some(why) if why.starts_with("[rejected]") => Ok(Pushed::TooLate),
+            Some(why) if RACES.iter().any(|race| why.contains(race)) => Ok(Pushed::TooLate),
+            Some(why) if why.starts_with("[remote rejected]") => {
+                Err(GitError::Refused { said: shorten(&format!("{why} {}", said(&pushed))) })
+            }
+            Some(_) | None => Ok(Pushed::Open(GitError::Open { said: said(&pushed) })),
+        }
+    }
+
+    fn local(&self, command: &'static str, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
+        succeeded(command, self.run(command, arguments, |_| Ok(()))?)
+    }
+
+    /// Runs git on our repository, with what `write` writes as its input.
+    fn run(
+        &self,
+        command: &'static str,
+        arguments: &[&str],
+        write: impl FnOnce(&mut ChildStdin) -> io::Result<()> + Send,
+    ) -> Result<Output, GitError> {
+        let mut program = Command::new("git");
+        SETTINGS.iter().for_each(|setting| {
+            program.args(["-c", setting]);
+        });
+        program.arg(command).args(arguments).current_dir(&self.folder);
+        ELSEWHERE.iter().for_each(|name| {
+            program.env_remove(name);
+        });
+        program.env("GIT_DIR", &self.folder).env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+        program.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_ALLOW_PROTOCOL", self.protocol);
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = program.spawn().map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => GitError::NoProgram,
+            _ => GitError::Run { source },
+        })?;
+        let input = child.stdin.take();
+        // Written elsewhere, for git may answer before it has read all of it. Where it stops reading it says why.
+        std::thread::scope(|scope| {
+            scope.spawn(move || input.map(|mut input| write(&mut input)));
+            child.wait_with_output()
+        })
+        .map_err(|source| GitError::Run { source })
+    }
+}
+
+/// What servers say of a branch that moved while they looked.
+const RACES: [&str; 4] =
+    ["cannot lock ref", "failed to update ref", "reference already exists", "incorrect old value provided"];
+
+fn succeeded(command: &'static str, output: Output) -> Result<Vec<u8>, GitError> {
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(GitError::Local { command, said: said(&output) }),
+    }
+}
+
+/// The lines in which git complains.
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let complaints: Vec<_> = text
+        .lines()
+        .filter(|line| ["fatal: ", "error: ", "remote: "].iter().any(|mark| line.starts_with(mark)))
+        .collect();
+    shorten(&if complaints.is_empty() { text.trim().to_owned() } else { complaints.join(" ") })
+}
+
+fn line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).trim().to_owned()
+}
+
+/// The next answer of `cat-file --batch`: `ID TYPE SIZE`, the bytes, a line's end; or `NAME missing`.
+fn object(rest: &mut impl io::BufRead) -> io::Result<Option<Bytes>> {
+    let mut header = String::new();
+    rest.read_line(&mut header)?;
+    let header = header.trim_end();
+    if header.ends_with(" missing") {
+        return Ok(None);
+    }
+    let size = header.rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
+    let mut bytes = vec![0; size.ok_or(io::ErrorKind::InvalidData)? + 1];
+    rest.read_exact(&mut bytes)?;
+    bytes.pop();
+    Ok(Some(bytes.into()))
+}
+
+fn random() -> Result<[u8; 32], GitError> {
+    let mut bytes = [0; 32];
+    let failed = |_| GitError::Run { source: io::ErrorKind::Other.into() };
+    aws_lc_rs::rand::fill(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}

@@ -1,0 +1,333 @@
+//! Real git, and bare repositories that refuse what is not a continuation.
+
+#[allow(dead_code, reason = "what the tests of other peers use of it")]
+#[path = "../../../../tests/support/peer.rs"]
+mod peer;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::super::evidence;
+use super::*;
+use crate::digest::Digest;
+use crate::evidence::Kept;
+use crate::ledger::contract::{Bed, holds, many_writers_lose_and_double_nothing, signer};
+use crate::ledger::tests::{append_until_done, audit, entry};
+use crate::ledger::{Folders, Ledger, LedgerError};
+use crate::tlog::LogSigner;
+
+/// A bare repository, and a cache.
+struct Fixture {
+    folder: TempDir,
+    signer: LogSigner,
+}
+
+impl Fixture {
+    /// `None`, which was said, where there is no git.
+    fn new() -> Option<Self> {
+        if !peer::is_installed("git") {
+            return None;
+        }
+        let fixture = Self { folder: tempfile::tempdir().unwrap(), signer: signer() };
+        let bare = fixture.bare();
+        peer::said(peer::alone("git", fixture.folder.path()).args(["init", "-q", "--bare"]).arg(&bare))
+            .unwrap();
+        fixture.git(&["config", "receive.denyNonFastForwards", "true"]);
+        Some(fixture)
+    }
+
+    /// With a ledger of `count` records.
+    fn with(count: u64) -> Option<Self> {
+        let fixture = Self::new()?;
+        let mut ledger = fixture.create().unwrap();
+        for number in 0..count {
+            let _ = ledger.append(number, &[entry(number)]).unwrap();
+        }
+        Some(fixture)
+    }
+
+    fn bare(&self) -> PathBuf {
+        self.folder.path().join("bare.git")
+    }
+
+    fn url(&self) -> String {
+        format!("git+file://{}#ledger", self.bare().display())
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn create(&self) -> Result<Ledger, LedgerError> {
+        Ledger::create(&self.url(), folders(&self.cache()), &self.signer)
+    }
+
+    /// As the same user again.
+    fn open(&self) -> Result<Ledger, LedgerError> {
+        self.open_with(Some(&self.cache()))
+    }
+
+    /// As somebody who has seen nothing.
+    fn cold(&self) -> Result<Ledger, LedgerError> {
+        self.open_with(None)
+    }
+
+    fn open_with(&self, cache: Option<&Path>) -> Result<Ledger, LedgerError> {
+        let folders = Folders { base: Path::new("/"), cache };
+        Ledger::open(&self.url(), folders, self.signer.vkey(), Some(self.signer.clone()))
+    }
+
+    /// git in the bare repository, as who has it in his hands.
+    #[track_caller]
+    fn git(&self, arguments: &[&str]) -> String {
+        let mut command = peer::alone("git", &self.bare());
+        command.args(["-c", "user.name=m", "-c", "user.email=m@example"]).args(arguments);
+        String::from_utf8(peer::said(&mut command).unwrap()).unwrap().trim().to_owned()
+    }
+
+    fn commits(&self) -> usize {
+        self.git(&["rev-list", "--count", "ledger"]).parse().unwrap()
+    }
+
+    /// Changes one file of the branch in a commit that continues it, which is what `git push` may do.
+    fn edit(&self, name: &str, bytes: Option<&[u8]>) {
+        let index = self.folder.path().join("index");
+        let git = |arguments: &[&str]| {
+            let mut command = peer::alone("git", &self.bare());
+            command.args(["-c", "user.name=m", "-c", "user.email=m@example"]);
+            let said = peer::said(command.args(arguments).env("GIT_INDEX_FILE", &index)).unwrap();
+            String::from_utf8(said).unwrap().trim().to_owned()
+        };
+        git(&["read-tree", "ledger"]);
+        match bytes {
+            Some(bytes) => {
+                let file = self.folder.path().join("file");
+                std::fs::write(&file, bytes).unwrap();
+                let blob = git(&["hash-object", "-w", file.to_str().unwrap()]);
+                git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{name}")]);
+            }
+            None => drop(git(&["rm", "-q", "--cached", name])),
+        }
+        let tree = git(&["write-tree"]);
+        let commit = git(&["commit-tree", &tree, "-p", "ledger", "-m", "x"]);
+        git(&["update-ref", "refs/heads/ledger", &commit]);
+    }
+
+    /// A hook that runs `script`, as the server does.
+    fn hook(&self, name: &str, script: &str) {
+        let hook = self.bare().join("hooks").join(name);
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+}
+
+fn folders(cache: &Path) -> Folders<'_> {
+    Folders { base: Path::new("/"), cache: Some(cache) }
+}
+
+fn why(error: LedgerError) -> GitError {
+    match error {
+        LedgerError::Slots { source: SlotError::Git { source }, .. } => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_does_what_every_store_does() {
+    let Some(fixture) = Fixture::new() else { return };
+    let (url, again) = (fixture.url(), fixture.url());
+    holds(&Bed {
+        signer: signer(),
+        create: Box::new(move |signer| Ledger::create(&url, Path::new("/"), signer)),
+        open: Box::new(move |vkey, signer| Ledger::open(&again, Path::new("/"), vkey, signer)),
+    });
+}
+
+#[test]
+fn d5_writers_with_one_cache_lose_and_double_nothing() {
+    let Some(fixture) = Fixture::new() else { return };
+    let (url, again) = (fixture.url(), fixture.url());
+    let (cache, theirs) = (fixture.cache(), fixture.cache());
+    drop(fixture.create().unwrap());
+    many_writers_lose_and_double_nothing(&Bed {
+        signer: fixture.signer.clone(),
+        create: Box::new(move |signer| Ledger::create(&url, folders(&cache), signer)),
+        open: Box::new(move |vkey, signer| Ledger::open(&again, folders(&theirs), vkey, signer)),
+    });
+    assert_eq!(fixture.git(&["fsck", "--strict"]), "");
+}
+
+#[test]
+fn an_append_is_one_commit_with_the_evidence_that_it_names() {
+    let Some(fixture) = Fixture::with(0) else { return };
+    let mut ledger = fixture.open().unwrap();
+    let mut kept = Kept::default();
+    kept.keep(&b"one".to_vec().into());
+    kept.keep(&b"other".to_vec().into());
+    let before = fixture.git(&["rev-parse", "ledger"]);
+    let _ = ledger.append_with(0, &[entry(0), entry(1)], &kept).unwrap();
+    let changed =
+        fixture.git(&["log", "--reverse", "--format=", "--name-status", &format!("{before}..ledger")]);
+    let slot = changed.lines().position(|line| line == "A\tcommits/00000000000000000000").unwrap();
+    for digest in [Digest::of(b"one"), Digest::of(b"other")] {
+        assert!(changed.lines().any(|line| line == format!("A\t{}", evidence(digest))), "{changed}");
+    }
+    assert!(slot <= 2, "{changed}");
+    let first = fixture.git(&["rev-list", "--reverse", &format!("{before}..ledger")]);
+    let first = first.lines().next().unwrap();
+    assert_eq!(fixture.git(&["log", "-1", "--format=%an %P", first]), format!("samebits {before}"));
+    let files = fixture.git(&["diff-tree", "-r", "--name-only", "--no-commit-id", first]);
+    assert!(files.lines().count() >= 3, "evidence and slot are one commit: {files}");
+    // What is there is not pushed again.
+    let _ = ledger.append_with(2, &[entry(2)], &kept).unwrap();
+    assert_eq!(ledger.kept(2, Digest::of(b"one")).unwrap(), &b"one"[..]);
+    assert_eq!(fixture.cold().unwrap().kept(2, Digest::of(b"other")).unwrap(), &b"other"[..]);
+    assert!(audit(&fixture.cold().unwrap()).is_clean());
+}
+
+#[test]
+fn d2_a_branch_pushed_back_by_force_is_found_with_both_heads() {
+    let Some(fixture) = Fixture::with(3) else { return };
+    let old = fixture.git(&["rev-parse", "ledger"]);
+    let mut ledger = fixture.open().unwrap();
+    for number in 3..5 {
+        let _ = ledger.append(number, &[entry(number)]).unwrap();
+    }
+    let newest = fixture.git(&["rev-parse", "ledger"]);
+    fixture.git(&["update-ref", "refs/heads/ledger", &old]);
+    for refused in [ledger.tip().unwrap_err(), ledger.append(5, &[entry(5)]).unwrap_err()] {
+        let LedgerError::Diverged { seen, found, .. } = &refused else { panic!("{refused:?}") };
+        assert_eq!((seen.size, found.as_ref().unwrap().size), (5, 3));
+    }
+    // The same user later; nobody puts it right by appending.
+    assert!(matches!(fixture.open().and_then(|ledger| ledger.tip()), Err(LedgerError::Diverged { .. })));
+    assert_eq!(fixture.git(&["rev-parse", "ledger"]), old);
+    fixture.git(&["update-ref", "refs/heads/ledger", &newest]);
+    assert_eq!(fixture.open().unwrap().tip().unwrap().size(), 5);
+}
+
+#[test]
+fn d1_a_slot_that_was_edited_in_place_is_refused() {
+    let Some(fixture) = Fixture::with(3) else { return };
+    let slot = |size: u64| format!("commits/{size:020}");
+    let last = fixture.git(&["cat-file", "blob", &format!("ledger:{}", slot(2))]);
+    fixture.edit(&slot(2), Some(last.replacen("\"", "'", 1).as_bytes()));
+    assert!(fixture.cold().and_then(|ledger| ledger.tip()).unwrap_err().is_tampering());
+    let refused = fixture.open().and_then(|ledger| ledger.tip()).unwrap_err();
+    assert!(matches!(refused, LedgerError::Diverged { .. }), "{refused:?}");
+    fixture.edit(&slot(2), None);
+    assert!(fixture.open().and_then(|ledger| ledger.tip()).unwrap_err().is_tampering());
+    // A folder where a file should be.
+    fixture.edit(&format!("{}/x", slot(2)), Some(b"x"));
+    assert!(fixture.cold().and_then(|ledger| ledger.tip()).unwrap_err().is_tampering());
+}
+
+#[test]
+fn d7_absent_unreachable_and_refused_are_different() {
+    let Some(fixture) = Fixture::new() else { return };
+    assert!(matches!(fixture.cold(), Err(LedgerError::Absent { .. })));
+    let url = format!("git+file://{}/nothing.git#ledger", fixture.folder.path().display());
+    let open =
+        |url: &str| Ledger::open(url, Path::new("/"), fixture.signer.vkey(), Some(fixture.signer.clone()));
+    let unreachable = why(open(&url).unwrap_err());
+    assert!(
+        matches!(&unreachable, GitError::Unreachable { said } if said.contains("nothing.git")),
+        "{unreachable:?}"
+    );
+    assert!(matches!(
+        why(Ledger::create(&url, Path::new("/"), &fixture.signer).unwrap_err()),
+        GitError::Unreachable { .. }
+    ));
+    // Other files on the branch are no ledger, and are left alone.
+    drop(fixture.create().unwrap());
+    assert!(matches!(fixture.create(), Err(LedgerError::Exists { .. })));
+    fixture.git(&["branch", "other", "ledger"]);
+    let other = fixture.url().replace("#ledger", "#absent");
+    assert!(matches!(open(&other), Err(LedgerError::Absent { .. })));
+    // A rule of the server's.
+    let mut ledger = fixture.open().unwrap();
+    fixture.hook("pre-receive", "echo 'protected branch'; exit 1");
+    let refused = why(ledger.append(0, &[entry(0)]).unwrap_err());
+    assert!(
+        matches!(&refused, GitError::Refused { said } if said.contains("protected branch")),
+        "{refused:?}"
+    );
+    fixture.hook("pre-receive", "exit 0");
+    assert_eq!(ledger.tip().unwrap().size(), 0);
+    let _ = ledger.append(0, &[entry(0)]).unwrap();
+}
+
+#[test]
+fn d6_a_push_without_an_answer_is_settled_by_looking() {
+    let Some(fixture) = Fixture::with(1) else { return };
+    let mut ledger = fixture.open().unwrap();
+    let flag = fixture.folder.path().join("flag");
+    // The server dies: before it took the push, then after.
+    let once = format!("[ -e {0} ] || exit 0; rm {0}; kill -9 $PPID", flag.display());
+    for (hook, number) in [("pre-receive", 1), ("post-receive", 2)] {
+        fixture.hook(hook, &once);
+        std::fs::write(&flag, "").unwrap();
+        let appended = ledger.append(number, &[entry(number)]).unwrap();
+        assert!(!flag.exists());
+        assert_eq!(appended.checkpoint.size(), number + 1);
+        assert_eq!(fixture.cold().unwrap().tip().unwrap(), appended.checkpoint);
+    }
+    assert!(audit(&ledger).is_clean());
+    // One that always dies is an error, and no conflict.
+    fixture.hook("pre-receive", "kill -9 $PPID");
+    assert!(matches!(why(ledger.append(3, &[entry(3)]).unwrap_err()), GitError::Open { .. }));
+}
+
+#[test]
+fn what_lies_beside_the_ledger_on_its_branch_is_left_there() {
+    let Some(fixture) = Fixture::with(1) else { return };
+    fixture.edit("README.md", Some(b"hello"));
+    fixture.edit("commits/a line\nand another", Some(b"x"));
+    let mut ledger = fixture.open().unwrap();
+    let _ = ledger.append(1, &[entry(1)]).unwrap();
+    assert_eq!(fixture.git(&["cat-file", "blob", "ledger:README.md"]), "hello");
+    assert_eq!(fixture.cold().unwrap().tip().unwrap().size(), 2);
+    // Only the newest commit is here.
+    let cache = walk(&fixture.cache());
+    let shallow = cache.iter().find(|path| path.ends_with("shallow")).unwrap();
+    assert!(std::fs::read_to_string(shallow).unwrap().lines().count() >= 1);
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { all.extend(walk(&path)) } else { all.push(path) }
+    }
+    all
+}
+
+#[test]
+fn four_processes_append_and_nothing_is_lost() {
+    const EACH: u64 = 4;
+    let Some(fixture) = Fixture::new() else { return };
+    drop(fixture.create().unwrap());
+    std::thread::scope(|scope| {
+        for writer in 0..4_u64 {
+            let fixture = &fixture;
+            scope.spawn(move || {
+                // Each with a cache of its own, as machines have.
+                let cache = fixture.folder.path().join(format!("cache-{writer}"));
+                let mut ledger = fixture.open_with(Some(&cache)).unwrap();
+                for number in 0..EACH {
+                    append_until_done(&mut ledger, &entry(writer * EACH + number));
+                }
+            });
+        }
+    });
+    let ledger = fixture.cold().unwrap();
+    let tip = ledger.tip().unwrap();
+    assert_eq!(tip.size(), 4 * EACH);
+    for number in 0..4 * EACH {
+        assert!(ledger.find_key(&tip, &format!("key-{number}")).unwrap().is_some(), "{number}");
+    }
+    assert!(audit(&ledger).is_clean());
+}
