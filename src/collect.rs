@@ -16,6 +16,7 @@ use crate::closure::same_layers;
 use crate::digest::Digest;
 use crate::evidence::{Control, Evidence, Target};
 use crate::gate::control::in_force;
+use crate::ledger::seen::Lane;
 use crate::ledger::target::past;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Policy, RootRule};
@@ -131,9 +132,11 @@ pub fn recall(
     now: Timestamp,
 ) -> Result<(), CollectError> {
     let at = ledger.tip()?;
+    let cosigned = ledger.cosigned(Lane::Control)?;
     let lane = ledger.control()?;
     evidence.history = past(ledger, &at, &lane, at.size(), trust, target)?;
-    evidence.control = Control::read(&lane, trust);
+    let freshness = ledger.freshness(cosigned.as_ref(), &lane, now)?;
+    evidence.control = Control::read(&lane, trust).with_freshness(freshness);
     let in_force = in_force(target.policy(), target.service().name(), &evidence.control);
     let taken = |who: &Identity| in_force.of_identity(target.environment().name(), who).is_some();
     ledger.require_seen_by_control(&lane, &evidence.control, taken)?;

@@ -205,6 +205,29 @@ pub struct Control {
     roots: Vec<Digest>,
     records: Vec<ControlRecord>,
     unread: Vec<NotRead>,
+    freshness: Freshness,
+}
+
+/// How fresh the control lane is by its witnesses: without them nobody can tell whether there is a newer one (a frozen
+/// log is valid, and hides what was revoked since).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// No witness is named.
+    Unwitnessed,
+    /// Not enough of them cosigned.
+    Missed {
+        /// Those whose cosignature is not there.
+        missing: Vec<String>,
+    },
+    /// Enough of them did.
+    Cosigned {
+        /// At this time, by their clocks, they had seen nothing newer.
+        at: Timestamp,
+        /// The size of the lane that they had seen; what was read continues it.
+        size: u64,
+        /// Who.
+        witnesses: Vec<String>,
+    },
 }
 
 impl Control {
@@ -220,7 +243,9 @@ impl Control {
 
     fn first(lane: &Whole, head: TreeHead, trust: &Trust) -> Self {
         let roots = (0..=head.size).filter_map(|size| lane.root_at(size)).collect();
-        let mut control = Self { head: Some(head), roots, records: Vec::new(), unread: Vec::new() };
+        let (records, unread) = (Vec::new(), Vec::new());
+        let mut control =
+            Self { head: Some(head), roots, records, unread, freshness: Freshness::Unwitnessed };
         for entry in lane.entries().iter().take_while(|entry| entry.index() < head.size) {
             match ControlRecord::read(entry, trust) {
                 Ok(record) => control.records.push(record),
@@ -232,7 +257,18 @@ impl Control {
 
     /// The lane was not looked at: enough for questions about attestations alone, and never for a yes.
     pub fn not_looked_at() -> Self {
-        Self { head: None, roots: Vec::new(), records: Vec::new(), unread: Vec::new() }
+        let freshness = Freshness::Unwitnessed;
+        Self { head: None, roots: Vec::new(), records: Vec::new(), unread: Vec::new(), freshness }
+    }
+
+    /// The same, with what its witnesses say.
+    pub fn with_freshness(self, freshness: Freshness) -> Self {
+        Self { freshness, ..self }
+    }
+
+    /// What its witnesses say.
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// The head of the lane; none where it was not looked at.

@@ -27,13 +27,14 @@ use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
 use crate::record::Kind;
 use crate::tlog::{
-    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, TlogProof, Vkey, empty_root,
+    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, TlogPolicy, TlogProof, Vkey, empty_root,
     inclusion_proof, leaf_hash,
 };
 
 mod audit;
 pub mod control;
 pub mod copy;
+pub mod cosigned;
 mod driver;
 mod error;
 pub mod kept;
@@ -148,6 +149,8 @@ pub struct Ledger {
     replayed: RefCell<Option<SignedCheckpoint>>,
     /// What this user has seen, raised after every append.
     pin: Option<Pin>,
+    /// Whose cosignatures count.
+    witnesses: Option<TlogPolicy>,
 }
 
 impl fmt::Debug for Ledger {
@@ -216,15 +219,8 @@ impl Ledger {
 
     fn over(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Self {
         let (vkey, control) = (keys.main.clone(), keys.control.clone());
-        Self {
-            store,
-            vkey,
-            control,
-            signer,
-            verified: RefCell::default(),
-            replayed: RefCell::default(),
-            pin: None,
-        }
+        let (verified, replayed) = (RefCell::default(), RefCell::default());
+        Self { store, vkey, control, signer, verified, replayed, pin: None, witnesses: None }
     }
 
     /// The key that checkpoints are verified with.

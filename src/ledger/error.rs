@@ -287,6 +287,20 @@ pub enum LedgerError {
         /// What was seen, and what there is.
         found: Box<Contradiction>,
     },
+    /// What is kept as a cosigned checkpoint is none.
+    #[error("what is kept in ledger {place} as cosigned by witnesses is not believed")]
+    Cosigned {
+        /// The ledger.
+        place: Place,
+        /// Why not.
+        source: Box<TlogError>,
+    },
+    /// Nowhere to keep cosignatures.
+    #[error("ledger {place} is in a store that keeps no cosignatures")]
+    NoCosignatures {
+        /// The ledger.
+        place: Place,
+    },
     /// What this user has seen before cannot be told.
     #[error(transparent)]
     Pin(#[from] PinError),
@@ -498,6 +512,8 @@ impl LedgerError {
                 "keep both: whoever has the log's key showed two histories; find out whose is right before anything is \
                  promoted"
             }
+            Self::Cosigned { .. } => "`samebits ledger cosign` asks the witnesses again",
+            Self::NoCosignatures { .. } => "keep the ledger in `sqlite:` where freshness is asked for",
             Self::Pin(_) => {
                 "keep the file aside and see who wrote it; without it the ledger is taken as it is, and pinned anew"
             }

@@ -47,6 +47,8 @@ pub enum SeenBy {
     Process,
     /// The copy that is kept of a ledger elsewhere, with the name there that shows it.
     Copy(String),
+    /// The witnesses who cosigned it.
+    Witnesses,
     /// The author of this record of the main lane.
     Record(u64),
     /// The author of this record of the control lane.
@@ -58,6 +60,7 @@ impl fmt::Display for SeenBy {
         match self {
             Self::Lock(file) => f.write_str(file),
             Self::Pin(file) => write!(f, "this user (pin {file})"),
+            Self::Witnesses => f.write_str("a witness"),
             Self::Process => f.write_str("this command, a moment ago,"),
             Self::Copy(name) => write!(f, "this machine's copy, compared at {name},"),
             Self::Record(index) => write!(f, "the author of record {index}"),

@@ -43,6 +43,10 @@ CREATE TABLE control (idx INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TABLE kept (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 ";
 
+/// Not part of the log, and of no use to who knows no witness: made when it is needed.
+const COSIGNED: &str =
+    "CREATE TABLE IF NOT EXISTS cosigned (lane TEXT PRIMARY KEY, note TEXT NOT NULL) STRICT, WITHOUT ROWID";
+
 mod tables;
 
 /// The path of a database that nobody else sees and that is gone with the connection (sqlite.org/inmemorydb.html,
@@ -57,6 +61,13 @@ pub(super) struct Sqlite {
 /// SQLite has signed integers; `tlog::MAX_SIZE` is the largest of them.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn lane_name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Main => "main",
+        Lane::Control => "control",
+    }
 }
 
 impl Sqlite {
@@ -305,6 +316,16 @@ impl Store for Sqlite {
 
     fn swap(&self, expected: &SignedCheckpoint, batch: &Batch<'_>) -> Result<Swap, LedgerError> {
         self.swap_head(Lane::Main, expected, batch.head, || self.put(batch))
+    }
+
+    fn keep_cosigned(&self, lane: Lane, note: &str) -> Result<(), LedgerError> {
+        self.transact(|| {
+            self.ask(|c| {
+                c.execute_batch(COSIGNED)?;
+                c.execute("INSERT OR REPLACE INTO cosigned VALUES (?1, ?2)", params![lane_name(lane), note])
+            })
+        })
+        .map(drop)
     }
 
     fn swap_control(

@@ -108,6 +108,11 @@ pub(super) trait Store: Send {
     /// Changes the main lane, if its head is `expected`. [`LedgerError::Stray`] where an entry stands already.
     fn swap(&self, expected: &SignedCheckpoint, batch: &Batch<'_>) -> Result<Swap, LedgerError>;
 
+    /// Keeps the note of a cosigned checkpoint beside the lane, whatever it was before.
+    fn keep_cosigned(&self, _: Lane, _: &str) -> Result<(), LedgerError> {
+        Err(LedgerError::NoCosignatures { place: self.place().clone() })
+    }
+
     /// Changes the control lane, if its head is `expected`.
     fn swap_control(
         &self,
@@ -132,6 +137,11 @@ pub(super) trait Tables {
 
     /// The signed checkpoint of a lane; empty, which is none, where there is none.
     fn note(&self, lane: Lane) -> Result<String, LedgerError>;
+
+    /// The cosigned checkpoint that is kept beside a lane; empty, which is none, where there is none.
+    fn cosigned(&self, _: Lane) -> Result<String, LedgerError> {
+        Ok(String::new())
+    }
 
     /// The stored hash; `None` if it is missing or not 32 bytes.
     fn node(&self, node: Node) -> Result<Option<Digest>, LedgerError>;

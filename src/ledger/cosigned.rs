@@ -1,0 +1,134 @@
+//! What witnesses say of a ledger, kept in it: the newest cosigned checkpoint of each lane.
+//!
+//! Guarantees: a [`Freshness`] is said of a lane only after every cosignature was verified, and after the lane was shown
+//! to continue the cosigned head: one that is shorter was rolled back. Never does: believe what is kept; whoever can
+//! write the store can take it away, and then nothing is fresh. The lanes' own checkpoints stay as the log signed them.
+//!
+//! Start at [`Ledger::freshness`].
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::seen::{Lane, Seen, SeenBy};
+use super::{Ledger, LedgerError};
+use crate::digest::Digest;
+use crate::evidence::Freshness;
+use crate::tlog::{
+    Frontier, PolicyKey, Quorum, SignedCheckpoint, TlogError, TlogPolicy, Whole, consistency_proof,
+};
+
+/// How far the clock of a witness may be ahead of ours.
+pub const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// Seconds since 1970, as cosignatures count time; nothing before.
+pub(crate) fn seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_second()).unwrap_or(0)
+}
+
+impl Ledger {
+    /// Names the witnesses whose cosignatures count from now on.
+    pub fn witnessed_by(&mut self, policy: Option<TlogPolicy>) {
+        self.witnesses = policy;
+    }
+
+    /// The newest cosigned checkpoint that is kept of a lane; by which witnesses is not looked at.
+    ///
+    /// # Errors
+    /// [`LedgerError::Cosigned`] where something else is kept; see [`LedgerError`].
+    pub fn cosigned(&self, lane: Lane) -> Result<Option<SignedCheckpoint>, LedgerError> {
+        let note = self.tables().cosigned(lane)?;
+        let vkey = match lane {
+            Lane::Main => &self.vkey,
+            Lane::Control => &self.control,
+        };
+        match note.is_empty() {
+            true => Ok(None),
+            false => vkey.open(&note).map(Some).map_err(|source| self.not_cosigned(source)),
+        }
+    }
+
+    fn not_cosigned(&self, source: TlogError) -> LedgerError {
+        LedgerError::Cosigned { place: self.place().clone(), source: Box::new(source) }
+    }
+
+    /// Keeps a cosigned checkpoint of a lane, with what is kept of the same one by other witnesses, unless a later one
+    /// is there.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoCosignatures`] where the store has no place for it; see [`LedgerError`].
+    pub fn keep_cosigned(&self, lane: Lane, head: &SignedCheckpoint) -> Result<(), LedgerError> {
+        // What cannot be read gives way.
+        let kept = self.cosigned(lane).unwrap_or_default();
+        let mut head = head.clone();
+        if let Some(kept) = kept.filter(|kept| kept.size() >= head.size()) {
+            if kept.checkpoint() != head.checkpoint() {
+                return Ok(());
+            }
+            for witness in self.witnesses.iter().flat_map(TlogPolicy::witnesses) {
+                let PolicyKey::Ed25519(vkey) = &witness.key else { continue };
+                let lines = kept.text().rsplit_once("\n\n").map_or("", |(_, lines)| lines);
+                if let Ok(both) = head.cosigned(lines, vkey) {
+                    head = both;
+                }
+            }
+        }
+        self.store.keep_cosigned(lane, head.text())
+    }
+
+    /// How the lane of `head` went on from `old` entries.
+    ///
+    /// # Errors
+    /// [`LedgerError::Request`] beyond `head`; see [`LedgerError`].
+    pub fn consistency(
+        &self,
+        lane: Lane,
+        old: u64,
+        head: &SignedCheckpoint,
+    ) -> Result<Vec<Digest>, LedgerError> {
+        match lane {
+            Lane::Main => consistency_proof(old, head.size(), |node| self.node(node)),
+            Lane::Control => {
+                let whole = self.control()?;
+                let mut nodes = std::collections::HashMap::new();
+                let mut frontier = Frontier::empty();
+                for entry in whole.entries() {
+                    frontier.push::<TlogError>(entry.leaf(), |node, hash| {
+                        nodes.insert(node, hash);
+                        Ok(())
+                    })?;
+                }
+                let missing = |node| LedgerError::NodeMissing { place: self.place().clone(), node };
+                consistency_proof(old, head.size(), |node| nodes.get(&node).copied().ok_or(missing(node)))
+            }
+        }
+    }
+
+    /// How fresh the control lane is by its witnesses: `cosigned` was read before `lane`, so that nobody who goes on
+    /// meanwhile looks like a rollback.
+    ///
+    /// # Errors
+    /// [`LedgerError::Shorter`], [`LedgerError::Forked`] where a witness has seen more of the lane, or something else;
+    /// [`LedgerError::Cosigned`] where a cosignature is wrong.
+    pub fn freshness(
+        &self,
+        cosigned: Option<&SignedCheckpoint>,
+        lane: &Whole,
+        now: Timestamp,
+    ) -> Result<Freshness, LedgerError> {
+        if let Some(head) = cosigned {
+            self.require_lane(lane, &Seen::signed(head, SeenBy::Witnesses))?;
+        }
+        let Some(policy) = &self.witnesses else { return Ok(Freshness::Unwitnessed) };
+        let head = cosigned.unwrap_or(lane.head());
+        let until = seconds(now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX));
+        let quorum = policy.quorum(head, until).map_err(|source| self.not_cosigned(source))?;
+        Ok(match quorum {
+            Quorum::NotRequired => Freshness::Unwitnessed,
+            Quorum::Missed { missing } => Freshness::Missed { missing },
+            Quorum::Reached(witnessed) => {
+                let at = i64::try_from(witnessed.fresh_at()).unwrap_or(i64::MAX);
+                let at = Timestamp::from_second(at).unwrap_or(Timestamp::MIN);
+                Freshness::Cosigned { at, size: head.size(), witnesses: witnessed.witnesses().to_vec() }
+            }
+        })
+    }
+}
