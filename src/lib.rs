@@ -54,6 +54,7 @@ pub mod replay;
 pub mod export;
 pub mod registry;
 pub mod roots;
+pub mod witness;
 pub mod signing;
 pub mod collect;
 pub mod promote;

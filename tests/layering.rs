@@ -28,6 +28,7 @@ const ORDER: [&str; 19] = [
     "export",
     "registry",
     "roots",
+    "witness",
     "signing",
     "collect",
     "promote",

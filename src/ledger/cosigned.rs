@@ -74,6 +74,17 @@ impl Ledger {
         self.store.keep_cosigned(lane, head.text())
     }
 
+    /// The newest checkpoint of a lane.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn lane_tip(&self, lane: Lane) -> Result<SignedCheckpoint, LedgerError> {
+        match lane {
+            Lane::Main => self.tip(),
+            Lane::Control => self.control().map(|whole| whole.head().clone()),
+        }
+    }
+
     /// How the lane of `head` went on from `old` entries.
     ///
     /// # Errors
