@@ -21,6 +21,8 @@ mod faces;
 mod foreign;
 #[path = "cli/freeze.rs"]
 mod freeze;
+#[path = "cli/git.rs"]
+mod git;
 #[path = "support/image.rs"]
 mod image;
 #[path = "cli/kept.rs"]

@@ -6,8 +6,8 @@ use super::pin::PinError;
 use super::place::Place;
 use super::postgres::PostgresError;
 use super::seen::Contradiction;
-use super::slots::SlotError;
 use super::slots::commit::CommitError;
+use super::slots::{GitError, SlotError};
 use crate::digest::Digest;
 use crate::tlog::{Checkpoint, Node, Origin, TlogError, Vkey};
 
@@ -452,6 +452,7 @@ impl LedgerError {
                 | Self::Gap { .. }
                 | Self::Shorter { .. }
                 | Self::Forked { .. }
+                | Self::Slots { source: SlotError::Git { source: GitError::Rewritten { .. } }, .. }
                 | Self::Slot { .. }
                 | Self::SlotChanged { .. }
                 | Self::EvidenceGone { .. }

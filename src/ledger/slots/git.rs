@@ -3,17 +3,19 @@
 //! Guarantees: a slot is created by one push that does not force, so of two writers the server takes one, and the other
 //! looks again; what decisions relied on is pushed in one commit with the slot that names it. Nothing of the repository
 //! that the caller stands in is read: no configuration, no hooks. Never does: overwrite a slot, keep history (one
-//! commit is fetched, not those before it), handle credentials (git's own helpers do), believe the branch. A branch that
-//! was pushed back by force is found by the mirror, which has what vanished.
+//! commit is fetched, not those before it), handle credentials (git's own helpers do), believe the branch. What vanished
+//! from it or was changed on it is found by what was fetched before, and by the mirror: nothing is appended then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Created, SlotError, Slots};
+use super::card::CARD;
+use super::{Created, SlotError, Slots, folder};
 use crate::ledger::place::Remote;
+use crate::ledger::seen::Lane;
 
 mod error;
 mod program;
@@ -25,14 +27,24 @@ use program::{Cache, Head, Pushed};
 
 /// How often others may be faster before a push is given up.
 const ATTEMPTS: u32 = 60;
-/// What is written with the slot that names it, rather than before.
+/// What is pushed with the slot that names it, rather than before.
 const WITH_A_SLOT: &str = "evidence/";
+/// What is pushed with the checkpoint that covers it, rather than before.
+const WITH_A_CHECKPOINT: &str = "tile/";
 
 /// Slots on a branch.
 pub(in crate::ledger) struct Git {
     cache: Cache,
+    staged: Mutex<Staged>,
+}
+
+/// What is not pushed yet.
+#[derive(Default)]
+struct Staged {
     /// Goes with the next slot.
-    staged: Mutex<BTreeMap<String, Bytes>>,
+    evidence: BTreeMap<String, Bytes>,
+    /// Goes with the next checkpoint.
+    tiles: BTreeMap<String, Bytes>,
 }
 
 impl Git {
@@ -41,7 +53,7 @@ impl Git {
         Ok(Self { cache: Cache::open(remote, cache)?, staged: Mutex::default() })
     }
 
-    fn staged(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Bytes>> {
+    fn staged(&self) -> MutexGuard<'_, Staged> {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -49,15 +61,19 @@ impl Git {
     /// `None` from `change` is nothing to push.
     fn push<'o>(
         &self,
+        attempts: u32,
         mut change: impl FnMut(&Head) -> Result<Option<Vec<(&'o str, &'o Bytes)>>, SlotError>,
     ) -> Result<(), SlotError> {
         let _alone = self.cache.lock()?;
         // The newest is known, as a rule: whoever appends has just looked. The push finds out if not.
         let mut head = self.cache.head()?;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..attempts {
+            if let Some(name) = head.lost() {
+                return Err(GitError::Rewritten { name: name.to_owned() }.into());
+            }
             let Some(objects) = change(&head)? else { return Ok(()) };
             let commit = self.cache.commit(&head, &objects)?;
-            let open = match self.cache.push(&head, &commit)? {
+            let open = match self.cache.push(&commit)? {
                 Pushed::Taken => return Ok(()),
                 Pushed::TooLate => None,
                 Pushed::Open(why) => Some(why),
@@ -68,21 +84,42 @@ impl Git {
                 Some(_) | None => {}
             }
         }
-        Err(GitError::Contention { attempts: ATTEMPTS }.into())
+        Err(GitError::Contention { attempts }.into())
     }
+}
+
+fn all(objects: &[(String, Bytes)], folder: &str) -> bool {
+    objects.iter().all(|(name, _)| name.starts_with(folder))
+}
+
+fn pairs<'o>(objects: impl Iterator<Item = (&'o String, &'o Bytes)>) -> Vec<(&'o str, &'o Bytes)> {
+    objects.map(|(name, bytes)| (name.as_str(), bytes)).collect()
 }
 
 impl Slots for Git {
     fn get_all(&self, names: &[String], limit: usize) -> Result<Vec<Option<Bytes>>, SlotError> {
         let _alone = self.cache.lock()?;
-        // What is kept under its digest does not change.
-        if names.iter().all(|name| name.starts_with(WITH_A_SLOT)) {
+        let slots = || names.iter().any(|name| is_slot(name));
+        // What is kept under its digest does not change, and what is derived need not be the newest.
+        if !slots() && names.iter().all(|name| name != CARD) {
             let found = self.cache.read(&self.cache.head()?, names, limit)?;
             if found.iter().all(Option::is_some) {
                 return Ok(found);
             }
         }
-        self.cache.read(&self.cache.fetch()?, names, limit)
+        let head = self.cache.fetch()?;
+        let found = self.cache.read(&head, names, limit)?;
+        // That nothing follows is no answer where something vanished, unless who asks for that sees it himself.
+        match head.lost() {
+            Some(name)
+                if slots()
+                    && found.iter().any(Option::is_none)
+                    && !names.iter().any(|asked| head.has_lost(asked)) =>
+            {
+                Err(GitError::Rewritten { name: name.to_owned() }.into())
+            }
+            Some(_) | None => Ok(found),
+        }
     }
 
     fn create_all(&self, objects: &[(String, Bytes)]) -> Result<Vec<Created>, SlotError> {
@@ -94,31 +131,33 @@ impl Slots for Git {
             });
             created.collect()
         };
-        if names.iter().all(|name| name.starts_with(WITH_A_SLOT)) {
+        if all(objects, WITH_A_SLOT) {
             let _alone = self.cache.lock()?;
             let there = self.cache.which(&self.cache.head()?, &names)?;
             let new = objects.iter().filter(|(name, _)| !there.contains(name)).cloned();
-            self.staged().extend(new);
+            self.staged().evidence.extend(new);
             return Ok(created(&there));
         }
-        let staged = self.staged().clone();
-        let evidence: Vec<_> = staged.keys().cloned().collect();
+        let evidence = self.staged().evidence.clone();
+        let pieces: Vec<_> = evidence.keys().cloned().collect();
         let mut there = BTreeSet::new();
         let mut first = true;
-        self.push(|head| {
+        self.push(ATTEMPTS, |head| {
             there = self.cache.which(head, &names)?;
             // Not by what was fetched some time ago.
             if !there.is_empty() && std::mem::take(&mut first) {
                 there = self.cache.which(&self.cache.fetch()?, &names)?;
             }
-            let known = self.cache.which(head, &evidence)?;
-            let new = objects.iter().filter(|(name, _)| !there.contains(name));
-            let new: Vec<_> = new.map(|(name, bytes)| (name.as_str(), bytes)).collect();
-            let with = staged.iter().filter(|(name, _)| !known.contains(*name));
-            let with = with.map(|(name, bytes)| (name.as_str(), bytes));
-            Ok((!new.is_empty()).then(|| new.iter().copied().chain(with).collect()))
+            let known = self.cache.which(head, &pieces)?;
+            let mut new = pairs(objects.iter().map(|(name, bytes)| (name, bytes)));
+            new.retain(|(name, _)| !there.contains(*name));
+            if new.is_empty() {
+                return Ok(None);
+            }
+            new.extend(pairs(evidence.iter().filter(|(name, _)| !known.contains(*name))));
+            Ok(Some(new))
         })?;
-        self.staged().retain(|name, _| !staged.contains_key(name));
+        self.staged().evidence.retain(|name, _| !evidence.contains_key(name));
         Ok(created(&there))
     }
 
@@ -129,17 +168,23 @@ impl Slots for Git {
     }
 
     fn put_all(&self, objects: &[(String, Bytes)]) -> Result<(), SlotError> {
-        let names: Vec<_> = objects.iter().map(|(name, _)| name.clone()).collect();
-        let limit = objects.iter().map(|(_, bytes)| bytes.len()).max().unwrap_or_default();
-        self.push(|head| {
-            let there = match self.cache.read(head, &names, limit) {
-                // Something longer than it ought to be.
-                Err(SlotError::TooLong { .. }) => vec![None; names.len()],
-                there => there?,
-            };
-            let new = objects.iter().zip(there).filter(|((_, bytes), there)| there.as_ref() != Some(bytes));
-            let new: Vec<_> = new.map(|((name, bytes), _)| (name.as_str(), bytes)).collect();
-            Ok((!new.is_empty()).then_some(new))
+        if all(objects, WITH_A_CHECKPOINT) {
+            self.staged().tiles.extend(objects.iter().cloned());
+            return Ok(());
+        }
+        if all(objects, WITH_A_SLOT) {
+            return self
+                .push(ATTEMPTS, |_| Ok(Some(pairs(objects.iter().map(|(name, bytes)| (name, bytes))))));
+        }
+        // Who is faster publishes this too: once, then never mind.
+        let tiles = std::mem::take(&mut self.staged().tiles);
+        self.push(1, |_| {
+            let objects = objects.iter().map(|(name, bytes)| (name, bytes));
+            Ok(Some(pairs(tiles.iter().chain(objects))))
         })
     }
+}
+
+fn is_slot(name: &str) -> bool {
+    [Lane::Main, Lane::Control].into_iter().any(|lane| name.starts_with(folder(lane)))
 }

@@ -34,6 +34,12 @@ pub enum GitError {
         /// What git said.
         said: String,
     },
+    /// What was on the branch is not there any more, or is something else.
+    #[error("the branch was rewritten: `{name}` is not what was fetched before")]
+    Rewritten {
+        /// One of the slots that vanished or were changed.
+        name: String,
+    },
     /// The push ended without an answer.
     #[error("the push ended without an answer: {said}")]
     Open {
@@ -65,6 +71,7 @@ impl GitError {
             | Self::Cache { .. }
             | Self::Unreachable { .. }
             | Self::Refused { .. }
+            | Self::Rewritten { .. }
             | Self::Local { .. } => true,
             Self::Open { .. } | Self::Contention { .. } => false,
         }
@@ -83,6 +90,10 @@ impl GitError {
             Self::Refused { .. } => {
                 "the login has to be allowed to push to the branch, and no rule or hook to be in the way; nothing was \
                  appended"
+            }
+            Self::Rewritten { .. } => {
+                "keep both, the branch and the copy in the cache folder, where refs/samebits/seen is the commit that was \
+                 seen; nothing was appended"
             }
             Self::Open { .. } | Self::Contention { .. } => {
                 "run the command again: what was appended is found, and nothing is appended twice"

@@ -15,8 +15,12 @@ use crate::ledger::slots::SlotError;
 
 /// Where the newest commit that was fetched is kept.
 const HEAD: &str = "refs/samebits/head";
+/// Where the newest one is that has every slot of those before it.
+const SEEN: &str = "refs/samebits/seen";
 /// Where one that is about to be pushed is.
 const NEXT: &str = "refs/samebits/next";
+/// The folders whose files are never changed.
+const SLOTS: [&str; 2] = ["commits", "control"];
 /// What of the caller's environment would lead git to another repository (git-rev-parse(1), `--local-env-vars`).
 const ELSEWHERE: [&str; 14] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -48,9 +52,25 @@ const SETTINGS: [&str; 9] = [
     "http.lowSpeedTime=60",
 ];
 
-/// The commit at the head of the branch; `None` where there is no branch.
+/// The head of the branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head(Option<String>);
+pub(super) struct Head {
+    /// Its commit; `None` where there is no branch.
+    commit: Option<String>,
+    /// The slots that were there before, and are not, or not the same.
+    lost: BTreeSet<String>,
+}
+
+impl Head {
+    /// One of the slots that were there before.
+    pub(super) fn lost(&self) -> Option<&str> {
+        self.lost.first().map(String::as_str)
+    }
+
+    pub(super) fn has_lost(&self, name: &str) -> bool {
+        self.lost.contains(name)
+    }
+}
 
 /// What a push came to.
 pub(super) enum Pushed {
@@ -118,13 +138,45 @@ impl Cache {
         Ok(lock)
     }
 
-    /// The newest commit that is known here.
+    /// The newest head that is known here.
     pub(super) fn head(&self) -> Result<Head, GitError> {
-        let found = self.run("rev-parse", &["--quiet", "--verify", HEAD], |_| Ok(()))?;
-        Ok(Head(found.status.success().then(|| line(&found.stdout))))
+        Ok(self.known()?.0)
     }
 
-    /// The newest commit that there is.
+    /// The newest head that is known here, and whether it has been seen.
+    fn known(&self) -> Result<(Head, bool), GitError> {
+        let refs = self.local("for-each-ref", &["--format=%(refname) %(objectname)", "refs/samebits/"])?;
+        let refs = String::from_utf8_lossy(&refs);
+        let of = |name: &str| {
+            refs.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned()))
+        };
+        let (commit, seen) = (of(HEAD), of(SEEN));
+        let lost = match (&seen, &commit) {
+            (Some(seen), Some(commit)) if seen != commit => {
+                let changed =
+                    ["-r", "-z", "--name-only", "--no-renames", "--diff-filter=a", seen, commit, "--"];
+                self.names("diff-tree", &[&changed[..], &SLOTS].concat())?
+            }
+            (Some(seen), None) => self.names(
+                "ls-tree",
+                &[&["-r", "-z", "--name-only", "--full-tree", seen][..], &SLOTS].concat(),
+            )?,
+            (Some(_), Some(_)) | (None, _) => BTreeSet::new(),
+        };
+        let before = seen == commit;
+        Ok((Head { commit, lost }, before))
+    }
+
+    /// [`Cache::head`], which from now on is what others have to continue, if it continues what was seen.
+    fn seen(&self) -> Result<Head, GitError> {
+        let (head, before) = self.known()?;
+        if let Some(commit) = head.commit.as_deref().filter(|_| !before && head.lost.is_empty()) {
+            self.local("update-ref", &[SEEN, commit])?;
+        }
+        Ok(head)
+    }
+
+    /// The newest head that there is.
     pub(super) fn fetch(&self) -> Result<Head, GitError> {
         let refspec = format!("+refs/heads/{}:{HEAD}", self.branch);
         let arguments =
@@ -132,7 +184,7 @@ impl Cache {
         let fetched =
             self.run("fetch", &[&arguments[..], &["--", &self.url, &refspec]].concat(), |_| Ok(()))?;
         if fetched.status.success() {
-            return self.head();
+            return self.seen();
         }
         // Nothing there, or nobody there?
         let reference = format!("refs/heads/{}", self.branch);
@@ -141,7 +193,7 @@ impl Cache {
         match listed.status.code() {
             Some(2) => {
                 self.local("update-ref", &["-d", HEAD])?;
-                Ok(Head(None))
+                self.head()
             }
             Some(0) => Err(GitError::Unreachable { said: said(&fetched) }),
             Some(_) | None => Err(GitError::Unreachable { said: said(&listed) }),
@@ -150,7 +202,7 @@ impl Cache {
 
     /// Which of `names` are there.
     pub(super) fn which(&self, head: &Head, names: &[String]) -> Result<BTreeSet<String>, SlotError> {
-        let Head(Some(commit)) = head else { return Ok(BTreeSet::new()) };
+        let Some(commit) = &head.commit else { return Ok(BTreeSet::new()) };
         if names.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -166,7 +218,7 @@ impl Cache {
         names: &[String],
         limit: usize,
     ) -> Result<Vec<Option<Bytes>>, SlotError> {
-        let Head(Some(commit)) = head else { return Ok(vec![None; names.len()]) };
+        let Some(commit) = &head.commit else { return Ok(vec![None; names.len()]) };
         // How long they are, before they are read.
         let sizes = self.batch("--batch-check", commit, names)?;
         for (name, answer) in names.iter().zip(sizes.split(|byte| *byte == b'\n')) {
@@ -189,14 +241,17 @@ impl Cache {
 
     /// The names of all files, in order.
     pub(super) fn list(&self, head: &Head) -> Result<Vec<String>, SlotError> {
-        let Head(Some(commit)) = head else { return Ok(Vec::new()) };
-        let listed = self.local("ls-tree", &["-r", "-z", "--name-only", "--full-tree", commit])?;
+        let Some(commit) = &head.commit else { return Ok(Vec::new()) };
+        Ok(self.names("ls-tree", &["-r", "-z", "--name-only", "--full-tree", commit])?.into_iter().collect())
+    }
+
+    /// The names that a command prints with a NUL after each.
+    fn names(&self, command: &'static str, arguments: &[&str]) -> Result<BTreeSet<String>, GitError> {
+        let listed = self.local(command, arguments)?;
         let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         // A name that is no line of text is none of ours, and cannot be asked for.
         let names = names.filter_map(|name| String::from_utf8(name.to_vec()).ok());
-        let mut names: Vec<_> = names.filter(|name| !name.contains(char::is_control)).collect();
-        names.sort();
-        Ok(names)
+        Ok(names.filter(|name| !name.contains(char::is_control)).collect())
     }
 
     /// Makes a commit of `head` with these files in it (git-fast-import(1)).
@@ -207,7 +262,7 @@ impl Cache {
         let output = self.run("fast-import", &["--quiet", "--force", "--date-format=now"], |input| {
             write!(input, "commit {NEXT}\nmark :1\ncommitter samebits <samebits@localhost> now\n")?;
             write!(input, "data {}\n{message}\n", message.len())?;
-            if let Head(Some(commit)) = head {
+            if let Some(commit) = &head.commit {
                 writeln!(input, "from {commit}")?;
             }
             for (name, bytes) in objects {
@@ -220,8 +275,8 @@ impl Cache {
         Ok(line(&succeeded("fast-import", output)?))
     }
 
-    /// Pushes `commit`, which continues `head`, without force: the server takes it only from where the branch is.
-    pub(super) fn push(&self, head: &Head, commit: &str) -> Result<Pushed, GitError> {
+    /// Pushes `commit` without force: the server takes it only where it continues the branch.
+    pub(super) fn push(&self, commit: &str) -> Result<Pushed, GitError> {
         let reference = format!("refs/heads/{}", self.branch);
         let refspec = format!("{commit}:{reference}");
         let pushed = self.run(
@@ -230,9 +285,8 @@ impl Cache {
             |_| Ok(()),
         )?;
         if pushed.status.success() {
-            let Head(before) = head;
-            let before = before.as_deref().unwrap_or("");
-            self.local("update-ref", &[HEAD, commit, before])?;
+            self.local("update-ref", &[HEAD, commit])?;
+            self.seen()?;
             return Ok(Pushed::Taken);
         }
         // `! FROM:TO [reason]` is an answer (git-push(1), "OUTPUT"); anything else is none.
