@@ -505,9 +505,9 @@ fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
     config
 }
 
-/// Where what was refreshed is kept.
+/// Where copies of what lies elsewhere are kept.
 fn cache_folder() -> Option<PathBuf> {
-    user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("samebits/tuf"))
+    user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("samebits"))
 }
 
 /// A folder of this user (XDG Base Directory Specification 0.8); a relative one would be looked for in the working
