@@ -7,7 +7,7 @@
 //! records/N.json                a record, byte for byte
 //! records/N.tlog-proof          that it is entry N of that log                     C2SP tlog-proof
 //! tile/…                        the whole log, where it was exported whole         C2SP tlog-tiles
-//! control/checkpoint  control/N.json  control/tile/…      the control lane, always whole
+//! control/vkey  control/checkpoint  control/N.json  control/tile/…      the control lane, always whole
 //! policies/D.toml  keys/D.pem  roots/D.json               the rules of the decisions, by digest
 //! evidence/sha256/D             everything else that they relied on, by digest
 //! ```

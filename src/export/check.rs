@@ -137,7 +137,10 @@ pub fn check(files: &Files, vkey: Option<&Vkey>) -> Result<Checked, ExportError>
     // 1. The heads.
     let main = check.head("checkpoint", &check.key.clone())?;
     let control = match check.key.control() {
-        Ok(key) => check.head("control/checkpoint", &key)?,
+        Ok(key) => {
+            check.same(&[("control/vkey".to_owned(), format!("{key}\n").into_bytes())])?;
+            check.head("control/checkpoint", &key)?
+        }
         Err(_) => None,
     };
     let mut checked = Checked {
@@ -440,7 +443,7 @@ impl Check<'_> {
         for (file, bytes) in expected {
             self.seen.insert(file.clone());
             match self.files.read(file)? {
-                None => self.missing(file, "it is a tile of the log"),
+                None => self.missing(file, "it follows from the log and its key"),
                 Some(found) if found == *bytes => {}
                 Some(_) => self.find(Finding::Changed { file: file.clone() }),
             }

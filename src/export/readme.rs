@@ -33,7 +33,7 @@ them), and {evidence} pieces that the decisions relied on. Everything in it can 
 | `records/N.json` | record N, byte for byte: a Sigstore bundle (v0.3) around an in-toto Statement v1 |
 | `records/N.tlog-proof` | that it is entry N of the log (C2SP tlog-proof) |
 | `tile/` | the whole log as C2SP tlog-tiles; not in an export of a part |
-| `control/` | the control lane: what was revoked or frozen; a log of its own with the same layout, whose key is `vkey` under the name `{origin}/control` |
+| `control/` | the control lane: what was revoked or frozen; a log of its own with the same layout, whose `control/vkey` is the same key under the name `{origin}/control` |
 | `policies/D.toml` | the policy files that decided, by their digest |
 | `keys/D.pem`, `roots/D.json` | the keys they name, by the digest of their DER; the roots of trust, by digest |
 | `evidence/sha256/D` | index, manifests, bundles and the rest of what was relied on, by digest |

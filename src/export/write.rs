@@ -35,6 +35,7 @@ pub fn write(
     let mut pieces = Pieces { ledger, put, written: BTreeSet::new(), missing: Vec::new() };
     (pieces.put)("vkey", format!("{}\n", ledger.vkey()).as_bytes())?;
     (pieces.put)("checkpoint", at.text().as_bytes())?;
+    (pieces.put)("control/vkey", format!("{}\n", ledger.vkey().control()?).as_bytes())?;
     (pieces.put)("control/checkpoint", lane.head().text().as_bytes())?;
     // 1. The main lane: records, proofs, what they relied on; tiles only of all of it.
     let asked = asked(ledger, trust, &at, part)?;

@@ -9,6 +9,7 @@ use samebits::reference::Image;
 use serde_json::{Value, json};
 
 use crate::cli::{Ran, Yard, at};
+use crate::peer;
 
 /// Six records and a revocation that was lifted.
 fn yard() -> (Yard, Image) {
@@ -73,6 +74,7 @@ fn a_stranger_checks_an_export_offline() {
         has(name);
     }
     has("control/tile/0/000.p/2");
+    has("control/vkey");
     has(&format!("evidence/sha256/{}", image.digest.hex()));
     has(&format!("policies/{}.toml", Digest::of(yard.read("samebits.toml").as_bytes()).hex()));
     has(&format!("keys/{}.pem", yard.key("build").public().id().hex()));
@@ -218,6 +220,7 @@ fn d1_each_tampering_with_an_export_is_found() {
         ("checkpoint", Some(all["control/checkpoint"].clone()), "checkpoint is no signed head of this log"),
         ("control/checkpoint", flip("control/checkpoint"), "control/checkpoint is no signed head"),
         ("control/checkpoint", None, "control/checkpoint is missing"),
+        ("control/vkey", Some(all["vkey"].clone()), "control/vkey was changed"),
         ("vkey", Some(theirs["vkey"].clone()), "the vkey in it is another one"),
         // Records and proofs.
         ("records/3.json", flip("records/3.json"), "record 3 is not shown to be in the log"),
@@ -368,4 +371,25 @@ fn d1_a_record_is_proved_to_whoever_has_it_and_the_key() {
     strangers(&yard, "4.tlog-proof", &["--vkey", &self::vkey(&Yard::new())]).exits(1);
     yard.write("4.tlog-proof", text.replace("tlog-proof@v1", "tlog-proof@v2"));
     strangers(&yard, "4.tlog-proof", &["--vkey", &vkey]).exits(3);
+}
+
+/// Both lanes of a real export, by Go's sumdb packages and torchwood.
+#[test]
+fn d1_tools_that_are_not_ours_believe_an_export_and_no_forged_one() {
+    if !peer::is_installed("tlog-peer") {
+        return;
+    }
+    let (yard, _) = yard();
+    export(&yard, &["audit"]);
+    let ask = |folder: &str| {
+        peer::said(peer::alone("tlog-peer", &yard.path("audit")).args(["export", folder]))
+            .map(|said| String::from_utf8(said).unwrap())
+    };
+    assert_eq!(ask(".").unwrap(), "shop.example/promotions: 6 entries, 6 proofs\n");
+    assert_eq!(ask("control").unwrap(), "shop.example/promotions/control: 2 entries, 0 proofs\n");
+    let record = yard.path("audit/records/3.json");
+    let mut bytes = fs::read(&record).unwrap();
+    bytes[9] ^= 1;
+    fs::write(record, bytes).unwrap();
+    assert!(ask(".").unwrap_err().contains("3.tlog-proof"));
 }
