@@ -51,6 +51,23 @@ fn the_cosignature_of_torchwood_is_ours_byte_for_byte() {
 }
 
 #[test]
+fn the_message_of_the_specification_is_ours() {
+    // The example of the specification, whose keys are not published.
+    let note = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\
+        — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n\
+        — witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n";
+    let note = Note::parse(note).unwrap();
+    let (time, signature) = note.signatures[1].bytes.split_first_chunk::<8>().unwrap();
+    let (time, signature) = (u64::from_be_bytes(*time), signature.len());
+    assert_eq!((time, signature), (1679315147, 64));
+    assert_eq!(
+        message(note.text, time),
+        "cosignature/v1\ntime 1679315147\nexample.com/behind-the-sofa\n20852163\n\
+         CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
+    );
+}
+
+#[test]
 fn a_key_of_one_type_is_none_of_the_other() {
     for text in [VKEY, &log().vkey().to_string()] {
         assert_ne!(text.parse::<Vkey>().is_ok(), text.parse::<WitnessVkey>().is_ok(), "{text}");
