@@ -27,8 +27,8 @@ use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
 use crate::record::Kind;
 use crate::tlog::{
-    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, TlogPolicy, TlogProof, Vkey, empty_root,
-    inclusion_proof, leaf_hash,
+    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, TlogPolicy, TlogProof, Vkey,
+    empty_root, inclusion_proof, leaf_hash,
 };
 
 mod audit;
