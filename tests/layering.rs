@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The total order, which is the reading order; `bin` comes last and may use all of them.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "digest",
     "json",
     "reference",
