@@ -115,7 +115,7 @@ fn flipped(digest: Digest) -> Digest {
 /// The proof, and, of one in seven, the same with something wrong: a hash, its length, its order.
 fn variants(proof: &[Digest], at: u64) -> Vec<Vec<Digest>> {
     let mut all = vec![proof.to_vec()];
-    if at % 7 != 0 {
+    if !at.is_multiple_of(7) {
         return all;
     }
     if let Some((last, rest)) = proof.split_last() {

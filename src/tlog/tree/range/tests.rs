@@ -27,7 +27,7 @@ fn range(entries: Range<u64>, nodes: &mut Nodes) -> CompactRange {
 fn cover(entries: Range<u64>) -> Vec<Node> {
     let (mut at, mut nodes) = (entries.start, Vec::new());
     while at < entries.end {
-        let fits = |level: &u8| at % (1 << level) == 0 && at + (1 << level) <= entries.end;
+        let fits = |level: &u8| at.is_multiple_of(1 << level) && at + (1 << level) <= entries.end;
         let level = (0..=62).rfind(fits).unwrap();
         nodes.push(Node { level, index: at >> level });
         at += 1 << level;
