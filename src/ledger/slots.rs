@@ -200,6 +200,7 @@ impl Slotted {
         if bytes.len() > commit::LIMIT {
             return Err(self.reach()(SlotError::TooLong { name, limit: commit::LIMIT }));
         }
+        self.still_there(commit.lane())?;
         let swap = settle(self.slots.as_ref(), &name, &bytes).map_err(self.reach())?;
         if swap == Swap::Swapped {
             // Nothing undoes the commit: what fails now is done by the next refresh, or by who publishes next.

@@ -72,6 +72,17 @@ impl Slotted {
         Ok(next.map(|bytes| Next { head, bytes }))
     }
 
+    /// Nothing is built on what is no longer there.
+    pub(super) fn still_there(&self, lane: Lane) -> Result<(), LedgerError> {
+        let Some(last) = self.mirror.last(lane)? else { return Ok(()) };
+        let name = slot(lane, last.first);
+        let there = self.slots.get(&name, commit::LIMIT).map_err(self.reach())?;
+        match there.as_ref().map(|bytes| Digest::of(bytes)) == Some(last.digest) {
+            true => Ok(()),
+            false => Err(self.diverged(lane, &self.head(lane)?, name, there.as_ref())),
+        }
+    }
+
     /// The head of the mirror.
     fn head(&self, lane: Lane) -> Result<SignedCheckpoint, LedgerError> {
         let note = self.mirror.tables().note(lane)?;

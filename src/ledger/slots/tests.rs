@@ -319,10 +319,11 @@ fn a_store_that_denies_and_one_that_never_settles_are_errors_and_no_conflict() {
 
 #[test]
 fn d2_a_store_put_back_to_an_earlier_state_is_found_with_both_heads() {
-    let (fixture, ledger) = Fixture::with(5);
+    let (fixture, mut ledger) = Fixture::with(5);
     let seen = ledger.tip().unwrap();
     fixture.change(|slots| slots.retain(|name, _| *name < slot(Lane::Main, 3) || !name.starts_with("com")));
-    for refused in [ledger.tip().unwrap_err(), fixture.back().unwrap_err()] {
+    let built_on = ledger.append(5, &[entry(5)]).unwrap_err();
+    for refused in [ledger.tip().unwrap_err(), fixture.back().unwrap_err(), built_on] {
         let LedgerError::Shorter { found, .. } = &refused else { panic!("{refused:?}") };
         assert_eq!((found.seen_size, found.found_size), (5, 3));
         let text = refused.to_string();
