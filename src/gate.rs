@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::closure::Platform;
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Kept, Source, TagSeen, Target};
+use crate::evidence::{Evidence, Freshness, Kept, Source, TagSeen, Target};
 use crate::policy::{Mismatch, SignerName};
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
@@ -72,6 +72,10 @@ pub enum Code {
     Revoked,
     /// The environment is frozen.
     Frozen,
+    /// What is known of the control lane is older than the environment allows.
+    ControlStale,
+    /// Nobody vouches for how old it is.
+    ControlUnwitnessed,
     /// What was revoked or frozen is not known, or not understood.
     ControlUnknown,
 }
@@ -97,6 +101,8 @@ impl fmt::Display for Code {
             Self::ApprovalMissing => "approval-missing",
             Self::Revoked => "revoked",
             Self::Frozen => "frozen",
+            Self::ControlStale => "control-stale",
+            Self::ControlUnwitnessed => "control-unwitnessed",
             Self::ControlUnknown => "control-unknown",
         })
     }
@@ -116,6 +122,8 @@ pub enum Requirement {
     Promoter,
     /// Nothing of the image was revoked.
     NotRevoked,
+    /// What is known of the control lane is fresh.
+    ControlFresh,
     /// The environment is not frozen.
     NotFrozen,
     /// A signature.
@@ -138,6 +146,7 @@ impl fmt::Display for Requirement {
             Self::Tag => "tag",
             Self::Promoter => "promoter",
             Self::NotRevoked => "not-revoked",
+            Self::ControlFresh => "control-fresh",
             Self::NotFrozen => "not-frozen",
             Self::SignedBy => "signed-by",
             Self::Provenance => "provenance",
@@ -317,6 +326,8 @@ pub struct Verdict {
     pub ledger: TreeHead,
     /// The control lane that was looked at; none where it was not, which is never a yes.
     pub control: Option<TreeHead>,
+    /// How fresh it is by its witnesses.
+    pub freshness: Freshness,
     /// When.
     pub decided_on: Timestamp,
     /// The bytes of everything above that is named by digest and is no record: all that the image's closure was made
@@ -429,6 +440,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
     ];
     findings.extend(tag(target));
     // 3. What is no longer good, and whether anything may enter.
+    findings.extend(control::fresh(target, evidence));
     findings.extend(control::not_revoked(target, evidence));
     findings.extend(control::not_frozen(target, evidence));
     // 4. Evidence on the image.
@@ -464,6 +476,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
         },
         ledger: evidence.ledger,
         control: evidence.control.head(),
+        freshness: evidence.control.freshness().clone(),
         decided_on: evidence.now,
         kept,
     };

@@ -39,7 +39,7 @@ pub use freeze::Freeze;
 pub use predicate::{
     Actor, Approval, ApprovedFor, Basis, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
     Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TagMeant,
-    TreeHead, Verdict,
+    TreeHead, Verdict, WitnessedLane,
 };
 pub use summary::{SUMMARY, Summary, VERIFIER};
 

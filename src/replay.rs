@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::closure::Closure;
 use crate::digest::Digest;
 use crate::evidence::{
-    Control, DESCRIPTOR, Discarded, Evidence, Found, Raw, Source, TagSeen, Target, TargetError,
+    Control, DESCRIPTOR, Discarded, Evidence, Found, Freshness, Raw, Source, TagSeen, Target, TargetError,
 };
 use crate::gate::decide;
 use crate::key::PublicKey;
@@ -31,7 +31,7 @@ use crate::ledger::seen::{Seen, SeenBy};
 use crate::ledger::target::past;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Draft, Policy, RootSource};
-use crate::record::{Basis, ClaimedRules, Phase, Promotion, Record, RootVersion};
+use crate::record::{Basis, ClaimedRules, Phase, Promotion, Record, RootVersion, WitnessedLane};
 use crate::reference::Image;
 use crate::tlog::Checkpoint;
 use crate::verify::{Root, Trust};
@@ -134,7 +134,7 @@ impl Recorded {
     /// What the gate had before it, as far as it was kept.
     fn evidence(&self, ledger: &Ledger, target: &Target<'_>, trust: &Trust) -> Result<Evidence, ReplayError> {
         let (attestations, discarded) = self.attestations(trust);
-        let Basis { observed, control, decided_on, tag: _ } = &self.basis;
+        let Basis { observed, control, decided_on, tag: _, witnessed } = &self.basis;
         // The lanes of today continue those of then: what lies below the heads of then is what was read.
         let index = self.record.position().index;
         let at = ledger.tip()?;
@@ -142,6 +142,12 @@ impl Recorded {
         ledger.require(&Seen::claimed(Checkpoint { origin, size, root }, SeenBy::Record(index)))?;
         let (head, lane) = (*control, ledger.control()?);
         let control = Control::read_at(&lane, head, trust).ok_or(ReplayError::Control { index, head })?;
+        // What the witnesses said then is what the author says that they said.
+        let freshness = witnessed.as_ref().map_or(Freshness::Unwitnessed, |said| {
+            let WitnessedLane { at, size, witnesses } = said.clone();
+            Freshness::Cosigned { at, size, witnesses }
+        });
+        let control = control.with_freshness(freshness);
         Ok(Evidence {
             attestations,
             discarded,

@@ -8,6 +8,7 @@
 //! frozen says [`freezes`], and what a revocation takes from promotions in the log, [`Standing`].
 
 mod freeze;
+mod fresh;
 mod standing;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::verify::{Author, Identity};
 
 pub(super) use freeze::not_frozen;
 pub use freeze::{Frozen, freezes};
+pub(super) use fresh::fresh;
 pub use standing::{Standing, Taken};
 
 /// How many remarks are told.

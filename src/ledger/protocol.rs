@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::digest::Digest;
-use crate::evidence::{Control, Kept};
+use crate::evidence::{Control, Freshness, Kept};
 use crate::gate::{Approved, Denied, Verdict};
 use crate::ledger::kept::complete;
 use crate::ledger::target::{History, Rules, State, history};
@@ -22,7 +22,7 @@ use crate::ledger::{Entry, Index, Ledger, LedgerError};
 use crate::policy::{Environment, EnvironmentName, Policy, ServiceName};
 use crate::record::{
     Actor, Basis, Body, Direction, Draft, DraftError, Endpoint, LedgerView, Phase, Position, Promotion,
-    RootVersion, Subjects, Superseded, TagMeant, TreeHead,
+    RootVersion, Subjects, Superseded, TagMeant, TreeHead, WitnessedLane,
 };
 use crate::tlog::{SignedCheckpoint, Whole};
 use crate::verify::{Author, Identity, Sign, Trust};
@@ -321,7 +321,11 @@ fn basis(verdict: &Verdict) -> Option<Basis> {
     let tag = verdict.tag.as_ref();
     let tag = tag.map(|seen| TagMeant { name: seen.tag.clone(), found: seen.found, expected: seen.expected });
     let (observed, decided_on) = (verdict.ledger, verdict.decided_on);
-    verdict.control.map(|control| Basis { observed, control, decided_on, tag })
+    let witnessed = match verdict.freshness.clone() {
+        Freshness::Cosigned { at, size, witnesses } => Some(WitnessedLane { at, size, witnesses }),
+        Freshness::Unwitnessed | Freshness::Missed { .. } => None,
+    };
+    verdict.control.map(|control| Basis { observed, control, decided_on, tag, witnessed })
 }
 
 /// The same request has the same key, whatever the attempt: `request` is the CI run without the attempt number,

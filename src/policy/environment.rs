@@ -25,6 +25,7 @@ pub struct Environment {
     pub(super) promoters: Vec<SignerName>,
     pub(super) deployers: Vec<SignerName>,
     pub(super) require: Require,
+    pub(super) control_max_staleness: Option<Duration>,
     pub(super) same_identity_accepted: Option<String>,
 }
 
@@ -77,6 +78,11 @@ impl Environment {
     /// What is required beside [`Environment::after`].
     pub fn require(&self) -> &Require {
         &self.require
+    }
+
+    /// How long ago witnesses may have seen the newest state of the control lane.
+    pub fn control_max_staleness(&self) -> Option<Duration> {
+        self.control_max_staleness
     }
 
     /// Why a promoter of this environment may be a deployer of one before; belongs into every decision.

@@ -40,6 +40,7 @@ struct Checked<'d> {
     promoters: Vec<(SignerName, Span)>,
     deployers: Vec<SignerName>,
     require: Require,
+    control_max_staleness: Option<Duration>,
 }
 
 /// What the checks share.
@@ -180,6 +181,7 @@ impl Checked<'_> {
             promoters: self.promoters.into_iter().map(|(name, _)| name).collect(),
             deployers: self.deployers,
             require: self.require,
+            control_max_staleness: self.control_max_staleness,
             same_identity_accepted: self.raw.same_identity_accepted.as_ref().map(|at| at.value.clone()),
         })
     }
@@ -308,7 +310,13 @@ impl<'d> Check<'d> {
         if raw.entry.is_some() {
             self.entry_requirements(&name, raw);
         }
-        Checked { name, raw, after, repository, tag, promoters, deployers, require }
+        let control_max_staleness = raw.control_max_staleness.as_ref().and_then(|text| {
+            self.errors.keep(&text.span, super::duration::parse(&text.value), |source| Problem::Duration {
+                found: shorten(&text.value),
+                source,
+            })
+        });
+        Checked { name, raw, after, repository, tag, promoters, deployers, require, control_max_staleness }
     }
 
     /// An entry environment is guarded by the build's evidence alone, so there has to be some, from today.

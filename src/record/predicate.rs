@@ -311,6 +311,21 @@ pub struct Basis {
     /// The tag that the image was named by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<TagMeant>,
+    /// What witnesses said of the control lane, where a quorum did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnessed: Option<WitnessedLane>,
+}
+
+/// A quorum of witnesses had seen nothing newer of a lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessedLane {
+    /// At this time, by their clocks.
+    pub at: Timestamp,
+    /// The size of the lane then.
+    pub size: u64,
+    /// Who, by their names in the witness policy.
+    pub witnesses: Vec<String>,
 }
 
 /// A tag, what it meant, and what it was expected to mean.

@@ -143,6 +143,10 @@ impl Recorded {
             | Requirement::NotRevoked
             | Requirement::Deployed
             | Requirement::Approvals => true,
+            // Nobody keeps what witnesses would have said, had they been asked.
+            Requirement::ControlFresh => {
+                old.control_max_staleness().is_some() && new.control_max_staleness().is_some()
+            }
         };
         let told: Vec<bool> = verdict.findings.iter().map(told).collect();
         told.into_iter()

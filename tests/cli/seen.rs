@@ -367,3 +367,90 @@ fn a_malformed_pin_is_an_error_that_names_the_file() {
         halts(&ran, &[pin.to_str().unwrap(), "is malformed", "pinned anew"]);
     }
 }
+
+/// A witness of its own process, killed when dropped.
+struct Witness(std::process::Child, String);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the witness `witness.key` of the yard's ledger, and returns where it listens.
+fn witness(yard: &Yard) -> Witness {
+    use std::io::BufRead as _;
+    let policy = yard.read("samebits.toml");
+    let log = policy.lines().find_map(|line| line.strip_prefix("verifier = ")).unwrap().trim_matches('"');
+    let args = ["ledger", "witness", "serve", "--witness-key", "witness.key", "--listen", "127.0.0.1:0"];
+    let mut child = yard.spawn(args.into_iter().chain(["--state", "witness.db", "--log", log]));
+    let mut line = String::new();
+    std::io::BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+    assert!(url.starts_with("http://127.0.0.1:"), "{line}");
+    Witness(child, url)
+}
+
+fn names(yard: &Yard, vkey: &str, url: &str) {
+    let lock = yard.read("samebits.lock");
+    let lock = match lock.find("witness-policy") {
+        None => lock.clone(),
+        Some(at) => format!("{}{}", &lock[..at], &lock[lock.rfind("\"\"\"\n").unwrap() + 4..]),
+    };
+    let policy = format!("witness-policy = \"\"\"\nwitness w1 {vkey} {url}\nquorum w1\n\"\"\"\n");
+    yard.write("samebits.lock", lock.replacen("version = 1\n", &format!("version = 1\n{policy}"), 1));
+}
+
+#[test]
+fn d3_a_witness_vouches_for_the_ledger_and_not_for_a_fork() {
+    let yard = Yard::new();
+    let image = staged(&yard, "v1");
+    yard.run(["ledger", "lock"]).exits(0);
+    let none = yard.run(["ledger", "cosign"]).exits(2);
+    assert!(none.stderr.contains("no witness is named"), "{}", none.stderr);
+    let key = yard.run(["ledger", "witness", "key", "witness.example/w1", "--to", "witness.key"]).exits(0);
+    let vkey = key.stdout.lines().last().unwrap().to_owned();
+    yard.run(["ledger", "witness", "key", "witness.example/w1", "--to", "witness.key"]).exits(2);
+    yard.edit_policy(|text| {
+        text.replace("tag = \"production\"\n", "tag = \"production\"\ncontrol-max-staleness = \"1h\"\n")
+    });
+    let there = at("staging", &image);
+    let no = yard.run(["check", &there, "--to", "production"]).exits(1);
+    assert!(no.stdout.contains("control-unwitnessed"), "{}", no.stdout);
+    // A witness that is not there is no witness.
+    names(&yard, &vkey, "http://127.0.0.1:1/");
+    let no = yard.run(["ledger", "cosign"]).exits(1);
+    assert!(no.stdout.contains("cannot be reached") && no.stdout.contains("no quorum"), "{}", no.stdout);
+    yard.run(["check", &there, "--to", "production"]).exits(1);
+    // One that is.
+    let first = witness(&yard);
+    names(&yard, &vkey, &first.1);
+    let said = yard.run(["ledger", "cosign"]).exits(0);
+    assert!(said.stdout.contains("w1 cosigned 3 records of the main lane"), "{}", said.stdout);
+    let check = yard.run(["check", &there, "--to", "production", "-o", "json"]).exits(0).json();
+    assert_eq!(check["freshness"]["status"], "cosigned");
+    let old = copy(&yard);
+    // A promotion is cosigned by itself.
+    yard.promote(&there, "production").exits(0);
+    let rows = rusqlite::Connection::open(yard.path(LEDGER)).unwrap();
+    let note: String =
+        rows.query_row("SELECT note FROM cosigned WHERE lane = 'main'", [], |row| row.get(0)).unwrap();
+    assert!(
+        note.starts_with("shop.example/promotions\n5\n") && note.contains("witness.example/w1"),
+        "{note}"
+    );
+    drop(rows);
+    // It remembers through a restart, where nobody else does.
+    drop(first);
+    let again = witness(&yard);
+    names(&yard, &vkey, &again.1);
+    put_back(&yard, &old);
+    forget(&yard);
+    let ran = yard.run(["ledger", "cosign"]);
+    halts(&ran, &["`w1` has cosigned 5 records of main lane, and this ledger has 3"]);
+    forge(&yard, 7, 4);
+    forget(&yard);
+    halts(&yard.run(["ledger", "cosign"]), &["is not continued by this ledger", "shop.example/promotions"]);
+    assert_eq!(yard.run(["ledger", "verify"]).code, Some(1));
+}

@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use samebits::closure::Platform;
 use samebits::digest::Digest;
 use samebits::reference::{Image, Reference, ReferenceError};
+use samebits::tlog::{Origin, TlogError, Vkey};
 use samebits::verify::RootName;
 
 pub(crate) use self::past::{Export, Prove, RecordName, Replay, Since, VerifyLedger};
@@ -607,6 +608,24 @@ EXAMPLES
   samebits ledger lock
   samebits ledger lock --update && git commit -m 'ledger seen' samebits.lock")]
     Lock(Lock),
+    /// Ask the witnesses of the lock to cosign both lanes as they are now, and keep what they give.
+    #[command(after_long_help = "\
+The witnesses are named in the `witness-policy` of the lock (C2SP tlog-policy).
+Exit code 1: no quorum. Exit code 3: one has cosigned more than the ledger has,
+or something else. Run it after `revoke` and `freeze`, and on a timer where an
+environment has `control-max-staleness`; `promote` runs it by itself.
+
+EXAMPLE
+  samebits ledger cosign")]
+    Cosign,
+    /// Be a witness of ledgers and other C2SP logs.
+    #[command(
+        subcommand,
+        after_long_help = "\
+EXAMPLE
+  samebits ledger witness key witness.example/w1 --to w.key"
+    )]
+    Witness(WitnessCommand),
     /// Write what a promotion relied on into a folder, as it was: bundles, index, manifests, policy, keys.
     #[command(after_long_help = "\
 The files are for verifiers that are not samebits. Nothing is overwritten.
@@ -617,6 +636,61 @@ EXAMPLES
       --insecure-ignore-tlog=true \\
       --bundle evidence/DIGEST.sigstore.json evidence/index.json")]
     Evidence(Evidence),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WitnessCommand {
+    /// Be a witness: cosign what continues what was cosigned before, and nothing else, until killed.
+    #[command(after_long_help = "\
+C2SP tlog-witness over HTTP; put a proxy in front of it for TLS. It belongs on
+another machine, under other hands, than the ledger. Of a ledger both lanes are
+witnessed under the one key.
+
+EXAMPLE
+  samebits ledger witness serve --witness-key w.key --listen 127.0.0.1:7380 \\
+      --state witness.db --log acme.example/promotions+…")]
+    Serve(Serve),
+    /// Write a new private key for a witness, and print its verifier key.
+    #[command(after_long_help = "\
+EXAMPLE
+  samebits ledger witness key witness.example/w1 --to w.key")]
+    Key(WitnessKeyOf),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The file with the witness's private key.
+    #[arg(long = "witness-key", value_name = "FILE", value_parser = present)]
+    pub(crate) key: PathBuf,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// The file that remembers what was cosigned; it must never be put back to an earlier state.
+    #[arg(long, value_name = "FILE", value_parser = present)]
+    pub(crate) state: PathBuf,
+    /// The verifier key of a log. May be repeated.
+    #[arg(long, required = true, value_name = "VKEY", value_parser = vkey)]
+    pub(crate) log: Vec<Vkey>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WitnessKeyOf {
+    /// The name under which the witness cosigns, as in `witness.example/w1`.
+    #[arg(value_parser = origin)]
+    pub(crate) name: Origin,
+    /// The file to write; it must not be there.
+    #[arg(long, value_name = "FILE", value_parser = present)]
+    pub(crate) to: PathBuf,
+}
+
+fn vkey(text: &str) -> Result<Vkey, String> {
+    present_text(text)?;
+    text.parse().map_err(|error: TlogError| error.to_string())
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    present_text(text)?;
+    text.parse().map_err(|error: TlogError| error.to_string())
 }
 
 #[derive(Debug, Args)]

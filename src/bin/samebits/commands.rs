@@ -15,11 +15,12 @@ mod replay;
 mod revoke;
 mod roots;
 mod verify;
+mod witness;
 
 #[cfg(test)]
 pub(crate) use self::copy::CopyReport;
 use crate::Outcome;
-use crate::args::{Cli, Command, LedgerCommand};
+use crate::args::{Cli, Command, LedgerCommand, WitnessCommand};
 use crate::report::Outputs;
 use crate::session::Session;
 use crate::trouble::{Trouble, undecided};
@@ -48,6 +49,9 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Show(show) => look::show(&session()?, show),
         Command::Replay(args) => replay::replay(&cli.common, outputs, args),
         Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
+        Command::Ledger(LedgerCommand::Cosign) => witness::cosign(&Session::read(&cli.common, outputs)?),
+        Command::Ledger(LedgerCommand::Witness(WitnessCommand::Serve(args))) => witness::serve(args),
+        Command::Ledger(LedgerCommand::Witness(WitnessCommand::Key(args))) => witness::key(outputs, args),
         Command::Ledger(LedgerCommand::Lock(lock)) => lock::lock(&Session::read(&cli.common, outputs)?, lock),
         Command::Ledger(LedgerCommand::Copy(args)) => copy::copy(&session()?, args),
         Command::Ledger(LedgerCommand::Verify(args)) => match &args.path {

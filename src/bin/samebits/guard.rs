@@ -8,6 +8,7 @@ use samebits::ledger::pin::{Pin, Pinned};
 use samebits::ledger::seen::{Seen, SeenBy};
 use samebits::ledger::{Ledger, LedgerError};
 use samebits::policy::Lock;
+use samebits::tlog::TlogPolicy;
 
 use crate::session::{FileError, Session, read_text, user_folder};
 use crate::trouble::{Trouble, undecided, usage};
@@ -33,6 +34,11 @@ impl Session<'_> {
         let lock = Lock::parse(&name, &text).map_err(usage)?;
         lock.agree(&self.vkey().map_err(usage)?).map_err(usage)?;
         Ok(Some(lock))
+    }
+
+    /// Whose cosignatures count, where the lock says it.
+    pub(crate) fn witness_policy(&self) -> Result<Option<TlogPolicy>, Trouble> {
+        Ok(self.lock()?.and_then(|lock| lock.witness_policy().cloned()))
     }
 
     /// Halts on a ledger that does not continue what was seen of it (D2, D3, D4).
@@ -69,6 +75,7 @@ impl Session<'_> {
 
     /// The lock first: what contradicts it is not pinned.
     fn against_both(&self, ledger: &mut Ledger) -> Result<Result<(), LedgerError>, Trouble> {
+        ledger.witnessed_by(self.witness_policy()?);
         Ok(match self.against_lock(ledger)? {
             Ok(()) => self.against_pin(ledger),
             Err(error) => Err(error),

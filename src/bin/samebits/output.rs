@@ -3,6 +3,7 @@
 //! `schema/*.schema.json` is generated from these types; the test below keeps it current.
 
 mod lock;
+mod witness;
 pub(crate) mod freeze;
 mod export;
 mod replay;
@@ -30,6 +31,7 @@ pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::reconcile::{LeftHere, Outcome as LeftOutcome, Reconciling, What as LeftWhat};
 pub(crate) use self::replay::{Decided, History, Now, Replay};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
+pub(crate) use self::witness::{CosignReport, Cosigned, Freshness, WitnessKey};
 use crate::kept::KeptEvidence;
 
 /// The answer of `check` and `promote`.
@@ -68,6 +70,8 @@ pub(crate) struct Decision {
     pub(crate) ledger: TreeHead,
     /// Its control lane, read whole.
     pub(crate) control: Option<TreeHead>,
+    /// What witnesses say of how fresh that is.
+    pub(crate) freshness: Freshness,
     /// When.
     pub(crate) decided_on: Timestamp,
     /// Where it was recorded.
@@ -199,6 +203,7 @@ impl Decision {
             roots: Vec::new(),
             ledger: verdict.ledger,
             control: verdict.control,
+            freshness: Freshness::from(&verdict.freshness),
             decided_on: verdict.decided_on,
             record: None,
             copy: None,
@@ -581,6 +586,8 @@ mod tests {
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
             (LockReport::SCHEMA, schema_for!(LockReport)),
             (CopyReport::SCHEMA, schema_for!(CopyReport)),
+            (CosignReport::SCHEMA, schema_for!(CosignReport)),
+            (WitnessKey::SCHEMA, schema_for!(WitnessKey)),
             (EvidenceFolder::SCHEMA, schema_for!(EvidenceFolder)),
             (Initialised::SCHEMA, schema_for!(Initialised)),
             (Trouble::SCHEMA, schema_for!(Trouble)),

@@ -488,7 +488,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
 
 /// What the policy says of registries, the logins of Docker and Podman, and the proxies of the environment. Nothing
 /// is looked for in the working folder (F9).
-fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
+pub(crate) fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
     let mut config = HttpConfig { login_files: login_files(), ..HttpConfig::default() };
     for (host, settings) in policy.registries() {
         // A host that the policy names without `plain-http` speaks TLS, on loopback too.

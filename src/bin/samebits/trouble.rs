@@ -97,6 +97,12 @@ impl From<ProtocolError> for Trouble {
     }
 }
 
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.causes().join(": "))
+    }
+}
+
 impl Trouble {
     pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {

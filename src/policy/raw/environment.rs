@@ -27,6 +27,10 @@ pub(in crate::policy) struct Environment {
     pub(in crate::policy) deployers: List<Text>,
     /// What else is required.
     pub(in crate::policy) require: Option<Require>,
+    /// How long ago witnesses may have seen the newest state of the control lane, as in `15m`; any time at all, and no
+    /// witness, when absent.
+    #[schemars(extend("pattern" = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub(in crate::policy) control_max_staleness: Option<Text>,
     /// Why a promoter of this environment may be a deployer of the one before. Shown in every decision.
     pub(in crate::policy) same_identity_accepted: Option<Text>,
     #[schemars(skip)]
@@ -101,6 +105,7 @@ impl Read for Environment {
         let (entry, after) = (table.take("entry"), table.take("after"));
         let (repository, tag) = (table.need("repository"), table.take("tag"));
         let (promoters, deployers) = (table.need("promoters"), table.need("deployers"));
+        let control_max_staleness = table.take("control-max-staleness");
         let (require, same_identity_accepted) = (table.take("require"), table.take("same-identity-accepted"));
         table.finish();
         Some(Self {
@@ -111,6 +116,7 @@ impl Read for Environment {
             promoters: promoters?,
             deployers: deployers?,
             require,
+            control_max_staleness,
             same_identity_accepted,
             at,
         })

@@ -7,6 +7,7 @@ use samebits::registry::CopyReport;
 use crate::Outcome;
 use crate::args::Ask;
 use crate::commands::block_on;
+use crate::commands::witness::cosign_after;
 use crate::output::{self, Copy, TagMoved, YesOrNo};
 use crate::session::{self, Session};
 use crate::trouble::{Trouble, undecided, usage};
@@ -62,6 +63,10 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
         clock: &session::now,
     };
     let answer = block_on(walk.promote_watched(&request, &*signer, &|stage| say(session, &stage)))??;
+    let unsigned = match &answer {
+        Answer::Promoted(_) => cosign_after(session, &ledger),
+        Answer::Denied { .. } => Vec::new(),
+    };
     let (outcome, mut report) = match answer {
         Answer::Denied { denied, record } => {
             let mut report = output::Decision::new(denied.verdict(), YesOrNo::Denied);
@@ -88,6 +93,7 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
         }
     };
     say_beside(session, &mut report);
+    report.notes.extend(unsigned);
     // The text says it on stderr; where there is none, this does.
     if session.outputs.is_json() {
         session.warn_of_roots();
