@@ -495,6 +495,12 @@ fn wrong_in_the_end(log: &mut Log, switches: Switches, at: &Situation) -> Result
     }
 }
 
+/// How many states there are is worth a reader's while: `cargo test --test model -- --nocapture`.
+#[allow(clippy::print_stdout, reason = "a test may say what it found")]
+fn say(text: fmt::Arguments<'_>) {
+    println!("{text}");
+}
+
 fn run(switches: Switches, bounds: Bounds) -> Explored<Situation, Move> {
     let mut log = Log::new();
     let explored = explore(
@@ -506,7 +512,11 @@ fn run(switches: Switches, bounds: Bounds) -> Explored<Situation, Move> {
             None => wrong_in_the_end(log, switches, at),
         },
     );
-    println!("{switches:?} {bounds:?}: {}, {} logs of real records", explored.summary(), log.count());
+    say(format_args!(
+        "{switches:?} {bounds:?}: {}, {} logs of real records",
+        explored.summary(),
+        log.count()
+    ));
     explored
 }
 
@@ -556,7 +566,7 @@ fn e9_d6_e4_the_protocol_keeps_its_promises_with_everything_at_once() {
 fn breaks(switches: Switches, violation: &str, moves: usize) {
     let bounds = Bounds { runs_again: false, reconciles: false };
     let explored = run(switches, bounds);
-    println!("{}", explored.way());
+    say(format_args!("{}", explored.way()));
     let found = explored.violation.as_deref().unwrap_or_default();
     assert!(found.contains(violation), "{}", explored.story());
     assert_eq!(explored.trace.len(), moves, "{}", explored.story());

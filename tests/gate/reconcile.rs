@@ -62,7 +62,7 @@ fn crash_at(world: &mut World, request: &Request, moment: u32) {
         }
         now
     };
-    crashes(|| block_on(world.promote_by(request, "release", &clock)));
+    crashes(|| drop(block_on(world.promote_by(request, "release", &clock))));
 }
 
 /// The tag as it was before: none.

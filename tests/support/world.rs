@@ -552,7 +552,8 @@ impl World {
             }
         };
         let run = walk.promote_watched(request, &keys[who], &watch);
-        crashes(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        crashes(|| drop(runtime.block_on(run)));
     }
 
     /// What is not as the ledger says of the shop in production.
@@ -617,7 +618,7 @@ pub(crate) struct Crash;
 
 /// Runs what has to end in a [`Crash`].
 #[track_caller]
-pub(crate) fn crashes<T>(run: impl FnOnce() -> T) {
+pub(crate) fn crashes(run: impl FnOnce()) {
     let hook = std::panic::take_hook();
     // The others go on saying what is wrong with them.
     std::panic::set_hook(Box::new(move |info| {
@@ -628,7 +629,7 @@ pub(crate) fn crashes<T>(run: impl FnOnce() -> T) {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Err(payload) if payload.is::<Crash>() => {}
         Err(payload) => std::panic::resume_unwind(payload),
-        Ok(_) => panic!("the run ended, and was to be ended"),
+        Ok(()) => panic!("the run ended, and was to be ended"),
     }
 }
 
