@@ -67,6 +67,7 @@ pub(super) trait Slots: Send + Sync {
     fn get_all(&self, names: &[String], limit: usize) -> Result<Vec<Option<Bytes>>, SlotError>;
 
     /// Creates each, durably, or says that something is there. An error leaves open which of them were created.
+    /// Evidence may be created with the slot that is created next, if both or none are.
     fn create_all(&self, objects: &[(String, Bytes)]) -> Result<Vec<Created>, SlotError>;
 
     /// The names that begin with `prefix` and come after `after`, in order; some may be missing.

@@ -54,7 +54,7 @@ fn a_promotion_over_a_ledger_on_a_branch() {
     let again = yard.build("1.4.3", "again");
     let again = format!("oci:registry/shop@{}", again.digest);
     let refused = run(&yard, ["promote", &again, "--to", "staging", "--key", "keys/release.key"]).exits(3);
-    assert_eq!(refused.stderr.matches("shop.example/promotions").count(), 2, "{}", refused.stderr);
+    assert_eq!(refused.stderr.matches("    shop.example/promotions\n").count(), 2, "{}", refused.stderr);
     assert!(refused.stderr.contains("rolled back"), "{}", refused.stderr);
     assert_eq!(git(&["rev-parse", "ledger"]), old);
     // 4. A login in the URL is none.
