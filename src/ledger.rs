@@ -49,6 +49,9 @@ mod sqlite;
 mod store;
 pub mod target;
 #[cfg(test)]
+#[path = "../tests/support/peer.rs"]
+mod peer;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod tests;

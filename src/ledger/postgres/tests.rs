@@ -1,15 +1,13 @@
 //! What every store has to do. What only a server can do to a ledger is in `tests/postgres.rs`.
 
-#[path = "../../../tests/support/peer.rs"]
-mod peer;
 #[allow(dead_code, reason = "what the tests over the public interface use of it")]
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 
 use std::path::Path;
 
-use crate::ledger::Ledger;
 use crate::ledger::contract::{Bed, holds, signer};
+use crate::ledger::{Ledger, peer};
 
 #[test]
 fn it_does_what_every_store_does() {

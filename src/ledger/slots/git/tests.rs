@@ -1,9 +1,5 @@
 //! Real git, and bare repositories that refuse what is not a continuation.
 
-#[allow(dead_code, reason = "what the tests of other peers use of it")]
-#[path = "../../../../tests/support/peer.rs"]
-mod peer;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +11,7 @@ use crate::digest::Digest;
 use crate::evidence::Kept;
 use crate::ledger::contract::{Bed, holds, many_writers_lose_and_double_nothing, signer};
 use crate::ledger::tests::{audit, entry};
-use crate::ledger::{Folders, Ledger, LedgerError};
+use crate::ledger::{Folders, Ledger, LedgerError, peer};
 use crate::tlog::LogSigner;
 
 /// A bare repository, and a cache.
