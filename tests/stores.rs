@@ -108,9 +108,9 @@ fn one_ledger_in_s3_is_shared_by_many() {
     };
     let run = |args: &[&str]| ran(&mut command(args));
     // 1. It gets there whole.
-    let heads = intact(&run, SQLITE);
+    let heads = intact(run, SQLITE);
     run(&["ledger", "copy", SQLITE, &url]).exits(0);
-    assert_eq!(intact(&run, &url), heads);
+    assert_eq!(intact(run, &url), heads);
     let size = heads.0["size"].as_u64().unwrap();
     // 2. Eight at once, each with a home of its own, as CI jobs have: nothing is lost, nothing is doubled.
     let image = yard.build("1", "first");
@@ -131,7 +131,7 @@ fn one_ledger_in_s3_is_shared_by_many() {
         let output = job.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let (ledger, control) = intact(&run, &url);
+    let (ledger, control) = intact(run, &url);
     assert_eq!((ledger["size"].as_u64().unwrap(), &control), (size + 8, &heads.1));
     // 3. What others read: a checkpoint and tiles.
     let note = String::from_utf8(s3.get("shop/checkpoint").unwrap()).unwrap();
@@ -139,7 +139,7 @@ fn one_ledger_in_s3_is_shared_by_many() {
     assert!(s3.get(&format!("shop/tile/entries/000.p/{}", size + 8)).is_some());
     // 4. Back again.
     run(&["ledger", "copy", &url, "sqlite:back.db"]).exits(0);
-    assert_eq!(intact(&run, "sqlite:back.db"), (ledger, control));
+    assert_eq!(intact(run, "sqlite:back.db"), (ledger, control));
     // 5. A slot that is changed or taken away is no ledger (D1, D2).
     let name = format!("shop/commits/{:020}", size + 7);
     let slot = s3.get(&name).unwrap();
