@@ -13,10 +13,10 @@
 //! ```
 //!
 //! Guarantees: what is written was shown to be in the log, the same ledger gives the same bytes, nothing is overwritten,
-//! and an export is there whole or not at all. [`check`] believes nothing that is in it but what follows from signatures:
+//! and an export is there whole or not at all. [`check`](check()) believes nothing that is in it but what follows from signatures:
 //! each file is what the signed heads, or the records below them, say, or it is a [`Finding`]. Never does: network.
 //!
-//! Start at [`write`](write()) and [`check`].
+//! Start at [`write`](write()) and [`check`](check()).
 
 mod check;
 mod error;

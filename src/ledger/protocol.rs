@@ -160,7 +160,7 @@ impl View<'_> {
 pub struct Written {
     /// Where it lies.
     pub position: Position,
-    /// The digest of its bytes, as [`Record::digest`] has it.
+    /// The digest of its bytes, as [`crate::record::Record::digest`] has it.
     pub digest: Digest,
 }
 

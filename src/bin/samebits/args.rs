@@ -287,7 +287,7 @@ EXAMPLES
   samebits roots
   samebits roots refresh")]
     Roots(RootsOf),
-    /// Audit the log itself.
+    /// The log itself: audit, proofs, copies, witnesses.
     #[command(
         subcommand,
         after_long_help = "\
