@@ -7,6 +7,7 @@ use crate::closure::{Closure, ClosureError};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::ledger::kept::{Relied, Role, relied_on};
+use crate::ledger::seen::Lane;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::Policy;
 use crate::record::{Body, ClaimedRules, Content, TreeHead};
@@ -28,15 +29,16 @@ pub fn write(
     part: &Part,
     put: Sink<'_>,
 ) -> Result<Index, ExportError> {
-    let at = ledger.tip()?;
+    let at = ledger.with_cosignatures(Lane::Main, ledger.tip()?)?;
     // After the main lane: no record of it has seen more of this one.
     let lane = ledger.control()?;
+    let control = ledger.with_cosignatures(Lane::Control, lane.head().clone())?;
     let trust = &everybody(ledger, &at, trust)?;
     let mut pieces = Pieces { ledger, put, written: BTreeSet::new(), missing: Vec::new() };
     (pieces.put)("vkey", format!("{}\n", ledger.vkey()).as_bytes())?;
     (pieces.put)("checkpoint", at.text().as_bytes())?;
     (pieces.put)("control/vkey", format!("{}\n", ledger.vkey().control()?).as_bytes())?;
-    (pieces.put)("control/checkpoint", lane.head().text().as_bytes())?;
+    (pieces.put)("control/checkpoint", control.text().as_bytes())?;
     // 1. The main lane: records, proofs, what they relied on; tiles only of all of it.
     let asked = asked(ledger, trust, &at, part)?;
     let mut tiles = part.is_whole().then(|| Tiles::of(at.size(), ""));

@@ -46,6 +46,19 @@ impl Ledger {
         }
     }
 
+    /// `head`, the newest of its lane, with the cosignatures that are kept of this very head; as it is without any.
+    ///
+    /// # Errors
+    /// As [`Ledger::cosigned`].
+    pub fn with_cosignatures(
+        &self,
+        lane: Lane,
+        head: SignedCheckpoint,
+    ) -> Result<SignedCheckpoint, LedgerError> {
+        let kept = self.cosigned(lane)?;
+        Ok(kept.filter(|kept| kept.checkpoint() == head.checkpoint()).unwrap_or(head))
+    }
+
     fn not_cosigned(&self, source: TlogError) -> LedgerError {
         LedgerError::Cosigned { place: self.place().clone(), source: Box::new(source) }
     }

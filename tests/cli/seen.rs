@@ -441,8 +441,20 @@ fn d3_a_witness_vouches_for_the_ledger_and_not_for_a_fork() {
         "{note}"
     );
     drop(rows);
-    // It remembers through a restart, where nobody else does.
+    // And whoever is given the ledger, or a proof, has that in hand.
+    let by = |text: &str| text.contains("\u{2014} witness.example/w1 ");
+    yard.run(["ledger", "export", "cosigned"]).exits(0);
+    for file in ["cosigned/checkpoint", "cosigned/control/checkpoint", "cosigned/records/0.tlog-proof"] {
+        assert!(by(&yard.read(file)), "{file}: {}", yard.read(file));
+    }
+    yard.run(["ledger", "verify", "cosigned"]).exits(0);
+    assert!(by(&yard.run(["ledger", "prove", "0"]).exits(0).stdout));
+    // A head that no witness has seen has none.
     drop(first);
+    yard.run(["removed", &there, "--in", "staging", "--key", "keys/staging.key"]).exits(0);
+    yard.run(["ledger", "export", "alone"]).exits(0);
+    assert!(!by(&yard.read("alone/checkpoint")) && by(&yard.read("alone/control/checkpoint")));
+    // It remembers through a restart, where nobody else does.
     let again = witness(&yard);
     names(&yard, &vkey, &again.1);
     put_back(&yard, &old);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use samebits::digest::Digest;
 use samebits::export::{self, Destination, ExportError, Files, Part};
+use samebits::ledger::seen::Lane;
 use samebits::record::TreeHead;
 use samebits::tlog::{SignedCheckpoint, TlogProof, Vkey};
 
@@ -81,7 +82,8 @@ pub(crate) fn export(session: &Session<'_>, args: &Export) -> Result<Outcome, Tr
 pub(crate) fn prove(session: &Session<'_>, args: &Prove) -> Result<Outcome, Trouble> {
     let mut ledger = session.ledger_as_it_is(None)?;
     session.guard_copy(&mut ledger)?;
-    let at = ledger.tip().map_err(undecided)?;
+    let tip = ledger.tip().map_err(undecided)?;
+    let at = ledger.with_cosignatures(Lane::Main, tip).map_err(undecided)?;
     let record = index_of(&ledger, args.record)?;
     if record >= at.size() {
         return Err(usage(anyhow!("there is no record {record}: the ledger has {}", at.size())));
