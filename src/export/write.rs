@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ExportError, FORMAT, Index, Missing, Part, names, readme};
-use crate::closure::{Closure, ClosureError};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::ledger::kept::{Relied, Role, relied_on};
@@ -185,15 +184,7 @@ impl Pieces<'_> {
             self.kept(index, &role, digest)?;
         }
         // What of the image the record does not name itself: the rest of what its closure was made from.
-        let mut documents = Vec::new();
-        let closure = Closure::again(content.subjects.image.digest, |digest| {
-            documents.push(digest);
-            self.ledger.kept(index, digest).map_err(Trouble::Ledger)
-        });
-        match closure {
-            Ok(_) | Err(Trouble::Closure) => {}
-            Err(Trouble::Ledger(error)) => missing_or(error)?,
-        }
+        let documents = self.ledger.documents(index, content.subjects.image.digest)?;
         documents.into_iter().try_for_each(|digest| self.kept(index, &Role::Platform, digest))
     }
 
@@ -227,18 +218,6 @@ impl Pieces<'_> {
             },
             Role::Root | Role::Platform | Role::Attestation(_) | Role::Layer => (self.put)(&evidence, bytes),
         }
-    }
-}
-
-/// Why a closure is not known.
-enum Trouble {
-    Closure,
-    Ledger(LedgerError),
-}
-
-impl From<ClosureError> for Trouble {
-    fn from(_: ClosureError) -> Self {
-        Self::Closure
     }
 }
 

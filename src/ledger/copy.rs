@@ -170,11 +170,13 @@ fn copy_main(from: &Ledger, to: &Ledger, at: &SignedCheckpoint, trust: &Trust) -
         let content = Content::read(included.bytes(), &origin, index, trust)
             .map_err(|source| CopyError::Record { index, source: Box::new(source) })?;
         if let Body::Promotion(promotion) = &content.body {
-            for relied in relied_on(promotion, &content.subjects) {
-                if seen.insert(relied.digest) {
-                    let bytes = from.kept(index, relied.digest)?;
+            let named = relied_on(promotion, &content.subjects).into_iter().map(|relied| relied.digest);
+            let documents = from.documents(index, content.subjects.image.digest)?;
+            for digest in named.chain(documents) {
+                if seen.insert(digest) {
+                    let bytes = from.kept(index, digest)?;
                     piece.bytes += bytes.len();
-                    piece.kept.push((relied.digest, bytes));
+                    piece.kept.push((digest, bytes));
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{Finding, Ledger, LedgerError};
+use crate::closure::{Closure, ClosureError};
 use crate::digest::Digest;
 use crate::evidence::{DESCRIPTOR, Kept};
 use crate::record::{Promotion, Subjects};
@@ -119,6 +120,28 @@ impl Ledger {
         }
     }
 
+    /// What the closure of `image` is made from, as it was kept with record `index`: beside the manifests that the record
+    /// names, configurations and manifests of attestations. As far as it can be told: what is gone or changed is the
+    /// last of them.
+    ///
+    /// # Errors
+    /// [`LedgerError`], but for what says that a piece is gone or changed.
+    pub fn documents(&self, index: u64, image: Digest) -> Result<BTreeSet<Digest>, LedgerError> {
+        let mut documents = BTreeSet::new();
+        let closure = Closure::again(image, |digest| {
+            documents.insert(digest);
+            self.kept(index, digest).map_err(Stop::Ledger)
+        });
+        match closure {
+            Ok(_)
+            | Err(
+                Stop::Closure
+                | Stop::Ledger(LedgerError::EvidenceGone { .. } | LedgerError::EvidenceChanged { .. }),
+            ) => Ok(documents),
+            Err(Stop::Ledger(error)) => Err(error),
+        }
+    }
+
     /// What an audit says of the bytes kept under `digest` with record `index`, if they are not right.
     pub(super) fn examine_kept(&self, index: u64, digest: Digest) -> Result<Option<Finding>, LedgerError> {
         Ok(match self.stored(digest)? {
@@ -126,6 +149,18 @@ impl Ledger {
             Stored::Gone => Some(Finding::EvidenceGone { index, digest }),
             Stored::Changed => Some(Finding::EvidenceChanged { index, digest }),
         })
+    }
+}
+
+/// Why a closure is not known.
+enum Stop {
+    Closure,
+    Ledger(LedgerError),
+}
+
+impl From<ClosureError> for Stop {
+    fn from(_: ClosureError) -> Self {
+        Self::Closure
     }
 }
 

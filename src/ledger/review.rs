@@ -71,6 +71,8 @@ pub(crate) struct Read {
     broken: bool,
     /// What promotions rely on, and the first record that does.
     relied_on: BTreeMap<Digest, u64>,
+    /// The images they are about, and the first record that is.
+    images: BTreeMap<Digest, u64>,
 }
 
 impl Read {
@@ -78,7 +80,8 @@ impl Read {
     pub(crate) fn new() -> Self {
         let frontier = Frontier::empty();
         let roots = vec![frontier.root()];
-        Self { frontier, roots, heads: BTreeMap::new(), broken: false, relied_on: BTreeMap::new() }
+        let (heads, relied_on, images) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { frontier, roots, heads, broken: false, relied_on, images }
     }
 
     /// The root of every beginning, the empty one first.
@@ -127,9 +130,14 @@ pub fn review(ledger: &Ledger, trust: &Trust) -> Result<Audit, LedgerError> {
         };
         audit.with_control(tip, findings)
     };
-    let relied_on = read.into_inner().relied_on.into_iter();
+    let Read { mut relied_on, images, .. } = read.into_inner();
+    for (image, index) in images {
+        for document in ledger.documents(index, image)? {
+            relied_on.entry(document).or_insert(index);
+        }
+    }
     let examined: Result<Vec<_>, _> =
-        relied_on.map(|(digest, index)| ledger.examine_kept(index, digest)).collect();
+        relied_on.into_iter().map(|(digest, index)| ledger.examine_kept(index, digest)).collect();
     Ok(audit.with(examined?.into_iter().flatten()))
 }
 
@@ -192,6 +200,7 @@ fn examine(
         for relied in relied_on(promotion, &content.subjects) {
             read.relied_on.entry(relied.digest).or_insert(index);
         }
+        read.images.entry(content.subjects.image.digest).or_insert(index);
     }
     // 2. It follows the one before it about the same target.
     let view = content.body.ledger();
