@@ -87,6 +87,14 @@ pub enum WalkError {
         /// Why.
         why: String,
     },
+    /// An image was promoted, and revoked before its tag was set.
+    #[error("{image} was promoted, and revoked since by control record {by}: no tag is set to it")]
+    ImageRevoked {
+        /// The image.
+        image: Digest,
+        /// The revocation.
+        by: u64,
+    },
     /// The tag was overtaken every time it was set.
     #[error(
         "the tag `{tag}` was overtaken {TAG_ATTEMPTS} times while it was being set: run the same command again"

@@ -14,6 +14,7 @@ mod standing;
 use std::collections::BTreeSet;
 
 use super::{Code, Finding, Requirement, either};
+use crate::closure::Closure;
 use crate::digest::{Digest, shorten};
 use crate::evidence::{Control, Evidence, Target};
 use crate::policy::{EnvironmentName, Policy, ServiceName};
@@ -132,6 +133,12 @@ impl<'c> InForce<'c> {
         self.0.iter().filter(|it| it.reaches(environment)).find_map(|it| Some((*it, named(it)?)))
     }
 
+    /// The first that names an image, one of its manifests, or what they are made of; and the digest it names.
+    pub fn of_image(&self, environment: &EnvironmentName, closure: &Closure) -> Option<(Holds<'c>, Digest)> {
+        let blobs: BTreeSet<Digest> = closure.blobs().into_iter().map(|blob| blob.digest).collect();
+        self.of_digests(environment, |digest| closure.contains(digest) || blobs.contains(&digest))
+    }
+
     /// The first that takes the word from somebody who would speak now.
     pub fn of_identity(&self, environment: &EnvironmentName, identity: &Identity) -> Option<Holds<'c>> {
         self.find(environment, |revocation| names(revocation, identity))
@@ -232,9 +239,7 @@ pub(super) fn not_revoked(target: &Target<'_>, evidence: &Evidence) -> Option<Fi
     // 3. The image, its manifests, and what they are made of.
     let in_force = in_force(policy, service, control);
     let closure = target.closure();
-    let blobs: BTreeSet<Digest> = closure.blobs().into_iter().map(|blob| blob.digest).collect();
-    let part = |digest: Digest| closure.contains(digest) || blobs.contains(&digest);
-    if let Some((holds, digest)) = in_force.of_digests(target.environment().name(), part) {
+    if let Some((holds, digest)) = in_force.of_image(target.environment().name(), closure) {
         let what = match digest == closure.root() {
             true => format!("{digest} is"),
             false => format!("{digest}, which is part of it, is"),

@@ -8,7 +8,7 @@ use crate::closure::Closure;
 use crate::collect::{Attached, BUNDLE, Files, Look, attached};
 use crate::digest::Digest;
 use crate::evidence::{Control, Found};
-use crate::gate::control::not_understood;
+use crate::gate::control::{in_force, not_understood};
 use crate::ledger::LedgerError;
 use crate::ledger::protocol::ProtocolError;
 use crate::ledger::target::{History, Rules, State, history};
@@ -53,16 +53,39 @@ impl Walk<'_> {
         commit: Position,
     ) -> Result<Digest, WalkError> {
         let index = commit.index;
-        self.derive(service, environment, |_, state, _| {
+        self.derive(service, environment, |history, state, control| {
             let known = state.commits.iter().any(|it| it.commit == commit);
             match (state.current.as_ref(), state.taken(commit).and_then(|taken| taken.by)) {
-                (Some(current), _) if known => Ok(current.image.digest),
+                (Some(current), _) if known => {
+                    let record = history.records.iter().find(|record| record.position() == current.commit);
+                    let of =
+                        |digest| record.is_some_and(|it| it.subjects().digests().any(|one| one == digest));
+                    let image = current.image.digest;
+                    match in_force(self.policy, service, control).of_digests(environment.name(), of) {
+                        None => Ok(image),
+                        Some((holds, _)) => {
+                            Err(WalkError::ImageRevoked { image, by: holds.record.position().index })
+                        }
+                    }
+                }
                 (_, Some(by)) => Err(ProtocolError::Revoked { index, by }.into()),
                 (_, None) => {
                     Err(LedgerError::RecordMissing { place: self.ledger.place().clone(), index }.into())
                 }
             }
         })?
+    }
+
+    /// Whether an image that was promoted, or anything it is made of, is revoked by now: nothing more is published of it.
+    pub(super) fn is_revoked(
+        &self,
+        service: &ServiceName,
+        environment: &Environment,
+        closure: &Closure,
+    ) -> Result<bool, WalkError> {
+        self.derive(service, environment, |_, _, control| {
+            in_force(self.policy, service, control).of_image(environment.name(), closure).is_some()
+        })
     }
 
     /// The record of the commit, beside the image.

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: everything is derived from the ledger, nothing is decided anew; what is looked at and what is mended are
 //! two steps ([`Walk::left`], [`Walk::mend`]), and the second does what the first said. Never does: copy bytes, commit,
-//! or take a tag away: that needs a decision.
+//! or take a tag away: that needs a decision. Of what was revoked since nothing is published, and no tag is set to it.
 //!
 //! | a run ended after | the ledger has | left | mended by |
 //! | --- | --- | --- | --- |
@@ -124,7 +124,7 @@ impl Walk<'_> {
             left.extend(self.unpublished(name, environment, committed).await?);
         }
         // 2. The tag, only of what is there.
-        left.extend(self.tag_left(environment, place, current).await?);
+        left.extend(self.tag_left(name, environment, place, current).await?);
         // 3. Nobody's lock.
         left.extend(open);
         Ok(left)
@@ -140,6 +140,9 @@ impl Walk<'_> {
         let Some(closure) = self.registries.closure_if_whole(&image).await? else {
             return Ok(vec![Left::Bytes { image, commit }]);
         };
+        if self.is_revoked(service, environment, &closure)? {
+            return Ok(Vec::new());
+        }
         let there = self.lies_on(&image, &closure).await?;
         let mut left = Vec::new();
         if !there.items.iter().any(|item| item.on == image.digest && item.digest == committed.content) {
@@ -162,6 +165,7 @@ impl Walk<'_> {
 
     async fn tag_left(
         &self,
+        service: &ServiceName,
         environment: &Environment,
         place: &Repository,
         current: Option<Current>,
@@ -170,6 +174,13 @@ impl Walk<'_> {
         // What was promoted elsewhere, before the policy moved it here, says nothing of the tag here.
         if current.as_ref().is_some_and(|current| current.image.repository != *place) {
             return Ok(None);
+        }
+        // No tag is set to what was revoked; one that is there is told by `revoke` and `status`.
+        if let Some(current) = &current {
+            let closure = self.registries.closure_if_whole(&current.image).await?;
+            if closure.map_or(Ok(false), |closure| self.is_revoked(service, environment, &closure))? {
+                return Ok(None);
+            }
         }
         let found = self.registries.tagged(place, tag).await?;
         let (tag, repository) = (tag.clone(), place.clone());
@@ -210,6 +221,12 @@ impl Walk<'_> {
             (_, true) => Some(Mended::Not("who signs here is revoked")),
             (false, false) => Some(Mended::Not("who signs here is no promoter of the environment")),
         };
+        if let Left::Record { image, .. } | Left::Summary { image, .. } | Left::Tag { image, .. } = left {
+            let closure = self.registries.closure(image).await?;
+            if self.is_revoked(name, environment, &closure)? {
+                return Ok(Mended::Not("the image was revoked since"));
+            }
+        }
         match (left, signs) {
             (Left::Bytes { .. }, _) => Ok(Mended::Not("only a promotion brings the bytes back")),
             (Left::TagOfNothing { .. }, _) => {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use samebits::digest::Digest;
 use samebits::ledger::protocol::ProtocolError;
 use samebits::promote::reconcile::{Left, Mended};
-use samebits::promote::{Request, Stage, WalkError};
+use samebits::promote::{Answer, Request, Stage, WalkError};
 use samebits::record::{Phase, SUMMARY, Status};
 use samebits::reference::Image;
 use samebits::verify::sign_statement;
@@ -315,6 +315,35 @@ fn e9_only_a_promoter_signs_what_reconcile_signs() {
     let tagged = block_on(world.mend(&found[2], "release"));
     assert!(matches!(tagged, Err(WalkError::Protocol(ProtocolError::Revoked { .. }))), "{tagged:?}");
     assert_eq!(tag(&world), None);
+}
+
+/// An image that was revoked after its commit gets no summary and no tag, whatever the run left: by its own digest, or by
+/// that of something it is made of. Lifted, it is published.
+#[test]
+fn b13_nothing_is_published_of_an_image_that_was_revoked_since() {
+    for part in [|image: &Built| image.root, |image: &Built| image.closure.blobs()[0].digest] {
+        let (mut world, image, request) = ready_with(&guarded(&on_disk()));
+        end(&mut world, &request, After::Commit);
+        let found = left(&mut world);
+        assert_eq!(words(&found), ["record", "summary", "tag"]);
+        let revocation = Revokes::digest(part(&image));
+        let at = world.revoke("security", &revocation);
+        // What was found before, and what is found now.
+        for left in &found {
+            let mended = block_on(world.mend(left, "release")).unwrap();
+            assert_eq!(mended, Mended::Not("the image was revoked since"));
+        }
+        assert_eq!(left(&mut world), []);
+        assert_eq!((tag(&world), summaries(&world, &image)), (None, 0));
+        // Nor by the same request again.
+        let again = block_on(world.promote(&request, "release"));
+        assert!(!matches!(again, Ok(Answer::Promoted(_))), "{again:?}");
+        assert_eq!(tag(&world), None);
+        world.revoke("security", &revocation.lift(at));
+        assert_eq!(words(&left(&mut world)), ["record", "summary", "tag"]);
+        assert_eq!(mend(&mut world, "release"), [const { Mended::Done }; 3]);
+        assert_eq!((tag(&world), summaries(&world, &image)), (Some(image.root), 1));
+    }
 }
 
 /// Nothing is derived from a ledger whose control lane holds what a revoker said and nobody here understands.

@@ -63,6 +63,7 @@ impl From<WalkError> for Trouble {
             | WalkError::Protocol(_)
             | WalkError::Ledger(_)
             | WalkError::ControlUnknown { .. }
+            | WalkError::ImageRevoked { .. }
             | WalkError::Copy { .. }
             | WalkError::Publish { .. }
             | WalkError::TagContention { .. } => undecided(error),
@@ -170,6 +171,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             WalkError::ControlUnknown { .. } => {
                 Some("use the version of samebits that wrote it, or a newer one".to_owned())
             }
+            WalkError::ImageRevoked { by, .. } => Some(format!(
+                "promote an image that is good; if it was revoked by mistake: samebits revoke --lift {by} --reason TEXT"
+            )),
             WalkError::NoService { .. }
             | WalkError::Target(_)
             | WalkError::Collect(_)
