@@ -214,6 +214,13 @@ impl Policy {
         })
     }
 
+    /// Whether some of those who may revoke or freeze are known by certificate: then a certificate that nobody here can
+    /// judge may be one of theirs.
+    pub fn may_say_no_by_certificate(&self) -> bool {
+        let names = self.control.iter().flat_map(|control| control.revokers.iter().chain(&control.freezers));
+        names.filter_map(|name| self.signer(name)).any(|signer| signer.keys().count() < signer.any_of().len())
+    }
+
     /// Whether an author may freeze, and thaw, when they speak about a service.
     pub fn may_freeze(&self, author: &Author, service: &ServiceName) -> bool {
         self.control.as_ref().is_some_and(|control| {

@@ -460,6 +460,11 @@ impl Walk<'_> {
         signer: &dyn Sign,
     ) -> Result<(), WalkError> {
         let (image, commit, verdict) = (promotion.destination(), promotion.commit, promotion.verdict());
+        let (service, environment) = (target.service().name(), target.environment());
+        // Since the second look.
+        if let Some(by) = self.revoked_by(service, environment, target.closure())? {
+            return Err(WalkError::ImageRevoked { image: image.digest, by });
+        }
         self.put_record(image, commit.index).await?;
         let summary = Summary {
             subjects: verdict.subjects(),
@@ -475,7 +480,6 @@ impl Walk<'_> {
         let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
         let on = without_summary(&there, target.closure(), &summary, is);
         self.summarise(image, commit.index, &summary, &on, signer).await?;
-        let (service, environment) = (target.service().name(), target.environment());
         self.set_tag(service, environment, &image.repository, commit).await
     }
 

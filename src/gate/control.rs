@@ -18,7 +18,9 @@ use crate::closure::Closure;
 use crate::digest::{Digest, shorten};
 use crate::evidence::{Control, Evidence, Target};
 use crate::policy::{EnvironmentName, Policy, ServiceName};
-use crate::record::{ControlBody, ControlRecord, NotRead, Record, Revocation, RevocationEffect, Revoked};
+use crate::record::{
+    ControlBody, ControlRecord, NotRead, Record, RecordError, Revocation, RevocationEffect, Revoked,
+};
 use crate::verify::{Author, Identity};
 
 pub(super) use freeze::not_frozen;
@@ -257,16 +259,23 @@ pub(super) fn not_revoked(target: &Target<'_>, evidence: &Evidence) -> Option<Fi
     Some(Finding::met(Requirement::NotRevoked, expected, found, Vec::new()))
 }
 
-/// The first thing a revoker said that nobody here understands: it may take somebody's word.
+/// The first thing a revoker said, or may have said, that nobody here understands: it may take somebody's word.
 pub fn not_understood<'c>(
     policy: &Policy,
     service: &ServiceName,
     control: &'c Control,
 ) -> Option<&'c NotRead> {
-    control
-        .unread()
-        .iter()
-        .find(|unread| unread.author.as_ref().is_some_and(|author| policy.may_revoke(author, service)))
+    control.unread().iter().find(|unread| match &unread.author {
+        Some(author) => policy.may_revoke(author, service),
+        None => untold(policy, unread),
+    })
+}
+
+/// Whether it may be by somebody who may say no, for all that can be told here: older roots of trust than its author's, or
+/// a clock that is behind, must not make a no go away.
+fn untold(policy: &Policy, unread: &NotRead) -> bool {
+    let RecordError::Rejected(rejected) = &unread.why else { return false };
+    rejected.reason.is_untold() && policy.may_say_no_by_certificate()
 }
 
 /// That somebody who may say no said something that nobody here understands.
@@ -278,11 +287,28 @@ fn unread_by(
     expected: &str,
 ) -> Option<Finding> {
     let (policy, service) = (target.policy(), target.service().name());
-    let said = |unread: &&NotRead| unread.author.as_ref().is_some_and(|author| may(policy, author, service));
-    let unread = control.unread().iter().find(said)?;
-    let by = unread.author.as_ref().map(|author| who(policy, service, author)).unwrap_or_default();
-    let found = format!("control record {} by {by} is not understood: {}", unread.index, unread.why);
-    let fix = vec!["use the version of samebits that wrote it, or a newer one".to_owned()];
+    let (found, fix) = control.unread().iter().find_map(|unread| match &unread.author {
+        Some(author) if may(policy, author, service) => Some((
+            format!(
+                "control record {} by {} is not understood: {}",
+                unread.index,
+                who(policy, service, author),
+                unread.why
+            ),
+            vec!["use the version of samebits that wrote it, or a newer one".to_owned()],
+        )),
+        None if untold(policy, unread) => Some((
+            format!(
+                "control record {} may be by somebody who may say no, and cannot be judged here: {}",
+                unread.index, unread.why
+            ),
+            vec![
+                "see that this machine's clock is right, and refresh the roots of trust:".to_owned(),
+                "samebits roots refresh".to_owned(),
+            ],
+        )),
+        Some(_) | None => None,
+    })?;
     Some(Finding::unmet(requirement, Code::ControlUnknown, expected.to_owned(), found).fix(fix))
 }
 
@@ -301,7 +327,8 @@ pub(super) fn remarks(target: &Target<'_>, control: &Control) -> Vec<String> {
         idle.then(|| format!("control record {index} does not count: {by} is no {role} of the policy"))
     });
     let may = |author: &Author| policy.may_revoke(author, service) || policy.may_freeze(author, service);
-    let unread = control.unread().iter().rev().filter(|unread| !unread.author.as_ref().is_some_and(may));
+    let no = |unread: &NotRead| unread.author.as_ref().map_or(untold(policy, unread), may);
+    let unread = control.unread().iter().rev().filter(|unread| !no(unread));
     let unread =
         unread.map(|unread| format!("control record {} does not count: {}", unread.index, unread.why));
     idle.chain(unread).take(REMARKS).collect()

@@ -76,15 +76,17 @@ impl Walk<'_> {
         })?
     }
 
-    /// Whether an image that was promoted, or anything it is made of, is revoked by now: nothing more is published of it.
-    pub(super) fn is_revoked(
+    /// The control record by which an image that was promoted, or anything it is made of, is revoked by now: nothing more
+    /// is published of it.
+    pub(super) fn revoked_by(
         &self,
         service: &ServiceName,
         environment: &Environment,
         closure: &Closure,
-    ) -> Result<bool, WalkError> {
+    ) -> Result<Option<u64>, WalkError> {
         self.derive(service, environment, |_, _, control| {
-            in_force(self.policy, service, control).of_image(environment.name(), closure).is_some()
+            let in_force = in_force(self.policy, service, control);
+            in_force.of_image(environment.name(), closure).map(|(holds, _)| holds.record.position().index)
         })
     }
 

@@ -140,7 +140,7 @@ impl Walk<'_> {
         let Some(closure) = self.registries.closure_if_whole(&image).await? else {
             return Ok(vec![Left::Bytes { image, commit }]);
         };
-        if self.is_revoked(service, environment, &closure)? {
+        if self.revoked_by(service, environment, &closure)?.is_some() {
             return Ok(Vec::new());
         }
         let there = self.lies_on(&image, &closure).await?;
@@ -178,7 +178,8 @@ impl Walk<'_> {
         // No tag is set to what was revoked; one that is there is told by `revoke` and `status`.
         if let Some(current) = &current {
             let closure = self.registries.closure_if_whole(&current.image).await?;
-            if closure.map_or(Ok(false), |closure| self.is_revoked(service, environment, &closure))? {
+            let by = closure.map(|closure| self.revoked_by(service, environment, &closure)).transpose()?;
+            if by.flatten().is_some() {
                 return Ok(None);
             }
         }
@@ -223,7 +224,7 @@ impl Walk<'_> {
         };
         if let Left::Record { image, .. } | Left::Summary { image, .. } | Left::Tag { image, .. } = left {
             let closure = self.registries.closure(image).await?;
-            if self.is_revoked(name, environment, &closure)? {
+            if self.revoked_by(name, environment, &closure)?.is_some() {
                 return Ok(Mended::Not("the image was revoked since"));
             }
         }

@@ -396,6 +396,20 @@ fn list(found: &[String]) -> String {
 }
 
 impl Reason {
+    /// Whether other roots of trust, or a clock that is right, might have believed it: then the signature is neither good
+    /// nor wrong, and where it may be a no, it is not to be passed over.
+    pub fn is_untold(&self) -> bool {
+        matches!(
+            self,
+            Self::NoTrustedRoot
+                | Self::UnknownAuthority { .. }
+                | Self::UnknownLog { .. }
+                | Self::LogTime { .. }
+                | Self::CertificateAuthorityTime { .. }
+                | Self::TimestampAuthorityTime { .. }
+        )
+    }
+
     /// The reason with what led to it, on one line.
     pub fn whole(&self) -> String {
         let mut whole = self.to_string();
