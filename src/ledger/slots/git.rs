@@ -78,9 +78,16 @@ impl Git {
                 Pushed::TooLate => None,
                 Pushed::Open(why) => Some(why),
             };
-            let before = std::mem::replace(&mut head, self.cache.fetch()?);
+            let next = match (self.cache.fetch(), open.as_ref()) {
+                // It may be there, and nobody can look.
+                (Err(_), Some(_)) => None,
+                (fetched, _) => Some(fetched?),
+            };
+            let before = next.map(|next| std::mem::replace(&mut head, next));
             match open {
-                Some(why) if head == before => return Err(why.into()),
+                Some(why) if before.as_ref().is_none_or(|before| *before == head) => {
+                    return Err(why.into());
+                }
                 Some(_) | None => {}
             }
         }
