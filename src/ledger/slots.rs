@@ -36,6 +36,7 @@ pub(super) mod git;
 mod mirror;
 pub(super) mod objects;
 mod publish;
+mod room;
 mod sync;
 mod tail;
 #[cfg(test)]
@@ -231,7 +232,8 @@ fn settle(slots: &dyn Slots, name: &str, bytes: &[u8]) -> Result<Swap, SlotError
         match slots.create_all(&object) {
             Ok(created) if created == [Created::Created] => return Ok(Swap::Swapped),
             Ok(_) => {}
-            Err(error) if error.is_final() => return Err(error),
+            // It is about this try alone.
+            Err(error) if error.is_final() => return Err(unsettled.unwrap_or(error)),
             Err(error) => unsettled = Some(error),
         }
         // Exists, or an answer that leaves it open (S3's 409, a timeout, 5xx): the slot knows.
@@ -240,7 +242,8 @@ fn settle(slots: &dyn Slots, name: &str, bytes: &[u8]) -> Result<Swap, SlotError
             Ok(Some(_)) | Err(SlotError::TooLong { .. }) => return Ok(Swap::Conflict),
             // Not there: another creation was under way and failed, or ours never arrived.
             Ok(None) => {}
-            Err(error) => unsettled = Some(error),
+            // Why nobody can look is not why it is not known.
+            Err(error) => unsettled = unsettled.or(Some(error)),
         }
     }
     Err(unsettled.unwrap_or_else(|| SlotError::Unsettled { name: name.to_owned() }))

@@ -1,5 +1,7 @@
 //! What can go wrong between us and the slots.
 
+use std::path::PathBuf;
+
 use super::GitError;
 
 /// Why slots could not be read or written.
@@ -16,6 +18,22 @@ pub enum SlotError {
     Folder {
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// A folder below the cache cannot be made or read.
+    #[error("{} cannot be used", folder.display())]
+    Room {
+        /// The folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A folder below the cache that others could have put something into.
+    #[error("{} is not used: {why}", folder.display())]
+    Shared {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        why: &'static str,
     },
     /// These credentials may not do that, or there are none.
     #[error("access to `{name}` was denied")]
@@ -60,7 +78,12 @@ impl SlotError {
     /// Whether nothing was done, and trying again is of no use.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Settings { .. } | Self::Folder { .. } | Self::Denied { .. } | Self::TooLong { .. } => true,
+            Self::Settings { .. }
+            | Self::Folder { .. }
+            | Self::Room { .. }
+            | Self::Shared { .. }
+            | Self::Denied { .. }
+            | Self::TooLong { .. } => true,
             Self::Unsettled { .. } | Self::Failed { .. } => false,
             Self::Git { source } => source.is_final(),
         }
@@ -74,6 +97,11 @@ impl SlotError {
                  AZURE_STORAGE_ACCOUNT_NAME …"
             }
             Self::Folder { .. } => "make the folder readable and writable for this user",
+            Self::Room { .. } => "make the folder of the cache writable for this user",
+            Self::Shared { .. } => {
+                "expected a folder of this user's that nobody else can write to: look who made it, then delete it; what \
+                 is in it is fetched again"
+            }
             Self::Denied { .. } => {
                 "the credentials have to be allowed to get, put and list here (S3 denies what is not there to whom may \
                  not list)"

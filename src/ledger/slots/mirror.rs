@@ -9,6 +9,7 @@ use std::path::Path;
 use rusqlite::{OptionalExtension, params};
 
 use super::card::Empty;
+use super::room;
 use crate::digest::Digest;
 use crate::ledger::LedgerError;
 use crate::ledger::place::{self, Place};
@@ -50,6 +51,9 @@ impl Mirror {
         let Some(path) = path.filter(|path| place::local(path).is_ok()) else {
             return Ok(Self(make(Path::new(TEMPORARY))?));
         };
+        if let Some(folder) = path.parent() {
+            room::private(folder).map_err(|source| LedgerError::Slots { place: place.clone(), source })?;
+        }
         match make(&path) {
             Err(LedgerError::Exists { .. }) => Ok(Self(Sqlite::open(&path, true)?)),
             made => Ok(Self(made?)),

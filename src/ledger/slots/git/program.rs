@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::GitError;
 use crate::digest::{Digest, shorten};
 use crate::ledger::place::Remote;
-use crate::ledger::slots::SlotError;
+use crate::ledger::slots::{SlotError, room};
 
 /// Where the newest commit that was fetched is kept.
 const HEAD: &str = "refs/samebits/head";
@@ -22,7 +22,7 @@ const NEXT: &str = "refs/samebits/next";
 /// The folders whose files are never changed.
 const SLOTS: [&str; 2] = ["commits", "control"];
 /// What of the caller's environment would lead git to another repository (git-rev-parse(1), `--local-env-vars`).
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 15] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_CONFIG",
@@ -36,10 +36,29 @@ const ELSEWHERE: [&str; 14] = [
     "GIT_PREFIX",
     "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE",
+    // Whose certificate would not be looked at.
+    "GIT_SSL_NO_VERIFY",
     "GIT_WORK_TREE",
 ];
+/// The configuration of our repository: nothing in it is from anywhere else.
+const CONFIG: &[u8] = b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
+/// No branch is checked out.
+const UNBORN: &[u8] = b"ref: refs/heads/none\n";
+/// What would lead git elsewhere, or run something (gitrepository-layout(5)); we make none of it.
+const FOREIGN: [&str; 10] = [
+    "branches",
+    "commondir",
+    "config.worktree",
+    "hooks",
+    "info",
+    "objects/info/alternates",
+    "objects/info/http-alternates",
+    "refs/replace",
+    "remotes",
+    "worktrees",
+];
 /// Settings that the user's own may not change.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "gc.auto=0",
@@ -50,6 +69,7 @@ const SETTINGS: [&str; 9] = [
     // A server that sends nothing for a minute is given up.
     "http.lowSpeedLimit=1",
     "http.lowSpeedTime=60",
+    "http.sslVerify=true",
 ];
 
 /// The head of the branch.
@@ -111,11 +131,11 @@ impl Cache {
             }
         };
         let cannot = |source| GitError::Cache { folder: folder.clone(), source };
-        // What is in it may be secret, and the folder for temporary files is everybody's.
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&folder).map_err(cannot)?;
+        // What is in it may be secret, and is run by git; the folder for temporary files is everybody's.
+        if let Some(above) = folder.parent().filter(|_| !temporary) {
+            room::private(above)?;
+        }
+        room::private(&folder)?;
         let cache = Self {
             folder: folder.canonicalize().map_err(cannot)?,
             url: remote.url(),
@@ -124,18 +144,26 @@ impl Cache {
             temporary,
         };
         let _alone = cache.lock()?;
-        if !cache.folder.join("HEAD").exists() {
-            cache.local("init", &["--quiet", "--bare", "--template="])?;
-        }
+        cache.make().map_err(cannot)?;
         Ok(cache)
+    }
+
+    /// Makes the repository, or of one that is there what git is led by (gitrepository-layout(5)).
+    fn make(&self) -> io::Result<()> {
+        for name in FOREIGN {
+            room::remove(&self.folder.join(name))?;
+        }
+        for name in ["objects", "refs"] {
+            fs::create_dir_all(self.folder.join(name))?;
+        }
+        room::replace(&self.folder.join("config"), CONFIG)?;
+        room::replace(&self.folder.join("HEAD"), UNBORN)
     }
 
     /// Nobody else of this user's works in it meanwhile.
     pub(super) fn lock(&self) -> Result<File, GitError> {
         let cannot = |source| GitError::Cache { folder: self.folder.clone(), source };
-        let lock = File::create(self.folder.join("samebits.lock")).map_err(cannot)?;
-        lock.lock().map_err(cannot)?;
-        Ok(lock)
+        room::lock(&self.folder.join("samebits.lock")).map_err(cannot)
     }
 
     /// The newest head that is known here.
@@ -285,8 +313,8 @@ impl Cache {
             |_| Ok(()),
         )?;
         if pushed.status.success() {
-            self.local("update-ref", &[HEAD, commit])?;
-            self.seen()?;
+            // Nothing undoes the push: what is not noted here is fetched again.
+            let _ = self.local("update-ref", &[HEAD, commit]).and_then(|_| self.seen());
             return Ok(Pushed::Taken);
         }
         // `! FROM:TO [reason]` is an answer (git-push(1), "OUTPUT"); anything else is none.

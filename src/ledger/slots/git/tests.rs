@@ -304,3 +304,67 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
     }
     all
 }
+
+/// The folder of what was fetched.
+fn fetched(fixture: &Fixture) -> PathBuf {
+    let config = walk(&fixture.cache()).into_iter().find(|path| path.ends_with("branch.git/config")).unwrap();
+    config.parent().unwrap().to_owned()
+}
+
+#[test]
+fn what_was_planted_in_the_cache_is_not_run() {
+    let Some(fixture) = Fixture::with(1) else { return };
+    let (cache, marker) = (fetched(&fixture), fixture.folder.path().join("marker"));
+    let script = fixture.folder.path().join("run");
+    std::fs::write(&script, format!("#!/bin/sh\ntouch {}\nexit 1\n", marker.display())).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let config = format!(
+        "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\
+         [remote \"file://{0}\"]\n\tuploadpack = {1}\n\treceivepack = {1}\n",
+        fixture.bare().display(),
+        script.display()
+    );
+    std::fs::write(cache.join("config"), &config).unwrap();
+    // It does run, where git is asked in there.
+    let url = format!("file://{}", fixture.bare().display());
+    let _ = peer::alone("git", &cache).args(["fetch", "-q", &url]).output().unwrap();
+    assert!(marker.exists());
+    std::fs::remove_file(&marker).unwrap();
+    std::fs::create_dir_all(cache.join("objects/info")).unwrap();
+    std::fs::write(cache.join("objects/info/alternates"), "/nonexistent\n").unwrap();
+    std::fs::write(cache.join("commondir"), "/nonexistent\n").unwrap();
+    let mut ledger = fixture.open().unwrap();
+    let _ = ledger.append(1, &[entry(1)]).unwrap();
+    assert!(!marker.exists());
+    assert!(!cache.join("commondir").exists() && !cache.join("objects/info/alternates").exists());
+}
+
+#[test]
+fn a_cache_that_others_can_write_to_is_refused() {
+    let Some(fixture) = Fixture::with(1) else { return };
+    let cache = fetched(&fixture);
+    for folder in [cache.as_path(), cache.parent().unwrap()] {
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o777)).unwrap();
+        let refused = fixture.open().unwrap_err();
+        let LedgerError::Slots { source, .. } = &refused else { panic!("{refused:?}") };
+        assert!(matches!(source, SlotError::Shared { why: "others can write to it", .. }), "{source:?}");
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    assert_eq!(fixture.open().unwrap().tip().unwrap().size(), 1);
+}
+
+#[test]
+fn d6_a_push_without_an_answer_and_nobody_to_ask_is_not_known() {
+    let Some(fixture) = Fixture::with(1) else { return };
+    let mut ledger = fixture.open().unwrap();
+    // The server takes it, dies, and is away.
+    let away = fixture.folder.path().join("away.git");
+    fixture
+        .hook("post-receive", &format!("mv {} {}; kill -9 $PPID", fixture.bare().display(), away.display()));
+    let error = ledger.append(1, &[entry(1)]).unwrap_err();
+    let LedgerError::Slots { source, .. } = &error else { panic!("{error:?}") };
+    assert!(!source.is_final(), "{source:?}");
+    assert!(!error.hint().unwrap().contains("nothing was appended"), "{error:?}");
+    std::fs::rename(&away, fixture.bare()).unwrap();
+    assert_eq!(fixture.cold().unwrap().tip().unwrap().size(), 2);
+}
