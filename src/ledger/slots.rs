@@ -18,6 +18,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,6 +114,9 @@ pub(super) struct Slotted {
     place: Place,
     main: Vkey,
     control: Vkey,
+    card: Bytes,
+    /// Whether the store was seen to honour create-only.
+    honours: AtomicBool,
 }
 
 impl Slotted {
@@ -131,7 +135,7 @@ impl Slotted {
         }
         let card = Card::new(keys.main.origin(), main, control, nonce()?);
         match settle(slots.as_ref(), CARD, &card.to_bytes()).map_err(reach)? {
-            Swap::Swapped => Self::open(slots, place, keys, cache),
+            Swap::Swapped => Self::open(slots, place, keys, cache)?.for_writing(),
             Swap::Conflict => Err(LedgerError::Exists { place }),
         }
     }
@@ -149,7 +153,35 @@ impl Slotted {
         };
         let card = Card::parse(&bytes, &place)?.verify(keys, &place)?;
         let mirror = Mirror::open(cache, &place, keys, &card)?;
-        Ok(Self { slots, mirror, place, main: keys.main.clone(), control: keys.control.clone() })
+        let (main, control) = (keys.main.clone(), keys.control.clone());
+        Ok(Self { slots, mirror, place, main, control, card: bytes, honours: AtomicBool::new(false) })
+    }
+
+    /// The same, to write to: refused where the store overwrites what it was to create. Who may not write finds out when
+    /// something is appended.
+    pub(super) fn for_writing(self) -> Result<Self, LedgerError> {
+        match self.honours_create_only() {
+            Ok(()) | Err(SlotError::Denied { .. }) => Ok(self),
+            Err(error) => Err(self.reach()(error)),
+        }
+    }
+
+    /// Creates what is there once more, with the same bytes: the answer has to be that it is there. Everything that two
+    /// writers do relies on that.
+    fn honours_create_only(&self) -> Result<(), SlotError> {
+        if self.honours.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let card = [(CARD.to_owned(), self.card.clone())];
+        let created = self.slots.create_all(&card).or_else(|error| match error.is_final() {
+            true => Err(error),
+            false => self.slots.create_all(&card),
+        })?;
+        if created != [Created::Exists] {
+            return Err(SlotError::Overwrites { name: CARD.to_owned() });
+        }
+        self.honours.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn vkey(&self, lane: Lane) -> &Vkey {
@@ -202,6 +234,7 @@ impl Slotted {
         if bytes.len() > commit::LIMIT {
             return Err(self.reach()(SlotError::TooLong { name, limit: commit::LIMIT }));
         }
+        self.honours_create_only().map_err(self.reach())?;
         self.still_there(commit.lane())?;
         let swap = settle(self.slots.as_ref(), &name, &bytes).map_err(self.reach())?;
         if swap == Swap::Swapped {

@@ -230,17 +230,21 @@ pub(super) fn open(
                 return Err(LedgerError::NotALedger { place });
             }
             let slots = slots(&place, Objects::folder(folder, false))?;
-            Box::new(Slotted::open(slots, place, keys, cache)?)
+            Box::new(slotted(Slotted::open(slots, place, keys, cache)?, write)?)
         }
         Location::Bucket { cloud, bucket, prefix } => {
             let slots = slots(&place, Objects::bucket(*cloud, bucket, prefix))?;
-            Box::new(Slotted::open(slots, place, keys, cache)?)
+            Box::new(slotted(Slotted::open(slots, place, keys, cache)?, write)?)
         }
         Location::Git(remote) => {
             let slots = slots(&place, Git::open(remote, cache))?;
-            Box::new(Slotted::open(slots, place, keys, cache)?)
+            Box::new(slotted(Slotted::open(slots, place, keys, cache)?, write)?)
         }
     })
+}
+
+fn slotted(store: Slotted, write: bool) -> Result<Slotted, LedgerError> {
+    if write { store.for_writing() } else { Ok(store) }
 }
 
 fn slots(

@@ -57,6 +57,12 @@ pub enum SlotError {
         /// The name.
         name: String,
     },
+    /// What is there was created once more.
+    #[error("`{name}` is there, and the store let it be created again: it does not honour create-only")]
+    Overwrites {
+        /// The name.
+        name: String,
+    },
     /// A branch could not be read or pushed to.
     #[error(transparent)]
     Git {
@@ -83,7 +89,8 @@ impl SlotError {
             | Self::Room { .. }
             | Self::Shared { .. }
             | Self::Denied { .. }
-            | Self::TooLong { .. } => true,
+            | Self::TooLong { .. }
+            | Self::Overwrites { .. } => true,
             Self::Unsettled { .. } | Self::Failed { .. } => false,
             Self::Git { source } => source.is_final(),
         }
@@ -107,6 +114,10 @@ impl SlotError {
                  not list)"
             }
             Self::Git { source } => source.hint(),
+            Self::Overwrites { .. } => {
+                "two writers would overwrite each other, so nothing was appended: use a store (or a version of it, or a \
+                 proxy before it) that honours `If-None-Match: *` on PUT"
+            }
             Self::TooLong { .. } => "keep it: nothing of ours is that long",
             Self::Unsettled { .. } | Self::Failed { .. } => {
                 "run the command again: what was appended is found, and nothing is appended twice"

@@ -147,6 +147,7 @@ fn open(
     let control = vkey.control()?;
     let keys = Keys { main: vkey, control: &control };
     let store = Slotted::open(slots, place(), keys, cache)?;
+    let store = if signer.is_some() { store.for_writing()? } else { store };
     Ok(Ledger::over(Box::new(store), keys, signer))
 }
 
@@ -553,4 +554,43 @@ fn what_was_seen_is_remembered_between_runs() {
     std::fs::remove_file(folder.path().join("l/commits/00000000000000000001")).unwrap();
     let ledger = Ledger::open("file:l", folders, signer.vkey(), None).unwrap();
     assert!(matches!(ledger.tip().unwrap_err(), LedgerError::Shorter { .. }));
+}
+
+/// A store that takes every creation, as some that know no `If-None-Match` do.
+struct Overwrites(Memory);
+
+impl Slots for Overwrites {
+    fn get_all(&self, names: &[String], limit: usize) -> Result<Vec<Option<Bytes>>, SlotError> {
+        self.0.get_all(names, limit)
+    }
+
+    fn create_all(&self, objects: &[(String, Bytes)]) -> Result<Vec<Created>, SlotError> {
+        self.0.put_all(objects)?;
+        Ok(vec![Created::Created; objects.len()])
+    }
+
+    fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, SlotError> {
+        self.0.list(prefix, after)
+    }
+
+    fn put_all(&self, objects: &[(String, Bytes)]) -> Result<(), SlotError> {
+        self.0.put_all(objects)
+    }
+}
+
+#[test]
+fn d5_a_store_that_overwrites_is_not_written_to() {
+    let signer = signer();
+    let made = create(Arc::new(Overwrites(Memory::default())), &signer, None).map(drop).unwrap_err();
+    let (fixture, _ledger) = Fixture::with(2);
+    let over = || Arc::new(Overwrites(fixture.slots.clone()));
+    let vkey = fixture.signer.vkey();
+    let opened = open(over(), vkey, Some(fixture.signer.clone()), None).map(drop).unwrap_err();
+    for refused in [made, opened] {
+        let LedgerError::Slots { source, .. } = &refused else { panic!("{refused:?}") };
+        assert!(matches!(source, SlotError::Overwrites { name } if name == CARD), "{source:?}");
+        assert!(source.is_final() && refused.hint().unwrap().contains("overwrite each other"));
+    }
+    // Nothing was lost by asking, and reading needs no such promise.
+    assert_eq!(open(over(), vkey, None, None).unwrap().tip().unwrap().size(), 2);
 }
