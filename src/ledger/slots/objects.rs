@@ -4,17 +4,18 @@
 //! which a folder cannot do and Google Cloud Storage does once a second per name; take credentials from anywhere but
 //! where the client library of the cloud takes them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path as Folder;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig};
+use object_store::{ClientConfigKey, Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig};
 
 use super::{Created, SlotError, Slots};
 use crate::ledger::driver::Driver;
@@ -41,6 +42,52 @@ fn retry() -> RetryConfig {
     RetryConfig { max_retries, retry_timeout: std::time::Duration::from_secs(30), ..RetryConfig::default() }
 }
 
+/// What lets somebody on the way read the credentials, from the environment: for a server of this machine alone.
+const OPEN: [ClientConfigKey; 2] = [ClientConfigKey::AllowHttp, ClientConfigKey::AllowInvalidCertificates];
+
+fn guarded_s3(builder: AmazonS3Builder) -> AmazonS3Builder {
+    let keys = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::StsEndpoint];
+    match here(keys.iter().filter_map(|key| builder.get_config_value(key)).collect()) {
+        true => builder,
+        false => OPEN
+            .into_iter()
+            .fold(builder, |builder, key| builder.with_config(AmazonS3ConfigKey::Client(key), "false")),
+    }
+}
+
+fn guarded_google(builder: GoogleCloudStorageBuilder) -> GoogleCloudStorageBuilder {
+    match here(builder.get_config_value(&GoogleConfigKey::BaseUrl).into_iter().collect()) {
+        true => builder,
+        false => OPEN
+            .into_iter()
+            .fold(builder, |builder, key| builder.with_config(GoogleConfigKey::Client(key), "false")),
+    }
+}
+
+fn guarded_azure(builder: MicrosoftAzureBuilder) -> MicrosoftAzureBuilder {
+    match here(builder.get_config_value(&AzureConfigKey::Endpoint).into_iter().collect()) {
+        true => builder,
+        false => OPEN
+            .into_iter()
+            .fold(builder, |builder, key| builder.with_config(AzureConfigKey::Client(key), "false")),
+    }
+}
+
+/// Whether endpoints were named, and all of them are of this machine.
+fn here(endpoints: Vec<String>) -> bool {
+    let one = |endpoint: &String| {
+        let rest = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
+        let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let local = host.strip_prefix("localhost").is_some_and(|port| {
+            port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+        });
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let address = host.parse().map(|address: SocketAddr| address.ip()).or_else(|_| bare.parse());
+        local || address.is_ok_and(|address: IpAddr| address.is_loopback())
+    };
+    !endpoints.is_empty() && endpoints.iter().all(one)
+}
+
 impl Objects {
     /// Of a folder, which is made where that is asked for.
     pub(in crate::ledger) fn folder(folder: &Folder, make: bool) -> Result<Self, SlotError> {
@@ -55,15 +102,16 @@ impl Objects {
     pub(in crate::ledger) fn bucket(cloud: Cloud, bucket: &str, prefix: &str) -> Result<Self, SlotError> {
         let store: Arc<dyn ObjectStore> = match cloud {
             Cloud::S3 => {
-                let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry());
+                let builder =
+                    guarded_s3(AmazonS3Builder::from_env()).with_bucket_name(bucket).with_retry(retry());
                 Arc::new(builder.build().map_err(settings)?)
             }
             Cloud::Google => {
-                let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+                let builder = guarded_google(GoogleCloudStorageBuilder::from_env()).with_bucket_name(bucket);
                 Arc::new(builder.with_retry(retry()).build().map_err(settings)?)
             }
             Cloud::Azure => {
-                let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
+                let builder = guarded_azure(MicrosoftAzureBuilder::from_env()).with_container_name(bucket);
                 Arc::new(builder.with_retry(retry()).build().map_err(settings)?)
             }
         };
@@ -182,5 +230,49 @@ impl Slots for Objects {
             let put = objects.into_iter().map(|(name, bytes)| async move { inner.put(&name, bytes).await });
             stream::iter(put).buffered(WINDOW).try_collect().await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_and_any_certificate_are_for_this_machine_alone() {
+        for (endpoint, expected) in [
+            (Some("http://127.0.0.1:9000"), true),
+            (Some("https://localhost:9000/x"), true),
+            (Some("http://[::1]:9000"), true),
+            (Some("http://[::1]"), true),
+            (Some("http://localhost.example"), false),
+            (Some("http://localhost:9000@evil.example"), false),
+            (Some("http://127.0.0.1@evil.example/"), false),
+            (Some("http://minio:9000"), false),
+            (Some("127.0.0.1:9000"), false),
+            (None, false),
+        ] {
+            for key in OPEN {
+                let s3 = AmazonS3ConfigKey::Client(key);
+                let mut builder = AmazonS3Builder::new().with_config(s3, "true");
+                let (google, azure) = (GoogleConfigKey::Client(key), AzureConfigKey::Client(key));
+                let mut of_google = GoogleCloudStorageBuilder::new().with_config(google, "true");
+                let mut of_azure = MicrosoftAzureBuilder::new().with_config(azure, "true");
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_config(AmazonS3ConfigKey::Endpoint, endpoint);
+                    of_google = of_google.with_config(GoogleConfigKey::BaseUrl, endpoint);
+                    of_azure = of_azure.with_config(AzureConfigKey::Endpoint, endpoint);
+                }
+                let expected = Some(expected.to_string());
+                assert_eq!(guarded_s3(builder).get_config_value(&s3), expected, "{endpoint:?}");
+                assert_eq!(guarded_google(of_google).get_config_value(&google), expected, "{endpoint:?}");
+                assert_eq!(guarded_azure(of_azure).get_config_value(&azure), expected, "{endpoint:?}");
+            }
+        }
+        let both = AmazonS3Builder::new()
+            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp), "true")
+            .with_config(AmazonS3ConfigKey::Endpoint, "http://127.0.0.1:9000")
+            .with_config(AmazonS3ConfigKey::S3Endpoint, "http://s3.example");
+        let allowed = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+        assert_eq!(guarded_s3(both).get_config_value(&allowed).as_deref(), Some("false"));
     }
 }
