@@ -326,6 +326,8 @@ impl Ledger {
         let batch = Batch { first: tip.size(), entries, nodes, kept, head: &checkpoint };
         match self.store.swap(&tip, &batch)? {
             Swap::Swapped => {
+                // What was acknowledged has to be there.
+                self.require(&Seen::signed(&checkpoint, SeenBy::Process))?;
                 self.raise_pin()?;
                 Ok(Appended { first: tip.size(), checkpoint })
             }

@@ -60,6 +60,8 @@ impl Ledger {
         let batch = ControlBatch { index: size, bytes, head: &checkpoint };
         match self.store.swap_control(lane.head(), &batch)? {
             Swap::Swapped => {
+                // What was acknowledged has to be there.
+                self.require(&Seen::signed(&checkpoint, SeenBy::Process))?;
                 self.raise_pin()?;
                 Ok(Appended { first: size, checkpoint })
             }

@@ -594,3 +594,42 @@ fn d5_a_store_that_overwrites_is_not_written_to() {
     // Nothing was lost by asking, and reading needs no such promise.
     assert_eq!(open(over(), vkey, None, None).unwrap().tip().unwrap().size(), 2);
 }
+
+/// A store that acknowledges what it was to create, and once has nothing of it.
+struct Forgets(Memory, &'static str);
+
+impl Slots for Forgets {
+    fn get_all(&self, names: &[String], limit: usize) -> Result<Vec<Option<Bytes>>, SlotError> {
+        self.0.get_all(names, limit)
+    }
+
+    fn create_all(&self, objects: &[(String, Bytes)]) -> Result<Vec<Created>, SlotError> {
+        match objects.iter().any(|(name, _)| name.starts_with(self.1)) {
+            true => Ok(vec![Created::Created; objects.len()]),
+            false => self.0.create_all(objects),
+        }
+    }
+
+    fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, SlotError> {
+        self.0.list(prefix, after)
+    }
+
+    fn put_all(&self, objects: &[(String, Bytes)]) -> Result<(), SlotError> {
+        self.0.put_all(objects)
+    }
+}
+
+#[test]
+fn d2_an_acknowledged_append_that_is_not_there_is_refused() {
+    let (fixture, _ledger) = Fixture::with(2);
+    for folder in ["commits/", "control/"] {
+        let forgets = Arc::new(Forgets(fixture.slots.clone(), folder));
+        let mut ledger = open(forgets, fixture.signer.vkey(), Some(fixture.signer.clone()), None).unwrap();
+        assert_eq!(ledger.tip().unwrap().size(), 2);
+        let refused = match folder {
+            "commits/" => ledger.append(2, &[entry(2)]).map(drop).unwrap_err(),
+            _ => ledger.append_control(0, b"freeze").map(drop).unwrap_err(),
+        };
+        assert!(matches!(refused, LedgerError::Shorter { .. }), "{folder}: {refused:?}");
+    }
+}
