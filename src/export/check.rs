@@ -101,17 +101,21 @@ pub struct Checked {
     pub whole: bool,
     /// Whether the key was the export's own: then it shows that the export agrees with itself, not whose it is.
     pub own_key: bool,
-    /// The records whose signature nobody could check: no policy in it names their key or root.
-    pub unchecked: Vec<u64>,
+    /// The records whose signature nobody could check, and what there is not to check it with. They are no findings,
+    /// and neither is the export intact with them: nobody can tell.
+    pub unchecked: BTreeMap<u64, String>,
+    /// The keys in it that neither a record of it nor the checker's own policy names: nobody believed them.
+    pub unnamed: Vec<String>,
     /// Everything found.
     pub findings: Vec<Finding>,
 }
 
-/// Checks an export with the log's key, or, where none is given, with the one in it.
+/// Checks an export with the log's key, or, where none is given, with the one in it. Whose the records are is judged by
+/// the rules that the records name, and by `ours`: the keys and roots of the checker's own policy, if there is one.
 ///
 /// # Errors
 /// [`ExportError`] when it cannot be read, or is no export at all.
-pub fn check(files: &Files, vkey: Option<&Vkey>) -> Result<Checked, ExportError> {
+pub fn check(files: &Files, vkey: Option<&Vkey>, ours: &Trust) -> Result<Checked, ExportError> {
     let not = |why: &str| ExportError::NotAnExport { path: files.path().to_owned(), why: why.to_owned() };
     let own = text(files, "vkey")?;
     if own.is_none() || text(files, "checkpoint")?.is_none() {
@@ -149,7 +153,8 @@ pub fn check(files: &Files, vkey: Option<&Vkey>) -> Result<Checked, ExportError>
         records: 0,
         whole: false,
         own_key,
-        unchecked: Vec::new(),
+        unchecked: BTreeMap::new(),
+        unnamed: Vec::new(),
         findings: Vec::new(),
     };
     if let Some(main) = main {
@@ -165,7 +170,7 @@ pub fn check(files: &Files, vkey: Option<&Vkey>) -> Result<Checked, ExportError>
         };
         // 3. Every record is in the log, and what decisions rely on is there.
         let records = check.records(&main)?;
-        let trust = check.trust(&records)?;
+        let trust = check.trust(&records, ours, &mut checked.unnamed)?;
         checked.records = records.len() as u64;
         checked.whole = records.keys().copied().eq(0..main.size());
         // 4. Every record is valid; of the whole log, each follows the one before it.
@@ -305,24 +310,35 @@ impl Check<'_> {
         proof.verify(&self.key, bytes).map_err(|error| error.to_string())
     }
 
-    /// The keys and roots in it that the decisions name, each with the digest by which they do.
-    fn trust(&mut self, records: &Records) -> Result<Trust, ExportError> {
+    /// The keys and roots in it that the decisions name, each with the digest by which they do, and our own. Anybody
+    /// can lay a key beside them.
+    fn trust(
+        &mut self,
+        records: &Records,
+        ours: &Trust,
+        unnamed: &mut Vec<String>,
+    ) -> Result<Trust, ExportError> {
+        let rules: Vec<ClaimedRules> =
+            records.values().filter_map(|entry| ClaimedRules::read(entry.bytes()).ok()).collect();
+        let known: BTreeSet<Digest> =
+            rules.iter().flat_map(|rules| rules.policy.keys.values().copied()).collect();
         let named = |prefix: &str, ending: &str| -> Vec<String> {
             let ours = |file: &&str| file.starts_with(prefix) && file.ends_with(ending);
             self.files.names().filter(ours).map(str::to_owned).collect()
         };
-        let mut keys = Vec::new();
+        let mut keys = ours.keys().to_vec();
         for file in named("keys/", ".pem") {
             let key = text(self.files, &file)?.and_then(|pem| PublicKey::from_pem(&pem).ok());
             match key.filter(|key| names(key.id())[2] == file) {
-                Some(key) => keys.push(key),
+                Some(key) if known.contains(&key.id()) => keys.push(key),
+                Some(key) if ours.keys().iter().any(|our| our.id() == key.id()) => {}
+                Some(_) => unnamed.push(shorten(&file)),
                 None => self.find(Finding::Changed { file }),
             }
         }
-        let rules = records.values().filter_map(|entry| ClaimedRules::read(entry.bytes()).ok());
         let versions: BTreeSet<(RootName, Digest)> =
-            rules.flat_map(|rules| rules.roots).map(|root| (root.name, root.digest.0)).collect();
-        let mut roots = Vec::new();
+            rules.into_iter().flat_map(|rules| rules.roots).map(|root| (root.name, root.digest.0)).collect();
+        let mut roots = ours.roots().to_vec();
         for (name, digest) in versions {
             let json = self.files.read(&names(digest)[3])?;
             let json = json.filter(|json| Digest::of(json) == digest);
@@ -339,9 +355,9 @@ impl Check<'_> {
         trust: &Trust,
         lane: Option<&Whole>,
         whole: bool,
-    ) -> Result<Vec<u64>, ExportError> {
+    ) -> Result<BTreeMap<u64, String>, ExportError> {
         let origin = head.origin().as_str();
-        let mut unchecked = Vec::new();
+        let mut unchecked = BTreeMap::new();
         let mut read = Read::new();
         for (index, entry) in records {
             let (index, bytes) = (*index, entry.bytes());
@@ -354,8 +370,12 @@ impl Check<'_> {
             };
             match found {
                 None => {}
-                Some((true, _)) => unchecked.push(index),
+                Some((true, why)) => drop(unchecked.insert(index, shorten(&why))),
                 Some((false, why)) => self.find(Finding::Invalid { index, why: shorten(&why) }),
+            }
+            // The bytes are those in the log: it takes no signature to know which rules they name.
+            if let Ok(rules) = ClaimedRules::read(bytes) {
+                rules.digests().try_for_each(|digest| self.piece(index, digest))?;
             }
             if let Ok(content) = Content::read(bytes, origin, index, trust)
                 && let Body::Promotion(promotion) = &content.body

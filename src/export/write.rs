@@ -177,8 +177,10 @@ impl Pieces<'_> {
         index: u64,
         bytes: &[u8],
     ) -> Result<(), ExportError> {
-        // What is no record of ours relies on nothing that anybody could name.
-        let Ok(content) = Content::read(bytes, at.origin().as_str(), index, trust) else { return Ok(()) };
+        let Ok(content) = Content::read(bytes, at.origin().as_str(), index, trust) else {
+            // Whoever signed it: with the rules that it names, somebody may find out.
+            return self.of_claim(index, bytes);
+        };
         let Body::Promotion(promotion) = &content.body else { return Ok(()) };
         for Relied { role, digest } in relied_on(promotion, &content.subjects) {
             self.kept(index, &role, digest)?;
@@ -186,6 +188,17 @@ impl Pieces<'_> {
         // What of the image the record does not name itself: the rest of what its closure was made from.
         let documents = self.ledger.documents(index, content.subjects.image.digest)?;
         documents.into_iter().try_for_each(|digest| self.kept(index, &Role::Platform, digest))
+    }
+
+    fn of_claim(&mut self, index: u64, bytes: &[u8]) -> Result<(), ExportError> {
+        let Ok(ClaimedRules { policy, roots }) = ClaimedRules::read(bytes) else { return Ok(()) };
+        self.kept(index, &Role::Policy, policy.digest.0)?;
+        for (file, digest) in policy.keys {
+            self.kept(index, &Role::Key(file), digest)?;
+        }
+        roots
+            .iter()
+            .try_for_each(|root| self.kept(index, &Role::Trusted(root.name.to_string()), root.digest.0))
     }
 
     fn kept(&mut self, record: u64, role: &Role, digest: Digest) -> Result<(), ExportError> {

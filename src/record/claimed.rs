@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Kind, PolicyVersion, RootVersion};
-use crate::digest::shorten;
+use crate::digest::{Digest, shorten};
 use crate::json;
 
 /// The rules that a record names: with them its signature can be checked. A claim, and nothing more, until
@@ -42,6 +42,13 @@ impl ClaimedRules {
             }
         };
         Ok(Self { policy, roots })
+    }
+
+    /// The digest of everything that they are: the policy, its keys, the roots.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        let keys = self.policy.keys.values().copied();
+        let roots = self.roots.iter().map(|root| root.digest.0);
+        std::iter::once(self.policy.digest.0).chain(keys).chain(roots)
     }
 }
 

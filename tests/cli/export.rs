@@ -297,6 +297,44 @@ fn d1_each_tampering_with_an_export_is_found() {
     }
 }
 
+/// An export without what its records name is not intact, also where `index.json` does not ask for it.
+#[test]
+fn d1_an_export_stripped_of_its_keys_is_not_intact() {
+    let (yard, _) = yard();
+    export(&yard, &["audit"]);
+    let audit = yard.path("audit");
+    let policy = Digest::of(yard.read("samebits.toml").as_bytes()).hex();
+    for folder in ["keys", "policies", "roots", "evidence"] {
+        drop(fs::remove_dir_all(audit.join(folder)));
+    }
+    let mut index: Value = serde_json::from_slice(&fs::read(audit.join("index.json")).unwrap()).unwrap();
+    index["evidence"] = json!([]);
+    fs::write(audit.join("index.json"), index.to_string()).unwrap();
+    let found = strangers(&yard, "audit", &["--vkey", &vkey(&yard)]).exits(1).json();
+    assert_eq!((&found["intact"], &found["unchecked"][5]["record"]), (&json!(false), &json!(5)), "{found:#}");
+    let said = format!("evidence/sha256/{policy} is missing: record 0 relied on it");
+    assert!(found["findings"].to_string().contains(&said), "{found:#}");
+}
+
+/// Keys that nothing but the export vouches for are believed by nobody; who cannot check a record does not say yes.
+#[test]
+fn d1_a_key_that_no_record_names_is_not_believed() {
+    let yard = crate::control::yard();
+    crate::control::staged(&yard, "v1");
+    // A deployment, and no decision that says whose it is.
+    export(&yard, &["part", "--since", "2"]);
+    let untold = strangers(&yard, "part", &["--vkey", &vkey(&yard)]).exits(3).json();
+    assert_eq!((&untold["intact"], &untold["findings"]), (&json!(false), &json!([])), "{untold:#}");
+    assert_eq!(untold["unchecked"][0]["record"], 2, "{untold:#}");
+    assert!(!untold["unnamed"].as_array().unwrap().is_empty(), "{untold:#}");
+    let stranger = Yard::empty();
+    let text = stranger.run(["ledger", "verify", yard.path("part").to_str().unwrap()]).exits(3).stdout;
+    assert!(text.starts_with("not all could be checked") && text.contains("record 2 could not be"), "{text}");
+    // With the policy, it can be checked.
+    let told = yard.run(["ledger", "verify", "part", "-o", "json"]).exits(0).json();
+    assert_eq!((&told["unchecked"], &told["unnamed"]), (&json!([]), &json!([])), "{told:#}");
+}
+
 /// The whole control lane of an earlier day, with its own signed head: what the records saw tells.
 #[test]
 fn d2_an_older_control_lane_in_an_export_is_found() {

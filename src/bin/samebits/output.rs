@@ -25,7 +25,7 @@ use samebits::verify::Identity;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof};
+pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof, Unchecked};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::reconcile::{LeftHere, Outcome as LeftOutcome, Reconciling, What as LeftWhat};

@@ -8,12 +8,13 @@ use samebits::export::{self, Destination, ExportError, Files, Part};
 use samebits::ledger::seen::Lane;
 use samebits::record::TreeHead;
 use samebits::tlog::{SignedCheckpoint, TlogProof, Vkey};
+use samebits::verify::Trust;
 
 use crate::Outcome;
 use crate::args::{Common, Export, Prove, Since, VerifyLedger};
 use crate::commands::audit::write_new;
 use crate::commands::replay::index_of;
-use crate::output::{ExportAudit, Exported, KeyOf, Proof};
+use crate::output::{ExportAudit, Exported, KeyOf, Proof, Unchecked};
 use crate::report::Outputs;
 use crate::session::{self, Session};
 use crate::trouble::{Trouble, undecided, usage};
@@ -130,17 +131,16 @@ pub(crate) fn verify(
     args: &VerifyLedger,
     path: &Path,
 ) -> Result<Outcome, Trouble> {
-    let (vkey, whose) = match &args.vkey {
-        Some(typed) => {
+    // A stranger has no policy.
+    let asked = common.policy.is_some() || (args.vkey.is_none() && session::find_policy().is_ok());
+    let session = asked.then(|| Session::read(common, outputs)).transpose()?;
+    let (vkey, whose) = match (&args.vkey, &session) {
+        (Some(typed), _) => {
             let vkey = typed.parse::<Vkey>().context("--vkey is wrong").map_err(usage)?;
             (Some(vkey), KeyOf::Given)
         }
-        // A stranger has no policy.
-        None if common.policy.is_none() && session::find_policy().is_err() => (None, KeyOf::Export),
-        None => {
-            let session = Session::read(common, outputs)?;
-            (Some(session.vkey().map_err(usage)?), KeyOf::Policy)
-        }
+        (None, None) => (None, KeyOf::Export),
+        (None, Some(session)) => (Some(session.vkey().map_err(usage)?), KeyOf::Policy),
     };
     if path.extension().is_some_and(|ending| ending == PROOF) {
         let vkey =
@@ -148,11 +148,17 @@ pub(crate) fn verify(
         return one(outputs, path, vkey);
     }
     let files = Files::open(path).map_err(trouble)?;
-    let checked = export::check(&files, vkey.as_ref()).map_err(trouble)?;
-    let intact = checked.findings.is_empty();
+    let nobody = Trust::new(Vec::new());
+    let ours = session.as_ref().map_or(&nobody, |session| &session.trust);
+    let checked = export::check(&files, vkey.as_ref(), ours).map_err(trouble)?;
+    let outcome = match (checked.findings.is_empty(), checked.unchecked.is_empty()) {
+        (false, _) => Outcome::No,
+        (true, false) => Outcome::Untold,
+        (true, true) => Outcome::Yes,
+    };
     let report = ExportAudit {
         schema: ExportAudit::SCHEMA,
-        intact,
+        intact: outcome == Outcome::Yes,
         path: path.display().to_string(),
         origin: checked.ledger.as_ref().map(|head| head.origin().to_string()),
         ledger: checked.ledger.as_ref().map(head),
@@ -160,11 +166,12 @@ pub(crate) fn verify(
         records: checked.records,
         whole: checked.whole,
         key: whose,
-        unchecked: checked.unchecked,
+        unchecked: checked.unchecked.into_iter().map(|(record, why)| Unchecked { record, why }).collect(),
+        unnamed: checked.unnamed,
         findings: checked.findings.iter().map(ToString::to_string).collect(),
     };
     outputs.emit(&report).map_err(undecided)?;
-    Ok(if intact { Outcome::Yes } else { Outcome::No })
+    Ok(outcome)
 }
 
 /// One proof, and the record beside it.

@@ -120,7 +120,7 @@ impl Report for Proof {
 pub(crate) struct ExportAudit {
     /// `https://samebits.dev/schema/export-audit.schema.json`
     pub(crate) schema: &'static str,
-    /// Whether everything in it is as it was signed.
+    /// Whether everything in it is as it was signed, and all of that could be checked.
     pub(crate) intact: bool,
     /// The folder or archive.
     pub(crate) path: String,
@@ -136,10 +136,21 @@ pub(crate) struct ExportAudit {
     pub(crate) whole: bool,
     /// Whose key it was checked with.
     pub(crate) key: KeyOf,
-    /// The records whose signature nobody could check with what is in it.
-    pub(crate) unchecked: Vec<u64>,
+    /// The records whose signature nobody could check with what is in it; with any, the exit code is 3.
+    pub(crate) unchecked: Vec<Unchecked>,
+    /// The keys in it that no record in it names: none of them was believed.
+    pub(crate) unnamed: Vec<String>,
     /// What is not right.
     pub(crate) findings: Vec<String>,
+}
+
+/// A record that nobody could check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Unchecked {
+    /// Its index.
+    pub(crate) record: u64,
+    /// What there is not to check it with.
+    pub(crate) why: String,
 }
 
 /// Where the log's key came from.
@@ -160,7 +171,11 @@ impl ExportAudit {
 
 impl Report for ExportAudit {
     fn text(&self) -> String {
-        let (word, style) = if self.intact { ("intact", GOOD) } else { ("not intact", BAD) };
+        let (word, style) = match (self.intact, self.findings.is_empty()) {
+            (true, _) => ("intact", GOOD),
+            (false, true) => ("not all could be checked", WARN),
+            (false, false) => ("not intact", BAD),
+        };
         let origin = clean(self.origin.as_deref().unwrap_or("no signed head"));
         let of = self.ledger.map_or_else(String::new, |head| format!(" of {}", head.size));
         let control = self.control.map_or(0, |head| head.size);
@@ -181,9 +196,14 @@ impl Report for ExportAudit {
         if !self.whole {
             note("a part of the log: what is not in it, nobody can tell from it");
         }
+        for file in &self.unnamed {
+            note(&format!("{} was not believed: no record in it names that key", clean(file)));
+        }
         if !self.unchecked.is_empty() {
-            let records: Vec<String> = self.unchecked.iter().map(u64::to_string).collect();
-            note(&format!("no key in it is that of the signer of record {}", records.join(", ")));
+            for Unchecked { record, why } in &self.unchecked {
+                note(&format!("record {record} could not be checked: {}", clean(why)));
+            }
+            note("expected the keys and roots of their signers, named by the rules of a record in it");
         }
         if let Some(head) = &self.ledger {
             let _ = writeln!(text, "{DIM}signed head: {} records, root {}{DIM:#}", head.size, head.root);
