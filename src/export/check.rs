@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::write::{Tiles, root_of};
-use super::{ExportError, FORMAT, Files, Index, names};
+use super::{ExportError, FORMAT, Files, Index, names, readme};
 use crate::digest::{Digest, shorten};
 use crate::key::PublicKey;
 use crate::ledger::kept::relied_on;
@@ -494,6 +494,8 @@ impl Check<'_> {
         records: &Records,
         whole: bool,
     ) -> Result<(), ExportError> {
+        // A stranger does as it says.
+        self.same(&[("README.md".to_owned(), readme::text(&self.key, index).into_bytes())])?;
         let head = |at: &SignedCheckpoint| TreeHead { size: at.size(), root: at.root() };
         let same = index.format == FORMAT
             && index.origin == main.origin().as_str()

@@ -130,9 +130,13 @@ impl Files {
         let file = File::open(&self.path).map_err(self.io("read"))?;
         let mut archive = tar::Archive::new(file);
         let mut found = Vec::new();
-        let entries = archive.entries_with_seek().map_err(self.io("read"))?;
+        // As they stand: what is written is plain ustar, and longer names or other sizes from extensions are not read.
+        let entries = archive.entries_with_seek().map_err(self.io("read"))?.raw(true);
         for entry in entries {
             let entry = entry.map_err(self.io("read"))?;
+            if found.len() >= COUNT {
+                return Err(self.not(format!("it has more than {COUNT} entries")));
+            }
             let path = entry.path().map_err(self.io("read"))?.into_owned();
             let ours = path.components().all(|part| matches!(part, Component::Normal(_)));
             let name = path.to_str().filter(|_| ours).map(str::to_owned);
@@ -146,7 +150,11 @@ impl Files {
                 continue;
             }
             if !kind.is_file() {
-                return Err(self.not(format!("`{}` is a link or device", shorten(&name))));
+                let why = format!(
+                    "`{}` is a link, device or extended header: expected plain ustar",
+                    shorten(&name)
+                );
+                return Err(self.not(why));
             }
             self.add(name, at)?;
         }

@@ -262,6 +262,9 @@ fn d1_each_tampering_with_an_export_is_found() {
         ("index.json", index(&|index| index["ledger"]["size"] = json!(5)), "index.json is not about this"),
         ("index.json", index(&|index| index["records"] = json!([0, 1])), "it does not list record 2"),
         ("index.json", index(&|index| index["more"] = json!(1)), "index.json is not about this"),
+        ("README.md", Some(b"run this".to_vec()), "README.md was changed"),
+        ("README.md", flip("README.md"), "README.md was changed"),
+        ("README.md", None, "README.md is missing"),
         ("readme.txt", Some(b"run this".to_vec()), "readme.txt does not belong here"),
     ];
     for (name, bytes, said) in cases {
@@ -294,6 +297,28 @@ fn d1_each_tampering_with_an_export_is_found() {
     ] {
         let undecided = yard.run(["ledger", "verify", path]).exits(3);
         assert!(undecided.stderr.contains(said), "{}", undecided.stderr);
+    }
+}
+
+/// An archive is plain ustar: what GNU tar or pax add to it could give a file another name than other tools see.
+#[test]
+fn d1_an_archive_with_extended_headers_is_no_export() {
+    let (yard, _) = yard();
+    export(&yard, &["audit.tar"]);
+    let all = fs::read(yard.path("audit.tar")).unwrap();
+    strangers(&yard, "audit.tar", &[]).exits(0);
+    for kind in [b'L', b'K', b'x', b'g'] {
+        let mut header = tar::Header::new_ustar();
+        header.set_path("long").unwrap();
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.set_size(512);
+        header.set_cksum();
+        let mut content = b"12 path=vkey\n".to_vec();
+        content.resize(512, 0);
+        let bytes = [header.as_bytes().as_slice(), &content, &all].concat();
+        fs::write(yard.path("more.tar"), bytes).unwrap();
+        let refused = strangers(&yard, "more.tar", &[]).exits(3);
+        assert!(refused.stderr.contains("expected plain ustar"), "{}", refused.stderr);
     }
 }
 
@@ -357,7 +382,9 @@ fn d2_an_older_control_lane_in_an_export_is_found() {
     let found = strangers(&yard, "audit", &["--vkey", &vkey(&yard)]).exits(1).json();
     let said = "record 3 is not valid: its author had seen a control lane of 2 records";
     assert!(found["findings"].to_string().contains(said), "{found:#}");
-    assert_eq!(found["findings"].as_array().unwrap().len(), 1, "{found:#}");
+    // And the README says how many control records there were.
+    assert!(found["findings"].to_string().contains("README.md was changed"), "{found:#}");
+    assert_eq!(found["findings"].as_array().unwrap().len(), 2, "{found:#}");
 }
 
 /// B5: evidence that was gone when it was exported is said to be, by both.
