@@ -31,6 +31,7 @@ use crate::tlog::Included;
 use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignError, Trust};
 
 pub use claimed::ClaimedRules;
+pub(crate) use claimed::claimed_target;
 pub use control::{
     ControlBody, ControlDraft, ControlKind, ControlRecord, EffectiveFrom, NotRead, Revocation,
     RevocationEffect, Revoked, Scope,

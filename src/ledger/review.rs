@@ -13,7 +13,7 @@ use super::kept::relied_on;
 use super::protocol::index_of;
 use super::{Audit, Finding, Index, Ledger, LedgerError, audit};
 use crate::digest::{Digest, shorten};
-use crate::record::{Body, Content, ControlRecord, Position, RecordError, TreeHead};
+use crate::record::{Body, Content, ControlRecord, Position, RecordError, TreeHead, claimed_target};
 use crate::tlog::{Frontier, TlogError, Whole, leaf_hash};
 use crate::verify::{Reason, Trust};
 
@@ -62,11 +62,22 @@ pub(crate) fn is_unknown(reason: &Reason) -> bool {
     matches!(reason, Reason::NoTrustedKey { .. } | Reason::NoTrustedRoot | Reason::UnknownAuthority { .. })
 }
 
+/// What the next record of a target follows.
+#[derive(Default)]
+struct Head {
+    /// The newest record of the target that was read.
+    read: Option<Position>,
+    /// Those since, by signers nobody knows: what they say of their target is a claim, so it may be any of them.
+    claimed: Vec<Position>,
+}
+
 /// What has been read so far of a main lane, from its beginning.
 pub(crate) struct Read {
     frontier: Frontier,
     roots: Vec<Digest>,
-    heads: BTreeMap<(String, String), Position>,
+    heads: BTreeMap<(String, String), Head>,
+    /// Records that nobody can read and that name no target: each may be the one before some later record.
+    loose: Vec<Position>,
     /// After a record that is not right, what later authors saw of it is no news.
     broken: bool,
     /// What promotions rely on, and the first record that does.
@@ -81,7 +92,7 @@ impl Read {
         let frontier = Frontier::empty();
         let roots = vec![frontier.root()];
         let (heads, relied_on, images) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { frontier, roots, heads, broken: false, relied_on, images }
+        Self { frontier, roots, heads, loose: Vec::new(), broken: false, relied_on, images }
     }
 
     /// The root of every beginning, the empty one first.
@@ -99,8 +110,44 @@ impl Read {
         lane: Option<&Whole>,
     ) -> Result<Index, Wrong> {
         let row = examine(self, index, bytes, origin, trust, lane);
-        self.broken |= row.is_err();
+        match &row {
+            Ok(_) => {}
+            // Its bytes are in the log all the same: what others saw of that stays checkable.
+            Err(wrong) if wrong.is_unknown() => {
+                self.unread(Position { index, leaf_hash: leaf_hash(bytes) }, bytes)
+            }
+            Err(_) => self.broken = true,
+        }
         row
+    }
+
+    /// A record that nobody at hand can check.
+    fn unread(&mut self, position: Position, bytes: &[u8]) {
+        match claimed_target(bytes) {
+            Some(target) => self.heads.entry(target).or_default().claimed.push(position),
+            None => self.loose.push(position),
+        }
+    }
+
+    /// Whether `prev` is what a record of this target follows; from now on, it follows `position`.
+    fn follows(
+        &mut self,
+        target: (String, String),
+        prev: Option<Position>,
+        position: Position,
+    ) -> Result<(), Wrong> {
+        let head = self.heads.insert(target, Head { read: Some(position), claimed: Vec::new() });
+        let Head { read, claimed } = head.unwrap_or_default();
+        if prev == read || prev.is_some_and(|prev| claimed.contains(&prev)) {
+            return Ok(());
+        }
+        // One break for each of these.
+        if let Some(at) = self.loose.iter().position(|loose| Some(*loose) == prev) {
+            self.loose.swap_remove(at);
+            return Ok(());
+        }
+        let (expected, found) = (read.map(|head| head.index), prev.map(|prev| prev.index));
+        Err(Wrong::Chain { expected, found })
     }
 }
 
@@ -204,11 +251,10 @@ fn examine(
     }
     // 2. It follows the one before it about the same target.
     let view = content.body.ledger();
-    let head =
-        read.heads.insert((row.service.clone(), row.environment.clone()), Position { index, leaf_hash });
-    if view.prev != head && !read.broken {
-        let (expected, found) = (head.map(|head| head.index), view.prev.map(|prev| prev.index));
-        return Err(Wrong::Chain { expected, found });
+    let target = (row.service.clone(), row.environment.clone());
+    let follows = read.follows(target, view.prev, Position { index, leaf_hash });
+    if !read.broken {
+        follows?;
     }
     // 3. Its author saw this very log.
     let seen = usize::try_from(view.observed.size).ok().and_then(|size| read.roots.get(size)).copied();
@@ -220,4 +266,124 @@ fn examine(
         saw(lane, view.control)?;
     }
     Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::key::{Algorithm, PrivateKey};
+    use crate::record::{Actor, Approval, ApprovedFor, Draft, LedgerView, Subjects, Verdict as Approves};
+    use crate::reference::Image;
+    use crate::verify::Sign as _;
+
+    const ORIGIN: &str = "shop.example/promotions";
+
+    /// A log of approvals, as their authors see it.
+    struct Log {
+        known: PrivateKey,
+        stranger: PrivateKey,
+        read: Read,
+    }
+
+    impl Log {
+        fn new() -> Self {
+            let key = || PrivateKey::generate(Algorithm::Ed25519).unwrap();
+            Self { known: key(), stranger: key(), read: Read::new() }
+        }
+
+        fn size(&self) -> u64 {
+            self.read.frontier.size()
+        }
+
+        fn head(&self) -> TreeHead {
+            TreeHead { size: self.size(), root: self.read.frontier.root() }
+        }
+
+        fn approval(
+            &self,
+            key: &PrivateKey,
+            environment: &str,
+            prev: Option<Position>,
+            observed: TreeHead,
+        ) -> Vec<u8> {
+            let digest = Digest::of(b"image");
+            let image: Image = format!("registry.example/shop@{digest}").parse().unwrap();
+            let body = Body::Approval(Approval {
+                actor: Actor::from(key.author().identity()),
+                service: "shop".parse().unwrap(),
+                decision: Approves::Approved,
+                approved_for: ApprovedFor {
+                    environment: environment.parse().unwrap(),
+                    policy_digest: digest,
+                    keys: BTreeMap::new(),
+                },
+                nonce: Digest::of(&self.size().to_be_bytes()),
+                valid_until: "2030-01-02T00:00:00Z".parse().unwrap(),
+                decided_on: "2030-01-01T00:00:00Z".parse().unwrap(),
+                comment: None,
+                ledger: LedgerView {
+                    origin: ORIGIN.to_owned(),
+                    observed,
+                    control: TreeHead::empty(),
+                    idempotency_key: digest,
+                    prev,
+                },
+            });
+            Draft { subjects: Subjects { image, platforms: Vec::new() }, body }.sign(key).unwrap()
+        }
+
+        fn next(&mut self, bytes: &[u8]) -> (Position, Result<Index, Wrong>) {
+            let trust = Trust::new(vec![self.known.public().clone()]);
+            let position = Position { index: self.size(), leaf_hash: leaf_hash(bytes) };
+            (position, self.read.next(position.index, bytes, ORIGIN, &trust, None))
+        }
+
+        /// One of a known signer about production, and one of a stranger about `environment`.
+        fn begun(environment: &str) -> (Self, Position, Position) {
+            let mut log = Self::new();
+            let bytes = log.approval(&log.known, "production", None, log.head());
+            let (first, row) = log.next(&bytes);
+            row.unwrap();
+            let prev = (environment == "production").then_some(first);
+            let bytes = log.approval(&log.stranger, environment, prev, log.head());
+            let (strangers, row) = log.next(&bytes);
+            assert!(row.unwrap_err().is_unknown());
+            (log, first, strangers)
+        }
+    }
+
+    #[test]
+    fn d1_after_a_record_of_a_stranger_what_authors_saw_is_still_checked() {
+        let (mut log, first, _) = Log::begun("staging");
+        let other = TreeHead { size: 2, root: Digest::of(b"another log") };
+        let forked = log.approval(&log.known, "production", Some(first), other);
+        assert!(matches!(log.next(&forked).1, Err(Wrong::Observed { size: 2, .. })));
+        let (mut log, first, _) = Log::begun("staging");
+        let right = log.approval(&log.known, "production", Some(first), log.head());
+        log.next(&right).1.unwrap();
+    }
+
+    #[test]
+    fn d1_after_a_record_of_a_stranger_the_chain_is_still_checked() {
+        // It says that it is about something else.
+        for prev in [None, Some(())] {
+            let (mut log, _, strangers) = Log::begun("staging");
+            let gap = log.approval(&log.known, "production", prev.map(|()| strangers), log.head());
+            assert!(matches!(log.next(&gap).1, Err(Wrong::Chain { expected: Some(0), .. })));
+        }
+        // About the same: the next may follow it, or the one before it, and nothing else.
+        let (mut log, _, strangers) = Log::begun("production");
+        let (next, row) = {
+            let bytes = log.approval(&log.known, "production", Some(strangers), log.head());
+            log.next(&bytes)
+        };
+        row.unwrap();
+        let back = log.approval(&log.known, "production", Some(strangers), log.head());
+        assert!(matches!(log.next(&back).1, Err(Wrong::Chain { expected: Some(2), .. })), "{next:?}");
+        let (mut log, ..) = Log::begun("production");
+        let gap = log.approval(&log.known, "production", None, log.head());
+        assert!(matches!(log.next(&gap).1, Err(Wrong::Chain { expected: Some(0), .. })));
+    }
 }

@@ -52,6 +52,18 @@ impl ClaimedRules {
     }
 }
 
+/// The service and environment that the bytes of a record name. A claim, like [`ClaimedRules`].
+pub(crate) fn claimed_target(bytes: &[u8]) -> Option<(String, String)> {
+    let statement = statement(bytes)?;
+    let predicate = statement.get("predicate")?;
+    let environment = match Kind::of(statement.get("predicateType")?.as_str()?)? {
+        Kind::Deployment => predicate.get("environment"),
+        Kind::Promotion => predicate.pointer("/to/environment"),
+        Kind::Approval => predicate.pointer("/for/environment"),
+    };
+    Some((predicate.get("service")?.as_str()?.to_owned(), environment?.as_str()?.to_owned()))
+}
+
 fn statement(bytes: &[u8]) -> Option<Value> {
     let bundle = json::parse(bytes, json::Limits::default()).ok()?;
     let payload = bundle.pointer("/dsseEnvelope/payload")?.as_str()?;
