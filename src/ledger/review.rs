@@ -67,7 +67,7 @@ pub(crate) fn is_unknown(reason: &Reason) -> bool {
 struct Head {
     /// The newest record of the target that was read.
     read: Option<Position>,
-    /// Those since, by signers nobody knows: what they say of their target is a claim, so it may be any of them.
+    /// Those since, by signers nobody knows: their target is a claim, so it may be any of them.
     claimed: Vec<Position>,
 }
 
@@ -276,7 +276,7 @@ mod tests {
     use crate::key::{Algorithm, PrivateKey};
     use crate::record::{Actor, Approval, ApprovedFor, Draft, LedgerView, Subjects, Verdict as Approves};
     use crate::reference::Image;
-    use crate::verify::Sign as _;
+    use crate::verify::Sign;
 
     const ORIGIN: &str = "shop.example/promotions";
 
@@ -385,5 +385,24 @@ mod tests {
         let (mut log, ..) = Log::begun("production");
         let gap = log.approval(&log.known, "production", None, log.head());
         assert!(matches!(log.next(&gap).1, Err(Wrong::Chain { expected: Some(0), .. })));
+    }
+
+    #[test]
+    fn d1_a_record_of_a_stranger_that_names_no_target_excuses_one_break() {
+        let (mut log, ..) = Log::begun("staging");
+        let statement = serde_json::json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": "shop", "digest": { "sha256": "00".repeat(32) } }],
+            "predicateType": "https://stranger.example/v1",
+            "predicate": {},
+        });
+        let bytes = Sign::sign(&log.stranger, statement.to_string().as_bytes()).unwrap();
+        let (nameless, row) = log.next(&bytes);
+        let wrong = row.unwrap_err();
+        assert!(wrong.is_unknown(), "{wrong}");
+        let once = log.approval(&log.known, "production", Some(nameless), log.head());
+        log.next(&once).1.unwrap();
+        let twice = log.approval(&log.known, "production", Some(nameless), log.head());
+        assert!(matches!(log.next(&twice).1, Err(Wrong::Chain { expected: Some(3), .. })));
     }
 }
