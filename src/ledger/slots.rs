@@ -157,12 +157,12 @@ impl Slotted {
         Ok(Self { slots, mirror, place, main, control, card: bytes, honours: AtomicBool::new(false) })
     }
 
-    /// The same, to write to: refused where the store overwrites what it was to create. Who may not write finds out when
-    /// something is appended.
+    /// The same, to write to: refused where the store overwrites what it was to create. Where that cannot be found out
+    /// now, it is before the first append: what else is wrong is for who reads to say, with both heads.
     pub(super) fn for_writing(self) -> Result<Self, LedgerError> {
         match self.honours_create_only() {
-            Ok(()) | Err(SlotError::Denied { .. }) => Ok(self),
-            Err(error) => Err(self.reach()(error)),
+            Err(error) if matches!(error, SlotError::Overwrites { .. }) => Err(self.reach()(error)),
+            Ok(()) | Err(_) => Ok(self),
         }
     }
 
@@ -234,8 +234,8 @@ impl Slotted {
         if bytes.len() > commit::LIMIT {
             return Err(self.reach()(SlotError::TooLong { name, limit: commit::LIMIT }));
         }
-        self.honours_create_only().map_err(self.reach())?;
         self.still_there(commit.lane())?;
+        self.honours_create_only().map_err(self.reach())?;
         let swap = settle(self.slots.as_ref(), &name, &bytes).map_err(self.reach())?;
         if swap == Swap::Swapped {
             // Nothing undoes the commit: what fails now is done by the next refresh, or by who publishes next.
