@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
-use crate::record::Kind;
+use crate::record::{ClaimedRow, Kind};
 use crate::tlog::{
     Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, TlogPolicy, TlogProof, Vkey,
     empty_root, inclusion_proof, leaf_hash,
@@ -43,6 +43,7 @@ mod place;
 mod postgres;
 pub mod protocol;
 pub mod review;
+mod rows;
 pub mod seen;
 mod slots;
 mod sqlite;
@@ -83,6 +84,16 @@ pub struct Index {
     pub phase: String,
     /// What a repeated request is recognised by.
     pub idempotency_key: Option<String>,
+}
+
+impl Index {
+    /// That of a record, by what its bytes say, whoever signed them: its place in the log makes the same of them for
+    /// everybody. `None` where they are no record that this version can file; such an entry is inert wherever it lies.
+    pub fn claimed(bytes: &[u8]) -> Option<Self> {
+        let ClaimedRow { kind, service, environment, image, outcome, key } = ClaimedRow::read(bytes)?;
+        let (digest, idempotency_key) = (Some(image), Some(key.to_string()));
+        Some(Self { kind, service, environment, digest, phase: outcome, idempotency_key })
+    }
 }
 
 /// A record to append.
@@ -288,6 +299,12 @@ impl Ledger {
         }
         if let Some(entry) = entries.iter().find(|entry| !(1..=MAX_ENTRY).contains(&entry.bytes.len())) {
             return Err(LedgerError::EntrySize { found: entry.bytes.len(), limit: MAX_ENTRY });
+        }
+        // What is filed wrongly stops every reader.
+        for (at, Entry { bytes, index }) in entries.iter().enumerate() {
+            if let Some((filed, says)) = rows::contradiction(bytes, &index.into()) {
+                return Err(LedgerError::EntryRow { at, filed, says });
+            }
         }
         let kept = kept::bounded(kept)?;
         // Who counts more entries than we know of has read further.

@@ -17,6 +17,8 @@ mod evidence;
 mod export;
 #[path = "cli/faces.rs"]
 mod faces;
+#[path = "cli/filed.rs"]
+mod filed;
 #[path = "cli/foreign.rs"]
 mod foreign;
 #[path = "cli/freeze.rs"]

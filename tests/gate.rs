@@ -20,6 +20,8 @@ mod certified;
 mod control;
 #[path = "gate/deployed.rs"]
 mod deployed;
+#[path = "gate/filed.rs"]
+mod filed;
 #[path = "gate/fresh.rs"]
 mod fresh;
 #[path = "gate/frozen.rs"]

@@ -24,6 +24,30 @@ pub enum LedgerError {
         /// The environment it is listed under.
         environment: String,
     },
+    /// A record is filed under something else than what it says.
+    #[error("{at} of ledger {place} files record {index} under {filed}, and the record itself says {says}")]
+    Row {
+        /// The ledger.
+        place: Place,
+        /// The slot, or the index.
+        at: String,
+        /// The record.
+        index: u64,
+        /// The first thing that it is found by and does not say.
+        filed: String,
+        /// What it says instead.
+        says: String,
+    },
+    /// A record to append is not to be found by what it says.
+    #[error("entry {at} is to be filed under {filed}, and says {says}")]
+    EntryRow {
+        /// Which, from 0.
+        at: usize,
+        /// The first thing that it is to be found by.
+        filed: String,
+        /// What it says instead.
+        says: String,
+    },
     /// A record of a target does not follow the one before it: one is missing, or was never there.
     #[error(
         "record {index} follows record {expected:?} of its target, and the one found before it is {found:?}"
@@ -449,6 +473,7 @@ impl LedgerError {
                 | Self::Stray { .. }
                 | Self::NotIncluded { .. }
                 | Self::Misfiled { .. }
+                | Self::Row { .. }
                 | Self::Gap { .. }
                 | Self::Shorter { .. }
                 | Self::Forked { .. }
@@ -502,6 +527,11 @@ impl LedgerError {
             | Self::NotIncluded { .. }
             | Self::Misfiled { .. }
             | Self::Gap { .. } => "keep the file; `samebits ledger verify` names what was changed",
+            Self::Row { .. } => {
+                "keep the ledger as it is and see who wrote to it: records are hidden by being filed elsewhere; `samebits \
+                 ledger verify` names all that are not filed as they say"
+            }
+            Self::EntryRow { .. } => "file it as `Index::claimed` of its bytes says",
             Self::Slot { .. } | Self::SlotChanged { .. } => {
                 "keep the slot and see who wrote it: nothing is promoted on a ledger that says two things"
             }

@@ -108,6 +108,8 @@ impl Pin {
             ledger.require(&Seen::signed(control, by()))?;
         }
         let (main, control) = (ledger.tip()?, ledger.control_tip()?);
+        // What is new is filed as it says, before it is anything that was seen.
+        ledger.require_rows(&main, before.as_ref().map_or(0, |before| before.main.size()))?;
         let guard = match guard {
             Ok(guard) => guard,
             Err(error) => return Ok(Pinned::No(error.to_string())),

@@ -13,7 +13,7 @@ use super::kept::relied_on;
 use super::protocol::index_of;
 use super::{Audit, Finding, Index, Ledger, LedgerError, audit};
 use crate::digest::{Digest, shorten};
-use crate::record::{Body, Content, ControlRecord, Position, RecordError, TreeHead, claimed_target};
+use crate::record::{Body, ClaimedRow, Content, ControlRecord, Position, RecordError, TreeHead};
 use crate::tlog::{Frontier, TlogError, Whole, leaf_hash};
 use crate::verify::{Reason, Trust};
 
@@ -123,8 +123,11 @@ impl Read {
 
     /// A record that nobody at hand can check.
     fn unread(&mut self, position: Position, bytes: &[u8]) {
-        match claimed_target(bytes) {
-            Some(target) => self.heads.entry(target).or_default().claimed.push(position),
+        match ClaimedRow::read(bytes) {
+            Some(row) => {
+                let target = (row.service, row.environment);
+                self.heads.entry(target).or_default().claimed.push(position);
+            }
             None => self.loose.push(position),
         }
     }

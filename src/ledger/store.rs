@@ -59,7 +59,7 @@ pub(super) struct ControlBatch<'a> {
 pub(super) type Found = (u64, Option<Vec<u8>>);
 
 /// An index row as it is stored.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Projection {
     pub(super) kind: String,
     pub(super) service: String,

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crate::digest::Digest;
 use crate::evidence::{Control, Target};
 use crate::gate::control::{Standing, Taken, in_force};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Index, Ledger, LedgerError};
 use crate::policy::{After, Environment, EnvironmentName, Policy, Predecessor, ServiceName};
 use crate::record::{Phase, Position, Record, RecordError};
 use crate::reference::Image;
@@ -24,7 +24,7 @@ pub struct History {
     pub records: Vec<Record>,
     /// What lies in the target's place and is none: inert, kept for the explanation.
     pub inert: Vec<(u64, RecordError)>,
-    /// The newest entry of the target, record or not.
+    /// The newest entry of the target, by what its bytes say, whoever signed them.
     pub head: Option<Position>,
 }
 
@@ -55,20 +55,32 @@ fn history_below(
     service: &ServiceName,
     environment: &EnvironmentName,
 ) -> Result<History, LedgerError> {
+    let misfiled = |index| {
+        let (service, environment) = (service.to_string(), environment.to_string());
+        LedgerError::Misfiled { index, service, environment }
+    };
     let mut history = History { records: Vec::new(), inert: Vec::new(), head: None };
     for entry in ledger.history_below(at, size, service.as_str(), environment.as_str())? {
         let position = Position { index: entry.index(), leaf_hash: entry.leaf() };
         match Record::read(&entry, trust) {
-            Err(error) => history.inert.push((entry.index(), error)),
+            Err(error) => {
+                history.inert.push((entry.index(), error));
+                match Index::claimed(entry.bytes()) {
+                    Some(row)
+                        if row.service != service.as_str() || row.environment != environment.as_str() =>
+                    {
+                        return Err(misfiled(entry.index()));
+                    }
+                    Some(_) => {}
+                    // Only the projection says that it belongs here, and not everybody's has to.
+                    None => continue,
+                }
+            }
             Ok(record) => {
                 let body = record.body();
                 // The projection that listed the entry is an untrusted cache: compare with what is signed.
                 if body.service() != service || body.environment() != Some(environment) {
-                    return Err(LedgerError::Misfiled {
-                        index: entry.index(),
-                        service: service.to_string(),
-                        environment: environment.to_string(),
-                    });
+                    return Err(misfiled(entry.index()));
                 }
                 if body.ledger().prev != history.head {
                     return Err(LedgerError::Gap {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::tlog::Origin;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
 
 const URL: &str = "sqlite:.samebits/ledger.db";
@@ -55,6 +56,23 @@ pub(super) fn entry_of(kind: Kind, service: &str, environment: &str, key: &str) 
     let digest = Digest::of(service.as_bytes());
     let bytes = format!("{kind} {service} {environment} {digest} done {key}").into_bytes();
     Entry { index: read_index(0, &bytes).unwrap(), bytes }
+}
+
+/// As much of a record as says what it is about, signed by nobody.
+pub(super) fn record(service: &str, environment: &str, number: u64) -> Entry {
+    let statement = serde_json::json!({
+        "predicateType": Kind::Deployment.predicate_type(),
+        "subject": [{ "digest": { "sha256": Digest::of(service.as_bytes()).hex() } }],
+        "predicate": {
+            "service": service,
+            "environment": environment,
+            "status": "succeeded",
+            "ledger": { "idempotencyKey": Digest::of(&number.to_be_bytes()) },
+        },
+    });
+    let payload = STANDARD.encode(statement.to_string());
+    let bytes = serde_json::json!({ "dsseEnvelope": { "payload": payload } }).to_string().into_bytes();
+    Entry { index: Index::claimed(&bytes).unwrap(), bytes }
 }
 
 pub(super) fn entry(number: u64) -> Entry {
@@ -632,4 +650,17 @@ fn kill_and_count(fixture: &Fixture, url: &str) {
         let record = ledger.read(&tip, index).unwrap();
         assert_eq!(ledger.kept(index, Digest::of(record.bytes())).unwrap(), record.bytes());
     }
+}
+
+#[test]
+fn what_is_to_be_filed_wrongly_is_not_appended() {
+    let (_fixture, mut ledger) = Fixture::with(1);
+    let mut entries = [record("shop", "staging", 1), record("shop", "staging", 2)];
+    entries[1].index.service = "elsewhere".to_owned();
+    let refused = ledger.append(1, &entries).unwrap_err();
+    let LedgerError::EntryRow { at: 1, filed, says } = &refused else { panic!("{refused:?}") };
+    assert_eq!((&filed[..], &says[..]), ("service `elsewhere`", "service `shop`"));
+    assert!(refused.hint().is_some() && !refused.is_tampering());
+    entries[1].index = Index::claimed(&entries[1].bytes).unwrap();
+    let _ = ledger.append(1, &entries).unwrap();
 }

@@ -52,16 +52,39 @@ impl ClaimedRules {
     }
 }
 
-/// The service and environment that the bytes of a record name. A claim, like [`ClaimedRules`].
-pub(crate) fn claimed_target(bytes: &[u8]) -> Option<(String, String)> {
-    let statement = statement(bytes)?;
-    let predicate = statement.get("predicate")?;
-    let environment = match Kind::of(statement.get("predicateType")?.as_str()?)? {
-        Kind::Deployment => predicate.get("environment"),
-        Kind::Promotion => predicate.pointer("/to/environment"),
-        Kind::Approval => predicate.pointer("/for/environment"),
-    };
-    Some((predicate.get("service")?.as_str()?.to_owned(), environment?.as_str()?.to_owned()))
+/// What the bytes of a record say that queries find it by. A claim, like [`ClaimedRules`]; but one that whoever stores
+/// the bytes cannot change, so that all readers file the record alike, whoever of them can check its signature. What
+/// [`Content::read`](super::Content::read) takes for a record has one, with the same values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimedRow {
+    pub(crate) kind: Kind,
+    pub(crate) service: String,
+    pub(crate) environment: String,
+    pub(crate) image: Digest,
+    pub(crate) outcome: String,
+    pub(crate) key: Digest,
+}
+
+impl ClaimedRow {
+    /// The claim in the bytes of a record; `None` where they are no record, or not one that this version can file.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let statement = statement(bytes)?;
+        let kind = Kind::of(statement.get("predicateType")?.as_str()?)?;
+        let (environment, outcome) = match kind {
+            Kind::Deployment => ("/predicate/environment", "/predicate/status"),
+            Kind::Promotion => ("/predicate/to/environment", "/predicate/phase"),
+            Kind::Approval => ("/predicate/for/environment", "/predicate/decision"),
+        };
+        let text = |pointer: &str| Some(statement.pointer(pointer)?.as_str()?.to_owned());
+        Some(Self {
+            kind,
+            service: text("/predicate/service")?,
+            environment: text(environment)?,
+            image: Digest::from_hex(&text("/subject/0/digest/sha256")?).ok()?,
+            outcome: text(outcome)?,
+            key: text("/predicate/ledger/idempotencyKey")?.parse().ok()?,
+        })
+    }
 }
 
 fn statement(bytes: &[u8]) -> Option<Value> {

@@ -178,14 +178,7 @@ fn taken(yard: &Yard, index: u64) -> Entry {
     let signer: LogSigner = yard.read("keys/ledger.key").trim().parse().unwrap();
     let ledger = Ledger::open("sqlite:.samebits/ledger.db", &yard.path(""), signer.vkey(), None).unwrap();
     let bytes = ledger.read(&ledger.tip().unwrap(), index).unwrap().bytes().to_vec();
-    let index = Index {
-        kind: Kind::Deployment,
-        service: "shop".to_owned(),
-        environment: "production".to_owned(),
-        digest: None,
-        phase: "succeeded".to_owned(),
-        idempotency_key: None,
-    };
+    let index = Index::claimed(&bytes).unwrap();
     Entry { bytes, index }
 }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::digest::Digest;
 use crate::ledger::pin::{Pin, PinError, Pinned};
+use crate::ledger::tests::record;
 use crate::ledger::{Entry, Index};
 use crate::record::Kind;
 use crate::tlog::{LogSigner, empty_root};
@@ -304,4 +305,49 @@ fn many_clients_at_once_never_lower_a_pin() {
     let newest = yard.open().tip().unwrap();
     let pin = std::fs::read_to_string(yard.pin("ana").file()).unwrap();
     assert!(pin.contains(&newest.text().replace('\n', "\\n")), "{pin}");
+}
+
+/// In a table that somebody else can write to, the newest records are filed as they say, before they are anything that
+/// was seen.
+#[test]
+fn d2_a_record_that_is_filed_elsewhere_is_found_before_it_is_pinned() {
+    let yard = Yard::new();
+    yard.append(0, 2);
+    assert_eq!(yard.visit("ana").unwrap(), Pinned::Yes);
+    let pinned = || std::fs::read(yard.pin("ana").file()).unwrap();
+    let before = pinned();
+    let mut ledger = yard.open();
+    let _ = ledger.append(2, &[record("shop", "staging", 1), record("shop", "staging", 2)]).unwrap();
+    drop(ledger);
+    let sql = |sql: &str| {
+        let file = yard.folder.path().join("ledger.db");
+        rusqlite::Connection::open(file).unwrap().execute_batch(sql).unwrap();
+    };
+    for (change, back, filed) in [
+        ("SET service = 'cart'", "SET service = 'shop'", "service `cart`"),
+        ("SET environment = ''", "SET environment = 'staging'", "environment ``"),
+        ("SET idx = 9", "SET idx = 3", "nothing"),
+    ] {
+        sql(&format!("UPDATE targets {change} WHERE idx = 3"));
+        // Who has a pin, and who never was here.
+        for who in ["ana", "ben"] {
+            let refused = yard.visit(who).unwrap_err();
+            assert!(matches!(&refused, LedgerError::Row { index: 3, .. }), "{refused:?}");
+            assert!(refused.to_string().contains(filed), "{refused}");
+        }
+        assert_eq!(pinned(), before);
+        sql(&format!("UPDATE targets {back} WHERE idx IN (3, 9)"));
+    }
+    // The record with its row, so that the two agree.
+    let other = record("cart", "staging", 2);
+    let body: String = other.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    sql(&format!(
+        "UPDATE entries SET body = x'{body}' WHERE idx = 3;
+         UPDATE targets SET service = 'cart', digest = x'{}', key = '{}' WHERE idx = 3",
+        other.index.digest.unwrap().hex(),
+        other.index.idempotency_key.unwrap(),
+    ));
+    let refused = yard.visit("ana").unwrap_err();
+    assert!(matches!(refused, LedgerError::RootMismatch { .. }), "{refused:?}");
+    assert_eq!(pinned(), before);
 }

@@ -18,8 +18,9 @@ use crate::ledger::sqlite::{Sqlite, TEMPORARY};
 use crate::ledger::store::{Batch, ControlBatch, Keys, Store, Swap, Tables};
 use crate::tlog::SignedCheckpoint;
 
-/// Its file; another number for other tables, so that an old one is simply not used.
-const FILE: &str = "mirror-1.db";
+/// Its file; another number for other tables, or for other demands on what is taken over, so that an old one is simply
+/// not used.
+const FILE: &str = "mirror-2.db";
 
 const TABLE: &str = "
 CREATE TABLE slots (lane TEXT PRIMARY KEY, first INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;

@@ -4,6 +4,7 @@ use super::mirror::{Last, Mirror};
 use super::{Commit, Content, slot};
 use crate::digest::Digest;
 use crate::ledger::place::Place;
+use crate::ledger::rows::contradiction;
 use crate::ledger::seen::{Lane, Seen, SeenBy};
 use crate::ledger::store::{Batch, ControlBatch, Swap, Tables};
 use crate::ledger::{Entry, LedgerError};
@@ -72,6 +73,7 @@ impl Tail {
             return Err(LedgerError::Forked { place: place(), found: seen.against(self.lane, &head) });
         }
         // 3. What it signs is what it holds.
+        let known = self.entries.len();
         let nodes = &mut self.nodes;
         let mut push = |frontier: &mut Frontier, bytes: &[u8]| {
             frontier.push::<TlogError>(leaf_hash(bytes), |node, hash| {
@@ -96,6 +98,12 @@ impl Tail {
                 signed: Box::new(head.checkpoint().clone()),
                 found: self.frontier.root(),
             });
+        }
+        // 4. And it is filed as it says: a reader who never saw it would not find it elsewhere.
+        for (index, entry) in (first..).zip(self.entries.iter().skip(known)) {
+            if let Some((filed, says)) = contradiction(&entry.bytes, &(&entry.index).into()) {
+                return Err(LedgerError::Row { place: place(), at: name, index, filed, says });
+            }
         }
         self.head = head;
         self.last = Some(Last { first, digest: Digest::of(bytes) });
