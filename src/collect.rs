@@ -110,6 +110,7 @@ pub async fn collect(
         discarded,
         remarks,
         history: Vec::new(),
+        unjudged: Vec::new(),
         control: Control::not_looked_at(),
         same_layers: Vec::new(),
         ledger: TreeHead::empty(),
@@ -134,7 +135,7 @@ pub fn recall(
     let at = ledger.tip()?;
     let cosigned = ledger.cosigned(Lane::Control)?;
     let lane = ledger.control()?;
-    evidence.history = past(ledger, &at, &lane, at.size(), trust, target)?;
+    (evidence.history, evidence.unjudged) = past(ledger, &at, &lane, at.size(), trust, target)?;
     let freshness = ledger.freshness(cosigned.as_ref(), &lane, now)?;
     evidence.control = Control::read(&lane, trust).with_freshness(freshness);
     let in_force = in_force(target.policy(), target.service().name(), &evidence.control);

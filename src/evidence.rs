@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::closure::Closure;
 use crate::digest::Digest;
 use crate::policy::{Environment, Policy, Service, UnknownName};
-use crate::record::{ControlRecord, NotRead, Record, Resource, TreeHead};
+use crate::record::{ControlRecord, NotRead, Record, Resource, TreeHead, Unjudged};
 use crate::reference::{Image, Repository, Tag};
 use crate::tlog::Whole;
 use crate::verify::{Attestation, Author, Rejected, Trust, Verified};
@@ -304,6 +304,8 @@ pub struct Evidence {
     pub remarks: Vec<String>,
     /// The service's records in the target environment and in those before it, in log order.
     pub history: Vec<Record>,
+    /// What says that it is one of them, under a certificate that nobody here can judge.
+    pub unjudged: Vec<Unjudged>,
     /// What was revoked: the control lane of the ledger, whole.
     pub control: Control,
     /// Images that ran before and have the same layers under other manifests; for the explanation only (A7).

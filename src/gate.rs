@@ -15,6 +15,7 @@ mod history;
 mod kept;
 mod predicates;
 mod tally;
+pub mod unjudged;
 
 use std::fmt;
 
@@ -78,6 +79,8 @@ pub enum Code {
     ControlUnwitnessed,
     /// What was revoked or frozen is not known, or not understood.
     ControlUnknown,
+    /// A record of the past cannot be judged here, and may be a no.
+    RecordUnknown,
 }
 
 impl fmt::Display for Code {
@@ -104,6 +107,7 @@ impl fmt::Display for Code {
             Self::ControlStale => "control-stale",
             Self::ControlUnwitnessed => "control-unwitnessed",
             Self::ControlUnknown => "control-unknown",
+            Self::RecordUnknown => "record-unknown",
         })
     }
 }
@@ -132,6 +136,8 @@ pub enum Requirement {
     Provenance,
     /// Another attestation; which, says the finding.
     Attestation,
+    /// Every record of the past is judged.
+    PastKnown,
     /// It ran in the environment before.
     Deployed,
     /// People or jobs approved.
@@ -151,6 +157,7 @@ impl fmt::Display for Requirement {
             Self::SignedBy => "signed-by",
             Self::Provenance => "provenance",
             Self::Attestation => "attestation",
+            Self::PastKnown => "past-known",
             Self::Deployed => "deployed",
             Self::Approvals => "approvals",
         })
@@ -446,6 +453,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
     // 4. Evidence on the image.
     findings.extend(attested(target, evidence, Past::Read));
     // 5. The past.
+    findings.extend(unjudged::known(target, evidence));
     findings.extend(environment.after().iter().map(|after| history::deployed(target, evidence, after)));
     // 6. People.
     if let Some(rule) = require.approvals() {

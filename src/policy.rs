@@ -218,7 +218,13 @@ impl Policy {
     /// judge may be one of theirs.
     pub fn may_say_no_by_certificate(&self) -> bool {
         let names = self.control.iter().flat_map(|control| control.revokers.iter().chain(&control.freezers));
-        names.filter_map(|name| self.signer(name)).any(|signer| signer.keys().count() < signer.any_of().len())
+        self.by_certificate(names)
+    }
+
+    /// Whether some of these signers are known by certificate.
+    pub fn by_certificate<'n>(&self, names: impl IntoIterator<Item = &'n SignerName>) -> bool {
+        let signers = names.into_iter().filter_map(|name| self.signer(name));
+        signers.into_iter().any(|signer| signer.keys().count() < signer.any_of().len())
     }
 
     /// Whether an author may freeze, and thaw, when they speak about a service.

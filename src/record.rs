@@ -31,7 +31,7 @@ use crate::tlog::Included;
 use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignError, Trust};
 
 pub(crate) use claimed::ClaimedRow;
-pub use claimed::ClaimedRules;
+pub use claimed::{ClaimedRules, Unjudged};
 pub use control::{
     ControlBody, ControlDraft, ControlKind, ControlRecord, EffectiveFrom, NotRead, Revocation,
     RevocationEffect, Revoked, Scope,

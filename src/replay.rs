@@ -148,11 +148,13 @@ impl Recorded {
             Freshness::Cosigned { at, size, witnesses }
         });
         let control = control.with_freshness(freshness);
+        let (history, unjudged) = past(ledger, &at, &lane, observed.size, trust, target)?;
         Ok(Evidence {
             attestations,
             discarded,
             remarks: Vec::new(),
-            history: past(ledger, &at, &lane, observed.size, trust, target)?,
+            history,
+            unjudged,
             control,
             same_layers: Vec::new(),
             ledger: *observed,

@@ -44,5 +44,7 @@ mod reconcile;
 mod revoked;
 #[path = "gate/histories.rs"]
 mod histories;
+#[path = "gate/unjudged.rs"]
+mod unjudged;
 #[path = "gate/standing.rs"]
 mod standing;

@@ -12,7 +12,7 @@ use crate::evidence::{Control, Target};
 use crate::gate::control::{Standing, Taken, in_force};
 use crate::ledger::{Index, Ledger, LedgerError};
 use crate::policy::{After, Environment, EnvironmentName, Policy, Predecessor, ServiceName};
-use crate::record::{Phase, Position, Record, RecordError};
+use crate::record::{Phase, Position, Record, RecordError, Unjudged};
 use crate::reference::Image;
 use crate::tlog::{SignedCheckpoint, Whole};
 use crate::verify::{Identity, Trust};
@@ -24,6 +24,8 @@ pub struct History {
     pub records: Vec<Record>,
     /// What lies in the target's place and is none: inert, kept for the explanation.
     pub inert: Vec<(u64, RecordError)>,
+    /// What says that it is about the target, under a certificate that nobody here can judge: it may be a no.
+    pub unjudged: Vec<Unjudged>,
     /// The newest entry of the target, by what its bytes say, whoever signed them.
     pub head: Option<Position>,
 }
@@ -59,12 +61,15 @@ fn history_below(
         let (service, environment) = (service.to_string(), environment.to_string());
         LedgerError::Misfiled { index, service, environment }
     };
-    let mut history = History { records: Vec::new(), inert: Vec::new(), head: None };
+    let mut history = History { records: Vec::new(), inert: Vec::new(), unjudged: Vec::new(), head: None };
     for entry in ledger.history_below(at, size, service.as_str(), environment.as_str())? {
         let position = Position { index: entry.index(), leaf_hash: entry.leaf() };
         match Record::read(&entry, trust) {
             Err(error) => {
-                history.inert.push((entry.index(), error));
+                match Unjudged::of(&entry, service, environment, &error) {
+                    Some(unjudged) => history.unjudged.push(unjudged),
+                    None => history.inert.push((entry.index(), error)),
+                }
                 match Index::claimed(entry.bytes()) {
                     Some(row)
                         if row.service != service.as_str() || row.environment != environment.as_str() =>
@@ -103,7 +108,7 @@ fn history_below(
 }
 
 /// All that a decision about `target` reads of the main lane: the records of its service where it would enter and in
-/// the environments that come before, those with an index below `size`, in log order.
+/// the environments that come before, those with an index below `size`, in log order; and what nobody can judge there.
 ///
 /// # Errors
 /// Those of [`history`].
@@ -114,18 +119,19 @@ pub fn past(
     size: u64,
     trust: &Trust,
     target: &Target<'_>,
-) -> Result<Vec<Record>, LedgerError> {
+) -> Result<(Vec<Record>, Vec<Unjudged>), LedgerError> {
     let before = target.environment().after().iter().flat_map(After::any_of).map(Predecessor::environment);
     let environments: BTreeSet<_> = before.chain([target.environment().name()]).collect();
-    let mut records = Vec::new();
+    let (mut records, mut unjudged) = (Vec::new(), Vec::new());
     for environment in environments {
         let (rules, service) = ((target.policy(), trust), target.service().name());
-        let History { records: found, .. } =
-            history_below(ledger, at, size, lane, rules, service, environment)?;
-        records.extend(found);
+        let found = history_below(ledger, at, size, lane, rules, service, environment)?;
+        records.extend(found.records);
+        unjudged.extend(found.unjudged);
     }
     records.sort_by_key(Record::position);
-    Ok(records)
+    unjudged.sort_by_key(|it| it.position);
+    Ok((records, unjudged))
 }
 
 /// Whether the word of somebody is taken from him there.

@@ -9,6 +9,7 @@ use crate::collect::{Attached, BUNDLE, Files, Look, attached};
 use crate::digest::Digest;
 use crate::evidence::{Control, Found};
 use crate::gate::control::{in_force, not_understood};
+use crate::gate::unjudged::may_count;
 use crate::ledger::LedgerError;
 use crate::ledger::protocol::ProtocolError;
 use crate::ledger::target::{History, Rules, State, history};
@@ -38,6 +39,13 @@ impl Walk<'_> {
         if let Some(unread) = not_understood(self.policy, service, &control) {
             let (index, why) = (unread.index, unread.why.to_string());
             return Err(WalkError::ControlUnknown { index, why });
+        }
+        // So may a promotion that nobody here can judge.
+        let promotions: Vec<_> =
+            history.unjudged.iter().filter(|it| it.kind == Kind::Promotion).cloned().collect();
+        if let Some(unjudged) = may_count(self.policy, service, &control, &promotions) {
+            let (index, why) = (unjudged.position.index, unjudged.why.reason.whole());
+            return Err(WalkError::RecordUnknown { index, why });
         }
         let rules = Rules { policy: self.policy, service, environment, control: &control };
         let state = State::replay(&history.records, &rules);

@@ -5,9 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kind, PolicyVersion, RootVersion};
+use super::{Kind, PolicyVersion, Position, RecordError, RootVersion};
 use crate::digest::{Digest, shorten};
 use crate::json;
+use crate::policy::{EnvironmentName, ServiceName};
+use crate::tlog::Included;
+use crate::verify::Rejected;
 
 /// The rules that a record names: with them its signature can be checked. A claim, and nothing more, until
 /// [`Record::read`](super::Record::read) took the record under these very rules.
@@ -83,6 +86,41 @@ impl ClaimedRow {
             image: Digest::from_hex(&text("/subject/0/digest/sha256")?).ok()?,
             outcome: text(outcome)?,
             key: text("/predicate/ledger/idempotencyKey")?.parse().ok()?,
+        })
+    }
+}
+
+/// What lies in the place of a target, says that it is about it, and is neither believed nor refused: other roots of
+/// trust, or a clock that is right, might have taken its signature ([`Reason::is_untold`](crate::verify::Reason)).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unjudged {
+    /// Where it lies.
+    pub position: Position,
+    /// The environment it says it is about.
+    pub environment: EnvironmentName,
+    /// What it says it is.
+    pub kind: Kind,
+    /// Why nobody here can tell whose it is.
+    pub why: Rejected,
+}
+
+impl Unjudged {
+    /// What was refused with `error`, if it is such an entry of the target; what its bytes say is a claim, and for
+    /// whoever signed it his own.
+    pub(crate) fn of(
+        entry: &Included,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        error: &RecordError,
+    ) -> Option<Self> {
+        let RecordError::Rejected(why) = error else { return None };
+        let row = ClaimedRow::read(entry.bytes())?;
+        let here = row.service == service.as_str() && row.environment == environment.as_str();
+        (why.reason.is_untold() && here).then(|| Self {
+            position: Position { index: entry.index(), leaf_hash: entry.leaf() },
+            environment: environment.clone(),
+            kind: row.kind,
+            why: why.clone(),
         })
     }
 }

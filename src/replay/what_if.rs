@@ -141,6 +141,7 @@ impl Recorded {
             | Requirement::Promoter
             | Requirement::NotFrozen
             | Requirement::NotRevoked
+            | Requirement::PastKnown
             | Requirement::Deployed
             | Requirement::Approvals => true,
             // Nobody keeps what witnesses would have said, had they been asked.

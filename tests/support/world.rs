@@ -1055,6 +1055,7 @@ impl Question<'_> {
             discarded: Vec::new(),
             remarks: Vec::new(),
             history: Vec::new(),
+            unjudged: Vec::new(),
             control: Control::not_looked_at(),
             same_layers: Vec::new(),
             ledger: TreeHead::empty(),

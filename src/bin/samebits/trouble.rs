@@ -63,6 +63,7 @@ impl From<WalkError> for Trouble {
             | WalkError::Protocol(_)
             | WalkError::Ledger(_)
             | WalkError::ControlUnknown { .. }
+            | WalkError::RecordUnknown { .. }
             | WalkError::ImageRevoked { .. }
             | WalkError::Copy { .. }
             | WalkError::Publish { .. }
@@ -171,6 +172,10 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             WalkError::ControlUnknown { .. } => {
                 Some("use the version of samebits that wrote it, or a newer one".to_owned())
             }
+            WalkError::RecordUnknown { index, .. } => Some(format!(
+                "see that this machine's clock is right, and refresh the roots of trust (samebits roots refresh); if it \
+                 is by nobody whom the policy names: samebits revoke --record {index} --reason TEXT"
+            )),
             WalkError::ImageRevoked { by, .. } => Some(format!(
                 "promote an image that is good; if it was revoked by mistake: samebits revoke --lift {by} --reason TEXT"
             )),

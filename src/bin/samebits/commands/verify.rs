@@ -60,6 +60,7 @@ pub(crate) fn verify(session: &Session<'_>, args: &Verify) -> Result<Outcome, Tr
         discarded,
         remarks: Vec::new(),
         history: Vec::new(),
+        unjudged: Vec::new(),
         control: Control::not_looked_at(),
         same_layers: Vec::new(),
         ledger: TreeHead::empty(),
