@@ -22,9 +22,9 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
-use crate::registry::{CopyError, CopyReport, Registries, RegistryError};
+use crate::registry::{Attachment, CopyError, CopyReport, Registries, RegistryError};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
-use publish::{TAG_ATTEMPTS, without_summary};
+use publish::{TAG_ATTEMPTS, bundle, subject, summarise, without_summary};
 
 /// How often a decision is made again because another promotion was committed meanwhile.
 const OVERTAKEN: u32 = 8;
@@ -182,8 +182,7 @@ impl Resolved {
     /// # Errors
     /// [`RegistryError`] when it is not there or cannot be read.
     pub async fn resolve(registries: &Registries, reference: &Reference) -> Result<Self, RegistryError> {
-        let found = registries.resolve(reference).await?;
-        let closure = registries.closure(&found.image).await?;
+        let (found, closure) = registries.resolve_closure(reference).await?;
         let tag = reference.tag().map(|tag| TagSeen {
             tag: tag.clone(),
             found: found.image.digest,
@@ -233,6 +232,8 @@ pub struct Promotion {
     verdict: Verdict,
     commit: Position,
     report: Option<CopyReport>,
+    /// Whether this run wrote the commit: nobody can have published anything of it.
+    fresh: bool,
     tag_moved: Option<(Tag, Digest)>,
 }
 
@@ -317,7 +318,7 @@ impl Walk<'_> {
             };
             if let Some(commit) = self.already(&target, &evidence).await? {
                 let verdict = approved.verdict().clone();
-                break Promotion { verdict, commit, report: None, tag_moved: None };
+                break Promotion { verdict, commit, report: None, fresh: false, tag_moved: None };
             }
             match self.act(&target, evidence, approved, &resolved.closure, request, signer, watch).await {
                 Ok(Ok(promotion)) => break promotion,
@@ -331,8 +332,7 @@ impl Walk<'_> {
         };
         // 8. Publish, the tag last.
         watch(Stage::Publish(promotion.destination()));
-        self.keep(&promotion, &request.files).await?;
-        self.publish(&target, &promotion, signer).await?;
+        self.publish(&target, &promotion, &request.files, signer).await?;
         // 9. Has the tag that was typed moved meanwhile?
         promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
         Ok(Answer::Promoted(Box::new(promotion)))
@@ -440,40 +440,40 @@ impl Walk<'_> {
     ) -> Result<Promotion, WalkError> {
         let Copied { intent, report } = copied;
         let now = (self.clock)();
-        let commit = intent.commit(&mut self.writer(signer), environment, now)?;
-        Ok(Promotion { verdict: intent.verdict().clone(), commit, report: Some(report), tag_moved: None })
+        let (commit, fresh) = intent.commit(&mut self.writer(signer), environment, now)?;
+        let (verdict, report) = (intent.verdict().clone(), Some(report));
+        Ok(Promotion { verdict, commit, report, fresh, tag_moved: None })
     }
 
     /// Evidence that only a file held, and that counted, goes where the image went: the next environment may not have
     /// the file.
-    async fn keep(&self, promotion: &Promotion, files: &Files) -> Result<(), WalkError> {
+    fn keep(promotion: &Promotion, closure: &Closure, files: &Files) -> Result<Vec<Attachment>, WalkError> {
         let (image, commit) = (promotion.destination(), promotion.commit.index);
         let carried = promotion.verdict.findings.iter().flat_map(|finding| &finding.carried);
-        for Carried { resource, on, .. } in carried.filter(|carried| carried.source == Source::File) {
-            let Some(bundle) = files.bundle(resource.digest.0) else { continue };
-            let on = Image::new(image.repository.clone(), *on);
-            let _referrer = self.attach(&on, &resource.uri, bundle).await.map_err(|source| {
-                WalkError::Publish { image: image.clone(), commit, source: Box::new(source) }
-            })?;
-        }
-        Ok(())
+        let from_files = carried.filter(|carried| carried.source == Source::File);
+        let kept = from_files.filter_map(|Carried { resource, on, .. }| {
+            let bytes = files.bundle(resource.digest.0)?.clone();
+            Some(subject(image, closure, commit, *on).map(|on| bundle(on, &resource.uri, bytes)))
+        });
+        kept.collect()
     }
 
-    /// The summary for other tools and the record beside the image, then the tag: derived from the ledger, set and
-    /// read again until both agree.
+    /// The record, the summary for other tools and what only files held, beside the image; then the tag: derived from
+    /// the ledger, set and read again until both agree.
     async fn publish(
         &mut self,
         target: &Target<'_>,
         promotion: &Promotion,
+        files: &Files,
         signer: &dyn Sign,
     ) -> Result<(), WalkError> {
         let (image, commit, verdict) = (promotion.destination(), promotion.commit, promotion.verdict());
         let (service, environment) = (target.service().name(), target.environment());
+        let closure = target.closure();
         // Since the second look.
-        if let Some(by) = self.revoked_by(service, environment, target.closure())? {
+        if let Some(by) = self.revoked_by(service, environment, closure)? {
             return Err(WalkError::ImageRevoked { image: image.digest, by });
         }
-        self.put_record(image, commit.index).await?;
         let summary = Summary {
             subjects: verdict.subjects(),
             environment: &verdict.environment,
@@ -482,12 +482,20 @@ impl Walk<'_> {
             level: verdict.level(),
             verified_on: verdict.decided_on,
         };
-        let author = signer.author();
-        // Unless an earlier run has published it.
-        let there = self.lies_on(image, target.closure()).await?;
-        let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
-        let on = without_summary(&there, target.closure(), &summary, is);
-        self.summarise(image, commit.index, &summary, &on, signer).await?;
+        let on = match promotion.fresh {
+            true => summary.subjects.digests().collect(),
+            // An earlier run may have published it.
+            false => {
+                let there = self.lies_on(image, closure).await?;
+                let author = signer.author();
+                let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
+                without_summary(&there, closure, &summary, is)
+            }
+        };
+        let mut attachments = vec![self.record_on(image, closure, commit.index)?];
+        attachments.extend(summarise(image, closure, commit.index, &summary, &on, signer)?);
+        attachments.extend(Self::keep(promotion, closure, files)?);
+        self.put(image, commit.index, &attachments).await?;
         self.set_tag(service, environment, &image.repository, commit).await
     }
 

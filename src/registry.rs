@@ -8,6 +8,7 @@
 //!
 //! Start at [`Registries::resolve`]; then everything is by digest.
 
+mod attach;
 mod backend;
 mod copy;
 pub(crate) mod error;
@@ -21,18 +22,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::json;
 
 use self::backend::Backend;
 use self::http::Remote;
 use self::layout::Layout;
 use self::wire::{Fetched, Listing, Which};
-use crate::closure::{
-    Builder, Closure, ClosureError, Descriptor, Document, Limits, OCI_EMPTY, OCI_MANIFEST, Wanted, What,
-};
+use crate::closure::{Builder, Closure, ClosureError, Descriptor, Document, Limits, Wanted, What};
 use crate::digest::Digest;
 use crate::reference::{Image, Location, Reference, Repository, Tag};
 
+pub use attach::{Attachment, Subject};
 pub use copy::{CopyError, CopyReport, Side};
 pub use error::RegistryError;
 pub use http::{HttpConfig, Proxies, Retry};
@@ -149,16 +148,18 @@ impl Registries {
     /// # Errors
     /// [`RegistryError::NoSuchImage`] when it is not there; anything else is trouble.
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
-        let repository = reference.repository();
-        let (which, expected) = match reference {
-            Reference::Tagged(_, tag) => (Which::Tag(tag), None),
-            Reference::Pinned(image) => (Which::Digest(image.digest), None),
-            Reference::Expected(image, tag) => (Which::Tag(tag), Some(image.digest)),
-        };
-        let fetched = self.backend(repository)?.manifest(which).await?;
-        let fetched = fetched.ok_or_else(|| RegistryError::NoSuchImage { wanted: reference.to_string() })?;
-        let image = Image::new(repository.clone(), fetched.digest);
-        Ok(Resolved { image, tag: reference.tag().cloned(), expected })
+        Ok(look_up(&self.backend(reference.repository())?, reference).await?.0)
+    }
+
+    /// [`Registries::resolve`] and [`Registries::closure`]; what the tag gave is not read again.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub async fn resolve_closure(&self, reference: &Reference) -> Result<(Resolved, Closure), RegistryError> {
+        let backend = self.backend(reference.repository())?;
+        let (resolved, root) = look_up(&backend, reference).await?;
+        let closure = closure(&backend, &resolved.image, Some(root)).await?;
+        Ok((resolved, closure))
     }
 
     /// Reads an image: its index and every manifest, strictly.
@@ -166,40 +167,7 @@ impl Registries {
     /// # Errors
     /// [`RegistryError::NoSuchImage`], [`RegistryError::Image`] when it is malformed, incomplete or too large.
     pub async fn closure(&self, image: &Image) -> Result<Closure, RegistryError> {
-        let backend = &self.backend(&image.repository)?;
-        let wrong = |source| RegistryError::Image { image: image.to_string(), source: Box::new(source) };
-        let limits = Limits::default();
-        let mut builder = Builder::new(image.digest, limits);
-        loop {
-            let wants = builder.wants();
-            if wants.is_empty() {
-                return builder.finish().map_err(wrong);
-            }
-            let fetches = wants.into_iter().map(|wanted: Wanted| async move {
-                let (media_type, bytes) = match wanted.what {
-                    What::Manifest => match backend.manifest(Which::Digest(wanted.digest)).await? {
-                        Some(fetched) => (Some(fetched.media_type), Some(fetched.bytes)),
-                        None => (None, None),
-                    },
-                    What::Config => (None, backend.small_blob(wanted.digest, limits.manifest_bytes).await?),
-                };
-                Ok::<_, RegistryError>((wanted.digest, media_type, bytes))
-            });
-            let mut fetches = stream::iter(fetches).buffer_unordered(CONCURRENCY);
-            while let Some((digest, media_type, bytes)) = fetches.try_next().await? {
-                let Some(bytes) = bytes else {
-                    if digest == image.digest {
-                        return Err(RegistryError::NoSuchImage { wanted: image.to_string() });
-                    }
-                    return Err(wrong(ClosureError::Incomplete {
-                        root: image.digest,
-                        first: digest,
-                        count: 1,
-                    }));
-                };
-                builder.feed(digest, media_type.as_deref(), bytes).map_err(wrong)?;
-            }
-        }
+        closure(&self.backend(&image.repository)?, image, None).await
     }
 
     /// The closure of an image, if all of it is there, blobs too; none where anything is missing.
@@ -332,46 +300,6 @@ impl Registries {
         }
     }
 
-    /// Attaches bytes to an image as a referrer (image-spec v1.1, manifest.md, "Guidelines for Artifact Usage"):
-    /// one layer, an empty configuration, and `subject`. Returns the digest of the referrer. The same bytes and
-    /// annotations give the same referrer.
-    ///
-    /// # Errors
-    /// [`RegistryError::NoSuchImage`] when the image is not there; trouble.
-    pub async fn attach(
-        &self,
-        subject: &Image,
-        artifact_type: &str,
-        layer_media_type: &str,
-        bytes: &[u8],
-        annotations: &BTreeMap<String, String>,
-    ) -> Result<Digest, RegistryError> {
-        let backend = self.backend(&subject.repository)?;
-        let fetched = backend.manifest(Which::Digest(subject.digest)).await?;
-        let fetched = fetched.ok_or_else(|| RegistryError::NoSuchImage { wanted: subject.to_string() })?;
-        const EMPTY: &[u8] = b"{}";
-        let mut manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "artifactType": artifact_type,
-            "config": { "mediaType": OCI_EMPTY, "digest": Digest::of(EMPTY), "size": EMPTY.len(), "data": "e30=" },
-            "layers": [{ "mediaType": layer_media_type, "digest": Digest::of(bytes), "size": bytes.len() }],
-            "subject": {
-                "mediaType": fetched.media_type, "digest": subject.digest, "size": fetched.bytes.len()
-            },
-        });
-        if !annotations.is_empty() {
-            manifest["annotations"] = json!(annotations);
-        }
-        for blob in [EMPTY, bytes] {
-            push(&backend, Bytes::copy_from_slice(blob)).await?;
-        }
-        let manifest = Bytes::from(manifest.to_string());
-        let digest = Digest::of(&manifest);
-        put(&backend, Which::Digest(digest), OCI_MANIFEST, manifest).await?;
-        Ok(digest)
-    }
-
     /// Writes a small blob, unless it is there.
     ///
     /// # Errors
@@ -395,6 +323,54 @@ impl Registries {
         put(&self.backend(repository)?, tag.map_or(Which::Digest(digest), Which::Tag), media_type, bytes)
             .await?;
         Ok(digest)
+    }
+}
+
+async fn look_up(backend: &Backend, reference: &Reference) -> Result<(Resolved, Fetched), RegistryError> {
+    let (which, expected) = match reference {
+        Reference::Tagged(_, tag) => (Which::Tag(tag), None),
+        Reference::Pinned(image) => (Which::Digest(image.digest), None),
+        Reference::Expected(image, tag) => (Which::Tag(tag), Some(image.digest)),
+    };
+    let fetched = backend.manifest(which).await?;
+    let fetched = fetched.ok_or_else(|| RegistryError::NoSuchImage { wanted: reference.to_string() })?;
+    let image = Image::new(reference.repository().clone(), fetched.digest);
+    Ok((Resolved { image, tag: reference.tag().cloned(), expected }, fetched))
+}
+
+/// Reads an image, whose root is at hand or not.
+async fn closure(backend: &Backend, image: &Image, root: Option<Fetched>) -> Result<Closure, RegistryError> {
+    let wrong = |source| RegistryError::Image { image: image.to_string(), source: Box::new(source) };
+    let limits = Limits::default();
+    let mut builder = Builder::new(image.digest, limits);
+    if let Some(root) = root {
+        builder.feed(root.digest, Some(&root.media_type), root.bytes).map_err(wrong)?;
+    }
+    loop {
+        let wants = builder.wants();
+        if wants.is_empty() {
+            return builder.finish().map_err(wrong);
+        }
+        let fetches = wants.into_iter().map(|wanted: Wanted| async move {
+            let (media_type, bytes) = match wanted.what {
+                What::Manifest => match backend.manifest(Which::Digest(wanted.digest)).await? {
+                    Some(fetched) => (Some(fetched.media_type), Some(fetched.bytes)),
+                    None => (None, None),
+                },
+                What::Config => (None, backend.small_blob(wanted.digest, limits.manifest_bytes).await?),
+            };
+            Ok::<_, RegistryError>((wanted.digest, media_type, bytes))
+        });
+        let mut fetches = stream::iter(fetches).buffer_unordered(CONCURRENCY);
+        while let Some((digest, media_type, bytes)) = fetches.try_next().await? {
+            let Some(bytes) = bytes else {
+                if digest == image.digest {
+                    return Err(RegistryError::NoSuchImage { wanted: image.to_string() });
+                }
+                return Err(wrong(ClosureError::Incomplete { root: image.digest, first: digest, count: 1 }));
+            };
+            builder.feed(digest, media_type.as_deref(), bytes).map_err(wrong)?;
+        }
     }
 }
 
@@ -439,26 +415,36 @@ async fn put(
     media_type: &str,
     bytes: Bytes,
 ) -> Result<(), RegistryError> {
+    let unlisted = write(backend, which, media_type, bytes).await?;
+    attach::list(backend, unlisted.into_iter()).await
+}
+
+/// Writes a manifest. Returns its subject and what a fallback tag has to list of it, where it refers to something and
+/// the registry does not say that it noticed.
+async fn write(
+    backend: &Backend,
+    which: Which<'_>,
+    media_type: &str,
+    bytes: Bytes,
+) -> Result<Option<(Digest, Descriptor)>, RegistryError> {
     let digest = Digest::of(&bytes);
     let document =
         read(backend, &Fetched { digest, media_type: media_type.to_owned(), bytes: bytes.clone() })?;
     let size = bytes.len() as u64;
     let answer = backend.put_manifest(which, media_type, bytes).await?;
-    match document.subject {
-        Some(subject) if !answer.subject_acknowledged => {
-            let referrer = Descriptor {
-                media_type: document.media_type,
-                digest,
-                size,
-                artifact_type: document.artifact_type,
-                annotations: document.annotations,
-                platform: None,
-                urls: Vec::new(),
-            };
-            backend.attach_fallback(subject.digest, &referrer).await
-        }
-        Some(_) | None => Ok(()),
-    }
+    let subject = document.subject.filter(|_| !answer.subject_acknowledged);
+    Ok(subject.map(|subject| {
+        let referrer = Descriptor {
+            media_type: document.media_type,
+            digest,
+            size,
+            artifact_type: document.artifact_type,
+            annotations: document.annotations,
+            platform: None,
+            urls: Vec::new(),
+        };
+        (subject.digest, referrer)
+    }))
 }
 
 async fn legacy(

@@ -434,8 +434,8 @@ impl Intent {
         self.resumed
     }
 
-    /// Records the commit, valid only while this intent is the open one. If an interrupted or parallel run of the
-    /// same request has committed it already, that commit is the answer.
+    /// Records the commit, valid only while this intent is the open one, and says that it is new. If an interrupted or
+    /// parallel run of the same request has committed it already, that commit is the answer.
     ///
     /// # Errors
     /// [`ProtocolError::Fenced`] when a rival closed the intent.
@@ -444,7 +444,7 @@ impl Intent {
         writer: &mut Writer<'_>,
         environment: &Environment,
         now: Timestamp,
-    ) -> Result<Position, ProtocolError> {
+    ) -> Result<(Position, bool), ProtocolError> {
         let verdict = self.verdict();
         same(verdict, environment)?;
         let actor = Actor::from(writer.author().identity());
@@ -467,10 +467,9 @@ impl Intent {
             body.decided_on = now;
             Ok(Step::Append(draft(verdict, body, &kept)?, None))
         })?;
-        appended
-            .map(|written| written.position)
-            .or(before)
-            .ok_or(ProtocolError::Fenced { index: self.position.index })
+        let new = appended.map(|written| (written.position, true));
+        let found = before.map(|position| (position, false));
+        new.or(found).ok_or(ProtocolError::Fenced { index: self.position.index })
     }
 
     /// Closes the intent without effect, because the second look said no.

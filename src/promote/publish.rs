@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::{Walk, WalkError};
 use crate::closure::Closure;
 use crate::collect::{Attached, BUNDLE, Files, Look, attached};
@@ -16,7 +18,7 @@ use crate::ledger::target::{History, Rules, State, history};
 use crate::policy::{Environment, ServiceName};
 use crate::record::{Kind, Position, SUMMARY, Summary};
 use crate::reference::{Image, Repository};
-use crate::registry::RegistryError;
+use crate::registry::{Attachment, RegistryError, Subject};
 use crate::verify::{Attestation, MESSAGE_SIGNATURE, Sign, Verified};
 
 /// How often the tag is set again because the ledger moved on while it was being set.
@@ -98,39 +100,33 @@ impl Walk<'_> {
         })
     }
 
-    /// The record of the commit, beside the image.
-    pub(super) async fn put_record(&self, image: &Image, commit: u64) -> Result<(), WalkError> {
+    /// The record of the commit, as it lies beside the image.
+    pub(super) fn record_on(
+        &self,
+        image: &Image,
+        closure: &Closure,
+        commit: u64,
+    ) -> Result<Attachment, WalkError> {
         let at = self.ledger.tip()?;
         let entry = self.ledger.read(&at, commit)?;
-        let record = self.attach(image, Kind::Promotion.predicate_type(), entry.bytes());
-        let _referrer = record.await.map_err(unpublished(image, commit))?;
-        Ok(())
+        let subject = subject(image, closure, commit, image.digest)?;
+        Ok(bundle(subject, Kind::Promotion.predicate_type(), Bytes::copy_from_slice(entry.bytes())))
+    }
+
+    /// Puts things beside the image of a commit.
+    pub(super) async fn put(
+        &self,
+        image: &Image,
+        commit: u64,
+        attachments: &[Attachment],
+    ) -> Result<(), WalkError> {
+        self.registries.attach_all(&image.repository, attachments).await.map_err(unpublished(image, commit))
     }
 
     /// Everything that lies on an image at its destination.
     pub(super) async fn lies_on(&self, image: &Image, closure: &Closure) -> Result<Attached, WalkError> {
         let none = Files::default();
         Ok(attached(image, closure, self.registries, &none, self.trust, Look::Evidence).await?)
-    }
-
-    /// A SLSA VSA on each of these manifests.
-    pub(super) async fn summarise(
-        &self,
-        image: &Image,
-        commit: u64,
-        summary: &Summary<'_>,
-        on: &[Digest],
-        signer: &dyn Sign,
-    ) -> Result<(), WalkError> {
-        if on.is_empty() {
-            return Ok(());
-        }
-        let bytes = summary.sign(signer).map_err(ProtocolError::from)?;
-        for digest in on {
-            let on = Image::new(image.repository.clone(), *digest);
-            let _referrer = self.attach(&on, SUMMARY, &bytes).await.map_err(unpublished(image, commit))?;
-        }
-        Ok(())
     }
 
     /// The tag, set and read again until it is what the ledger says.
@@ -159,23 +155,53 @@ impl Walk<'_> {
         }
         Err(WalkError::TagContention { tag: tag.clone() })
     }
+}
 
-    /// As cosign attaches a bundle, so that its readers find it.
-    pub(super) async fn attach(
-        &self,
-        image: &Image,
-        predicate_type: &str,
-        bundle: &[u8],
-    ) -> Result<Digest, RegistryError> {
-        let annotation = |name: &str, value: &str| (format!("dev.sigstore.bundle.{name}"), value.to_owned());
-        let annotations = match predicate_type {
-            MESSAGE_SIGNATURE => BTreeMap::from([annotation("content", "message-signature")]),
-            other => {
-                BTreeMap::from([annotation("content", "dsse-envelope"), annotation("predicateType", other)])
-            }
-        };
-        self.registries.attach(image, BUNDLE[0], BUNDLE[0], bundle, &annotations).await
+/// A SLSA VSA on each of these manifests.
+pub(super) fn summarise(
+    image: &Image,
+    closure: &Closure,
+    commit: u64,
+    summary: &Summary<'_>,
+    on: &[Digest],
+    signer: &dyn Sign,
+) -> Result<Vec<Attachment>, WalkError> {
+    if on.is_empty() {
+        return Ok(Vec::new());
     }
+    let bytes = Bytes::from(summary.sign(signer).map_err(ProtocolError::from)?);
+    on.iter().map(|on| Ok(bundle(subject(image, closure, commit, *on)?, SUMMARY, bytes.clone()))).collect()
+}
+
+/// As cosign attaches a bundle, so that its readers find it.
+pub(super) fn bundle(subject: Subject, predicate_type: &str, bytes: Bytes) -> Attachment {
+    let annotation = |name: &str, value: &str| (format!("dev.sigstore.bundle.{name}"), value.to_owned());
+    let annotations = match predicate_type {
+        MESSAGE_SIGNATURE => BTreeMap::from([annotation("content", "message-signature")]),
+        other => BTreeMap::from([annotation("content", "dsse-envelope"), annotation("predicateType", other)]),
+    };
+    let media_type = BUNDLE[0].to_owned();
+    Attachment {
+        subject,
+        artifact_type: media_type.clone(),
+        layer_media_type: media_type,
+        bytes,
+        annotations,
+    }
+}
+
+/// A manifest of the image, to refer to.
+pub(super) fn subject(
+    image: &Image,
+    closure: &Closure,
+    commit: u64,
+    digest: Digest,
+) -> Result<Subject, WalkError> {
+    let absent = || {
+        let wanted = Image::new(image.repository.clone(), digest).to_string();
+        unpublished(image, commit)(RegistryError::NoSuchImage { wanted })
+    };
+    closure.manifest(digest).map(Subject::from).ok_or_else(absent)
 }
 
 /// The manifests of the summary that have none that `is` it.

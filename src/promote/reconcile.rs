@@ -12,7 +12,7 @@
 
 use jiff::Timestamp;
 
-use super::publish::without_summary;
+use super::publish::{summarise, without_summary};
 use super::{Walk, WalkError};
 use crate::digest::Digest;
 use crate::evidence::Control;
@@ -234,7 +234,9 @@ impl Walk<'_> {
                 Ok(Mended::Not("nothing was promoted there: take the tag away"))
             }
             (Left::Record { image, commit }, _) => {
-                self.put_record(image, commit.index).await?;
+                let closure = self.registries.closure(image).await?;
+                let record = self.record_on(image, &closure, commit.index)?;
+                self.put(image, commit.index, &[record]).await?;
                 Ok(Mended::Done)
             }
             (Left::Tag { image, commit, .. }, _) => {
@@ -256,7 +258,8 @@ impl Walk<'_> {
                 let platforms = closure.platforms().filter(|(digest, _)| *digest != image.digest);
                 summary.subjects.platforms =
                     platforms.map(|(digest, platform)| (digest, Some(platform.clone()))).collect();
-                self.summarise(image, commit.index, &summary, on, signer).await?;
+                let summaries = summarise(image, &closure, commit.index, &summary, on, signer)?;
+                self.put(image, commit.index, &summaries).await?;
                 Ok(Mended::Done)
             }
             (Left::Intent { intent, .. }, None) => {

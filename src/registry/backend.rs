@@ -136,10 +136,10 @@ impl Backend {
     pub(super) async fn attach_fallback(
         &self,
         subject: Digest,
-        referrer: &Descriptor,
+        referrers: &[Descriptor],
     ) -> Result<(), RegistryError> {
         match &self.kind {
-            Kind::Remote { remote, path } => remote.attach_fallback(path, subject, referrer).await,
+            Kind::Remote { remote, path } => remote.attach_fallback(path, subject, referrers).await,
             // `index.json` lists it already.
             Kind::Layout(_) => Ok(()),
         }

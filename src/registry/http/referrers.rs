@@ -107,7 +107,7 @@ impl Remote {
         Ok(Listing::Listed(all.list))
     }
 
-    /// Adds a referrer to the fallback tag of its subject. Two writers at once overwrite each other: it is read back
+    /// Adds referrers to the fallback tag of their subject. Two writers at once overwrite each other: it is read back
     /// and written again until it holds.
     ///
     /// # Errors
@@ -116,37 +116,42 @@ impl Remote {
         &self,
         path: &str,
         subject: Digest,
-        referrer: &Descriptor,
+        referrers: &[Descriptor],
     ) -> Result<(), RegistryError> {
         let asked = self.asked(path, Request::AttachReferrer(subject));
         let tag = fallback_tag(subject);
         let tag: Tag = tag
             .parse()
             .map_err(|_| RegistryError::Header { asked: Box::new(asked.clone()), header: "referrers tag" })?;
-        let is_ours = |entry: &Value| entry["digest"] == referrer.digest.to_string().as_str();
+        let missing_from = |manifests: &[Value]| {
+            let listed = |digest: &str| manifests.iter().any(|entry| entry["digest"] == digest);
+            let missing = referrers.iter().filter(|referrer| !listed(&referrer.digest.to_string()));
+            missing.map(entry).collect::<Vec<_>>()
+        };
         let mut lost = 0;
         loop {
             // 1. What is there, members we do not know included.
             let mut index = self.fallback_index(&asked, path, &tag).await?;
             let manifests = entries(&asked, &mut index)?;
-            if manifests.iter().any(is_ours) {
+            let missing = missing_from(manifests);
+            if missing.is_empty() {
                 return Ok(());
             }
-            if manifests.len() >= ENTRIES {
+            if manifests.len() + missing.len() > ENTRIES {
                 return Err(RegistryError::TooManyReferrers { asked: Box::new(asked), limit: ENTRIES });
             }
             // 2. With ours.
-            manifests.push(entry(referrer));
+            manifests.extend(missing);
             let bytes = Bytes::from(index.to_string());
             let _ = self.put_manifest(path, Which::Tag(&tag), INDEX, bytes).await?;
             // 3. Read back.
             let mut index = self.fallback_index(&asked, path, &tag).await?;
-            if entries(&asked, &mut index)?.iter().any(is_ours) {
+            if missing_from(entries(&asked, &mut index)?).is_empty() {
                 return Ok(());
             }
             // 4. Somebody else writes too. Again, not at the same beat.
             lost += 1;
-            let salt = format!("{tag} {}", referrer.digest);
+            let salt = referrers.iter().fold(tag.to_string(), |salt, it| format!("{salt} {}", it.digest));
             match self.transport.retry().wait(lost, Duration::ZERO, None, &salt) {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(RegistryError::FallbackLost { asked: Box::new(asked), tries: lost }),

@@ -115,7 +115,7 @@ async fn b12_without_the_api_the_fallback_tag_holds_the_referrers() {
         let which = Which::Digest(Digest::of(&bytes));
         let put = remote.put_manifest("shop", which, MANIFEST, Bytes::from(bytes.clone())).await.unwrap();
         assert!(!put.subject_acknowledged);
-        remote.attach_fallback("shop", subject_digest, &descriptor(&bytes)).await.unwrap();
+        remote.attach_fallback("shop", subject_digest, &[descriptor(&bytes)]).await.unwrap();
     }
     let Listing::Listed(all) = remote.referrers("shop", subject_digest).await.unwrap() else { panic!() };
     assert_eq!(all, [descriptor(&referrer_of(&subject, "a")), descriptor(&referrer_of(&subject, "b"))]);
@@ -143,18 +143,40 @@ async fn b12_two_writers_of_a_fallback_tag_lose_nothing_or_say_so() {
     fake.on("PUT", "/manifests/sha256-", 1, Reply::status(201));
     let bytes = referrer_of(&subject, "a");
     let remote = remote(&fake);
-    remote.attach_fallback("shop", digest(&subject), &descriptor(&bytes)).await.unwrap();
+    remote.attach_fallback("shop", digest(&subject), &[descriptor(&bytes)]).await.unwrap();
     let now = fake.manifest("shop", &fake.tagged("shop", &name).unwrap()).unwrap();
     let now: serde_json::Value = serde_json::from_slice(&now).unwrap();
     assert_eq!((now["x"].as_str(), now["manifests"].as_array().unwrap().len()), (Some("kept"), 1));
     // Every write vanishes.
     fake.on("PUT", "/manifests/sha256-", usize::MAX, Reply::status(201));
     let bytes = referrer_of(&subject, "b");
-    let error = remote.attach_fallback("shop", digest(&subject), &descriptor(&bytes)).await.unwrap_err();
+    let error = remote.attach_fallback("shop", digest(&subject), &[descriptor(&bytes)]).await.unwrap_err();
     assert!(matches!(error, RegistryError::FallbackLost { tries: 5, .. }), "{error}");
     // Something else lives under the tag.
     let image = fake.seed_manifest("shop", MANIFEST, b"{\"schemaVersion\":2}");
     fake.tag("shop", &name, &image);
-    assert!(remote.attach_fallback("shop", digest(&subject), &descriptor(&bytes)).await.is_err());
+    assert!(remote.attach_fallback("shop", digest(&subject), &[descriptor(&bytes)]).await.is_err());
     assert!(remote.referrers("shop", digest(&subject)).await.is_err());
+}
+
+#[tokio::test]
+async fn several_referrers_are_one_write_of_the_fallback_tag() {
+    let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let remote = remote(&fake);
+    let (a, b, c) = (referrer_of(&subject, "a"), referrer_of(&subject, "b"), referrer_of(&subject, "c"));
+    let both = [descriptor(&a), descriptor(&b)];
+    // The write vanishes once, and is made again.
+    fake.on("PUT", "/manifests/sha256-", 1, Reply::status(201));
+    remote.attach_fallback("shop", digest(&subject), &both).await.unwrap();
+    assert_eq!(fake.count("PUT", "/manifests/sha256-"), 2);
+    let Listing::Listed(all) = remote.referrers("shop", digest(&subject)).await.unwrap() else { panic!() };
+    assert_eq!(all, both);
+    // What is listed is not listed twice, and what is not is added.
+    fake.forget_log();
+    remote.attach_fallback("shop", digest(&subject), &both).await.unwrap();
+    assert_eq!(fake.count("PUT", ""), 0);
+    remote.attach_fallback("shop", digest(&subject), &[descriptor(&b), descriptor(&c)]).await.unwrap();
+    let Listing::Listed(all) = remote.referrers("shop", digest(&subject)).await.unwrap() else { panic!() };
+    assert_eq!(all, [descriptor(&a), descriptor(&b), descriptor(&c)]);
 }
