@@ -55,6 +55,8 @@ mod peer;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+pub(crate) mod faults;
+#[cfg(test)]
 mod tests;
 
 pub use audit::{Audit, Finding};

@@ -8,6 +8,8 @@
 
 mod publish;
 pub mod reconcile;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 

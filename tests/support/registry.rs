@@ -105,7 +105,13 @@ pub enum Reply {
     Endless,
     /// The same path at another origin, such as `http://127.0.0.1:5001`.
     RedirectTo(String),
+    /// What was asked for is done, and the answer is this status and nothing else.
+    DoneBut(u16),
 }
+
+/// Looks at every request before it is answered: the method, the path with its query, the body. What it returns
+/// comes before the rules of [`Fake::on`].
+pub type Watch = Box<dyn FnMut(&str, &str, &[u8]) -> Option<Reply> + Send>;
 
 impl Reply {
     pub fn status(status: u16) -> Self {
@@ -167,6 +173,7 @@ struct Data {
     behaviour: Behaviour,
     repositories: HashMap<String, Repository>,
     rules: Vec<Rule>,
+    watch: Option<Watch>,
     log: Vec<Logged>,
     scopes: Vec<Vec<String>>,
     tokens: HashMap<String, BTreeSet<String>>,
@@ -201,6 +208,7 @@ impl Fake {
             behaviour,
             repositories: HashMap::new(),
             rules: Vec::new(),
+            watch: None,
             log: Vec::new(),
             scopes: Vec::new(),
             tokens: HashMap::new(),
@@ -246,6 +254,11 @@ impl Fake {
         self.data().rules.push(Rule { method, path: path.to_owned(), times, reply });
     }
 
+    /// Every request is shown to `watch` from now on. It may not ask this registry anything.
+    pub fn watch(&self, watch: Watch) {
+        self.data().watch = Some(watch);
+    }
+
     pub fn seed_blob(&self, repository: &str, bytes: &[u8]) -> String {
         let digest = digest(bytes);
         let mut data = self.data();
@@ -280,6 +293,13 @@ impl Fake {
 
     pub fn manifest(&self, repository: &str, digest: &str) -> Option<Bytes> {
         Some(self.data().repositories.get(repository)?.manifests.get(digest)?.1.clone())
+    }
+
+    /// The bytes of every manifest of a repository.
+    pub fn manifests(&self, repository: &str) -> Vec<Bytes> {
+        let data = self.data();
+        let manifests = data.repositories.get(repository).map(|repository| repository.manifests.values());
+        manifests.into_iter().flatten().map(|(_, bytes)| bytes.clone()).collect()
     }
 
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Bytes> {
@@ -360,14 +380,17 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         tokio::time::sleep(latency).await;
     }
     let mut data = inner.data.lock().unwrap();
-    let rule = data.rules.iter_mut().find(|rule| {
-        rule.times > 0
-            && (rule.method.is_empty() || rule.method == parts.method.as_str())
-            && path.contains(&rule.path)
-    });
-    let rule = rule.map(|rule| {
-        rule.times = rule.times.saturating_sub(1);
-        rule.reply.clone()
+    let told = data.watch.as_mut().and_then(|watch| watch(parts.method.as_str(), &path, &body));
+    let rule = told.or_else(|| {
+        let rule = data.rules.iter_mut().find(|rule| {
+            rule.times > 0
+                && (rule.method.is_empty() || rule.method == parts.method.as_str())
+                && path.contains(&rule.path)
+        });
+        rule.map(|rule| {
+            rule.times = rule.times.saturating_sub(1);
+            rule.reply.clone()
+        })
     });
     let asked = Asked { data: &mut data, host: &inner.host, headers: &parts.headers, body: body.clone() };
     let query = parts.uri.query().unwrap_or_default();
@@ -387,6 +410,10 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             response.headers_mut().remove(header::CONTENT_LENGTH);
             *response.body_mut() = Body::from_stream(chunks);
             response
+        }
+        Some(Reply::DoneBut(status)) => {
+            let _done = asked.answer(&parts.method, parts.uri.path(), query);
+            reply(StatusCode::from_u16(status).unwrap(), &[], "")
         }
         None => asked.answer(&parts.method, parts.uri.path(), query),
         Some(change) => change_answer(asked.answer(&parts.method, parts.uri.path(), query), change),
@@ -425,7 +452,9 @@ fn change_answer(mut response: Response, change: Reply) -> Response {
             });
             *response.body_mut() = Body::from_stream(chunks.flatten());
         }
-        Reply::Instead { .. } | Reply::Endless | Reply::RedirectTo(_) => unreachable!("answered before"),
+        Reply::Instead { .. } | Reply::Endless | Reply::RedirectTo(_) | Reply::DoneBut(_) => {
+            unreachable!("answered before")
+        }
     }
     response
 }
