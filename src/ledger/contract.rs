@@ -2,7 +2,7 @@
 
 use super::tests::{append_until_done, audit, entry, entry_of, indexes};
 use super::*;
-use crate::tlog::Origin;
+use crate::tlog::{MAX_NOTE, Origin, WitnessSigner};
 
 type Create = dyn Fn(&LogSigner) -> Result<Ledger, LedgerError> + Sync;
 type Open = dyn Fn(&Vkey, Option<LogSigner>) -> Result<Ledger, LedgerError> + Sync;
@@ -44,6 +44,7 @@ pub(super) fn holds(bed: &Bed) {
     the_loser_gets_a_conflict(bed);
     the_control_lane_is_read_whole(bed);
     evidence_comes_with_the_record(bed);
+    cosignatures_are_kept_beside_the_lanes(bed);
     many_writers_lose_and_double_nothing(bed);
 }
 
@@ -142,6 +143,76 @@ fn evidence_comes_with_the_record(bed: &Bed) {
         let gone = ledger.kept(size, Digest::of(b"never")).unwrap_err();
         assert!(matches!(gone, LedgerError::EvidenceGone { .. }), "{gone:?}");
         assert!(ledger.examine_kept(size, one).unwrap().is_none());
+    }
+}
+
+fn cosignatures_are_kept_beside_the_lanes(bed: &Bed) {
+    let witness = |name: &str| WitnessSigner::generate(format!("{name}.example/w").parse().unwrap()).unwrap();
+    let (one, other) = (witness("one"), witness("other"));
+    let policy = format!(
+        "witness one {}\nwitness other {}\ngroup both all one other\nquorum both\n",
+        one.vkey(),
+        other.vkey()
+    );
+    let keeper = || {
+        let mut ledger = bed.writer();
+        ledger.witnessed_by(Some(policy.parse().unwrap()));
+        ledger
+    };
+    let by = |head: &SignedCheckpoint, who: &WitnessSigner, time| {
+        head.cosigned(&who.cosign(head, time).unwrap(), who.vkey()).unwrap()
+    };
+    let heads =
+        |ledger: &Ledger| [Lane::Main, Lane::Control].map(|lane| (lane, ledger.lane_tip(lane).unwrap()));
+    let mut ledger = keeper();
+    let old = heads(&ledger);
+    for (lane, head) in &old {
+        assert_eq!(ledger.cosigned(*lane).unwrap(), None);
+        ledger.keep_cosigned(*lane, &by(head, &one, 100)).unwrap();
+        assert_eq!(bed.reader().cosigned(*lane).unwrap(), Some(by(head, &one, 100)));
+    }
+    // Another witness of the same head comes to it.
+    for (lane, head) in &old {
+        keeper().keep_cosigned(*lane, &by(head, &other, 90)).unwrap();
+        let both = bed.reader().cosigned(*lane).unwrap().unwrap();
+        assert_eq!(both.checkpoint(), head.checkpoint());
+        for who in [&one, &other] {
+            assert_eq!(who.vkey().cosignatures(&both).unwrap().len(), 1);
+        }
+    }
+    // A newer one takes its place, and is not replaced by the older one.
+    let _ = ledger.append(old[0].1.size(), &[entry(old[0].1.size())]).unwrap();
+    let _ = ledger.append_control(old[1].1.size(), b"revoke").unwrap();
+    let new = heads(&ledger);
+    for ((lane, old), (_, new)) in old.iter().zip(&new) {
+        let cosigned = by(new, &one, 200);
+        keeper().keep_cosigned(*lane, &cosigned).unwrap();
+        keeper().keep_cosigned(*lane, &by(old, &other, 300)).unwrap();
+        assert_eq!(bed.reader().cosigned(*lane).unwrap(), Some(cosigned.clone()));
+        // Whoever looked before that does not put it back either.
+        let swap = ledger.store.keep_cosigned(*lane, Some(old.text().as_bytes()), old.text()).unwrap();
+        assert_eq!(swap, Swap::Conflict);
+        assert_eq!(ledger.store.keep_cosigned(*lane, None, old.text()).unwrap(), Swap::Conflict);
+        assert_eq!(bed.reader().cosigned(*lane).unwrap(), Some(cosigned));
+        // The lane's own checkpoint is as the log signed it.
+        assert_eq!(heads(&bed.reader()).into_iter().find(|(which, _)| which == lane).unwrap().1, *new);
+    }
+    // What is none is an error that names it, and gives way.
+    let mut before: Vec<_> =
+        new.iter().map(|(_, head)| by(head, &one, 200).text().as_bytes().to_vec()).collect();
+    for wrong in ["", "nothing of the sort\n", &"x".repeat(MAX_NOTE + 1)] {
+        for ((lane, head), before) in new.iter().zip(&mut before) {
+            let swap = ledger.store.keep_cosigned(*lane, Some(before), wrong).unwrap();
+            assert_eq!(swap, Swap::Swapped);
+            let refused = bed.reader().cosigned(*lane).unwrap_err();
+            assert!(matches!(refused, LedgerError::Cosigned { .. }), "{refused:?}");
+            assert!(refused.to_string().contains(&lane.to_string()), "{refused}");
+            assert!(refused.hint().is_some_and(|hint| hint.contains("ledger cosign")));
+            keeper().keep_cosigned(*lane, &by(head, &one, 400)).unwrap();
+            let kept = bed.reader().cosigned(*lane).unwrap().unwrap();
+            assert_eq!(kept, by(head, &one, 400));
+            *before = kept.text().as_bytes().to_vec();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A ledger moved to another store: the same records, evidence and signed heads, proved equal by reading them back.
 //!
 //! Guarantees: only an intact ledger is copied, only to an empty one, and [`copy`] returns only if the destination,
-//! read again and audited, has the same heads of both lanes, to the byte. Never does: copy evidence that no record
+//! read again and audited, has the same heads of both lanes, to the byte, and the same cosignatures. Never does: copy evidence that no record
 //! names, keep the checkpoints in between (new ones are signed, by the same key), or stop who appends to the source:
 //! one that grew meanwhile is an error.
 
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::kept::relied_on;
 use super::protocol::index_of;
 use super::review::review;
+use super::seen::{Lane, Seen, SeenBy};
 use super::store::{Batch, ControlBatch, Swap};
 use super::{Audit, Entry, Ledger, LedgerError, Place};
 use crate::digest::Digest;
@@ -52,6 +53,14 @@ pub enum CopyError {
         /// The source.
         place: Place,
     },
+    /// The destination has other cosignatures than the source, or none.
+    #[error("ledger {place} does not have the cosignatures of the {lane} that were copied there")]
+    Cosignatures {
+        /// The destination.
+        place: Place,
+        /// Whose.
+        lane: Lane,
+    },
     /// The destination does not have what was written there.
     #[error(
         "ledger {place} does not have what was copied there: expected {expected} records with root {root}"
@@ -77,6 +86,7 @@ impl CopyError {
             Self::Grew { .. } => {
                 Some("see that nobody appends to the old ledger any more, and copy again to another place")
             }
+            Self::Cosignatures { .. } => Some("run `samebits ledger cosign` on the new ledger"),
             Self::Record { .. } | Self::Differs { .. } => {
                 Some("keep the old ledger: it is the one that is right")
             }
@@ -135,7 +145,11 @@ pub fn copy(from: &Ledger, to: &mut Ledger, trust: &Trust) -> Result<Copied, Cop
             return Err(CopyError::Differs { place, expected: expected.size(), root });
         }
     }
-    // 4. And the first is still the same.
+    // 4. What witnesses say of it goes along.
+    for lane in [Lane::Control, Lane::Main] {
+        copy_cosigned(from, to, lane)?;
+    }
+    // 5. And the first is still the same.
     if (from.tip()?.text(), from.control()?.head().text()) != (main.text(), control.text()) {
         return Err(CopyError::Grew { place: from.place().clone() });
     }
@@ -231,6 +245,17 @@ fn append(
     let kept = kept.iter().map(|(digest, bytes)| (*digest, bytes)).collect();
     let batch = Batch { first: before.size(), entries: &entries, nodes, kept, head };
     swapped(to, before, to.store.swap(before, &batch)?)
+}
+
+/// The cosigned checkpoint of a lane that is kept, if the lane continues it, to the byte.
+fn copy_cosigned(from: &Ledger, to: &Ledger, lane: Lane) -> Result<(), CopyError> {
+    let Some(cosigned) = from.cosigned(lane)? else { return Ok(()) };
+    from.require(&Seen::signed(&cosigned, SeenBy::Witnesses))?;
+    to.keep_cosigned(lane, &cosigned)?;
+    match to.cosigned(lane)? == Some(cosigned) {
+        true => Ok(()),
+        false => Err(CopyError::Cosignatures { place: to.place().clone(), lane }),
+    }
 }
 
 fn copy_control(to: &Ledger, at: &SignedCheckpoint, records: &[&[u8]]) -> Result<(), LedgerError> {

@@ -9,6 +9,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::seen::{Lane, Seen, SeenBy};
+use super::store::Swap;
 use super::{Ledger, LedgerError};
 use crate::digest::Digest;
 use crate::evidence::Freshness;
@@ -18,6 +19,9 @@ use crate::tlog::{
 
 /// How far the clock of a witness may be ahead of ours.
 pub const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// How often a cosigned checkpoint is kept again because somebody else kept one.
+const ATTEMPTS: u32 = 16;
 
 /// Seconds since 1970, as cosignatures count time; nothing before.
 pub(crate) fn seconds(time: Timestamp) -> u64 {
@@ -35,15 +39,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Cosigned`] where something else is kept; see [`LedgerError`].
     pub fn cosigned(&self, lane: Lane) -> Result<Option<SignedCheckpoint>, LedgerError> {
-        let note = self.tables().cosigned(lane)?;
+        self.store.cosigned(lane)?.map(|note| self.believed(lane, &note)).transpose()
+    }
+
+    fn believed(&self, lane: Lane, note: &[u8]) -> Result<SignedCheckpoint, LedgerError> {
         let vkey = match lane {
             Lane::Main => &self.vkey,
             Lane::Control => &self.control,
         };
-        match note.is_empty() {
-            true => Ok(None),
-            false => vkey.open(&note).map(Some).map_err(|source| self.not_cosigned(source)),
-        }
+        // What is no text is no note either.
+        let note = std::str::from_utf8(note).unwrap_or_default();
+        vkey.open(note).map_err(|source| self.not_cosigned(lane, source))
     }
 
     /// `head`, the newest of its lane, with the cosignatures that are kept of this very head; as it is without any.
@@ -59,22 +65,36 @@ impl Ledger {
         Ok(kept.filter(|kept| kept.checkpoint() == head.checkpoint()).unwrap_or(head))
     }
 
-    fn not_cosigned(&self, source: TlogError) -> LedgerError {
-        LedgerError::Cosigned { place: self.place().clone(), source: Box::new(source) }
+    fn not_cosigned(&self, lane: Lane, source: TlogError) -> LedgerError {
+        LedgerError::Cosigned { place: self.place().clone(), lane, source: Box::new(source) }
     }
 
     /// Keeps a cosigned checkpoint of a lane, with what is kept of the same one by other witnesses, unless a later one
-    /// is there.
+    /// is there. In slots, not on a branch, one that is kept in this very moment may be lost: then the lane is less
+    /// fresh than it could be, and no more than that.
     ///
     /// # Errors
-    /// [`LedgerError::NoCosignatures`] where the store has no place for it; see [`LedgerError`].
+    /// [`LedgerError::CosignedByOthers`] where others do so without end; see [`LedgerError`].
     pub fn keep_cosigned(&self, lane: Lane, head: &SignedCheckpoint) -> Result<(), LedgerError> {
-        // What cannot be read gives way.
-        let kept = self.cosigned(lane).unwrap_or_default();
+        for _ in 0..ATTEMPTS {
+            let before = self.store.cosigned(lane)?;
+            // What cannot be read gives way.
+            let kept = before.as_deref().and_then(|note| self.believed(lane, note).ok());
+            let Some(head) = self.newer(kept, head) else { return Ok(()) };
+            match self.store.keep_cosigned(lane, before.as_deref(), head.text())? {
+                Swap::Swapped => return Ok(()),
+                Swap::Conflict => {}
+            }
+        }
+        Err(LedgerError::CosignedByOthers { place: self.place().clone() })
+    }
+
+    /// What is to be kept in the place of `kept`, if anything is.
+    fn newer(&self, kept: Option<SignedCheckpoint>, head: &SignedCheckpoint) -> Option<SignedCheckpoint> {
         let mut head = head.clone();
         if let Some(kept) = kept.filter(|kept| kept.size() >= head.size()) {
             if kept.checkpoint() != head.checkpoint() {
-                return Ok(());
+                return None;
             }
             for witness in self.witnesses.iter().flat_map(TlogPolicy::witnesses) {
                 let PolicyKey::Ed25519(vkey) = &witness.key else { continue };
@@ -83,8 +103,11 @@ impl Ledger {
                     head = both;
                 }
             }
+            if head.text() == kept.text() {
+                return None;
+            }
         }
-        self.store.keep_cosigned(lane, head.text())
+        Some(head)
     }
 
     /// The newest checkpoint of a lane.
@@ -144,7 +167,7 @@ impl Ledger {
         let Some(policy) = &self.witnesses else { return Ok(Freshness::Unwitnessed) };
         let head = cosigned.unwrap_or(lane.head());
         let until = seconds(now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX));
-        let quorum = policy.quorum(head, until).map_err(|source| self.not_cosigned(source))?;
+        let quorum = policy.quorum(head, until).map_err(|source| self.not_cosigned(Lane::Control, source))?;
         Ok(match quorum {
             Quorum::NotRequired => Freshness::Unwitnessed,
             Quorum::Missed { missing } => Freshness::Missed { missing },

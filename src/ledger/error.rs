@@ -5,7 +5,7 @@ use rusqlite::ErrorCode;
 use super::pin::PinError;
 use super::place::Place;
 use super::postgres::PostgresError;
-use super::seen::Contradiction;
+use super::seen::{Contradiction, Lane};
 use super::slots::commit::CommitError;
 use super::slots::{GitError, SlotError};
 use crate::digest::Digest;
@@ -312,16 +312,18 @@ pub enum LedgerError {
         found: Box<Contradiction>,
     },
     /// What is kept as a cosigned checkpoint is none.
-    #[error("what is kept in ledger {place} as cosigned by witnesses is not believed")]
+    #[error("what is kept in ledger {place} as the cosigned checkpoint of its {lane} is not believed")]
     Cosigned {
         /// The ledger.
         place: Place,
+        /// Whose.
+        lane: Lane,
         /// Why not.
         source: Box<TlogError>,
     },
-    /// Nowhere to keep cosignatures.
-    #[error("ledger {place} is in a store that keeps no cosignatures")]
-    NoCosignatures {
+    /// Others keep cosignatures faster.
+    #[error("others kept cosignatures in ledger {place} each time that these were about to be")]
+    CosignedByOthers {
         /// The ledger.
         place: Place,
     },
@@ -544,7 +546,7 @@ impl LedgerError {
                  promoted"
             }
             Self::Cosigned { .. } => "`samebits ledger cosign` asks the witnesses again",
-            Self::NoCosignatures { .. } => "keep the ledger in `sqlite:` where freshness is asked for",
+            Self::CosignedByOthers { .. } => "run the command again",
             Self::Pin(_) => {
                 "keep the file aside and see who wrote it; without it the ledger is taken as it is, and pinned anew"
             }

@@ -20,7 +20,7 @@ use super::seen::Lane;
 use super::store::{Batch, ControlBatch, Store, Swap, Tables};
 use super::{LedgerError, Place};
 use crate::digest::Digest;
-use crate::tlog::{Origin, SignedCheckpoint};
+use crate::tlog::{MAX_NOTE, Origin, SignedCheckpoint};
 
 mod ahead;
 mod error;
@@ -55,6 +55,7 @@ CREATE INDEX targets_key ON targets (key, idx) WHERE key IS NOT NULL;
 CREATE TABLE control_checkpoint (id int8 PRIMARY KEY CHECK (id = 1), note text NOT NULL);
 CREATE TABLE control (idx int8 PRIMARY KEY, body bytea NOT NULL);
 CREATE TABLE kept (digest bytea PRIMARY KEY, bytes bytea NOT NULL);
+CREATE TABLE cosigned (lane text PRIMARY KEY, note text NOT NULL);
 "#;
 
 pub(super) struct Postgres {
@@ -288,6 +289,35 @@ impl Store for Postgres {
             "SELECT CASE WHEN octet_length(bytes) <= $2::int8 THEN bytes ELSE ''::bytea END FROM kept WHERE digest = $1",
             vec![value(digest.as_bytes().to_vec()), value(limit)],
         )
+    }
+
+    fn cosigned(&self, lane: Lane) -> Result<Option<Vec<u8>>, LedgerError> {
+        let note: Option<String> = self.first(
+            "SELECT CASE WHEN octet_length(note) <= $2::int8 THEN note ELSE '' END FROM cosigned WHERE lane = $1",
+            vec![value(lane.name().to_owned()), value(signed(MAX_NOTE as u64))],
+        )?;
+        Ok(note.map(String::into_bytes))
+    }
+
+    fn keep_cosigned(&self, lane: Lane, before: Option<&[u8]>, note: &str) -> Result<Swap, LedgerError> {
+        let mut values = vec![value(lane.name().to_owned()), value(note.to_owned())];
+        // Each is one statement: who waits for the row looks at it again (PostgreSQL 17 documentation, 13.2.1).
+        let kept: Option<String> = match before {
+            None => self.first(
+                "INSERT INTO cosigned VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING lane",
+                values,
+            )?,
+            Some(before) => {
+                values.push(value(String::from_utf8_lossy(before).into_owned()));
+                values.push(value(signed(MAX_NOTE as u64)));
+                self.first(
+                    "UPDATE cosigned SET note = $2 WHERE lane = $1
+                     AND CASE WHEN octet_length(note) <= $4::int8 THEN note ELSE '' END = $3 RETURNING lane",
+                    values,
+                )?
+            }
+        };
+        Ok(if kept.is_some() { Swap::Swapped } else { Swap::Conflict })
     }
 
     fn swap(&self, expected: &SignedCheckpoint, batch: &Batch<'_>) -> Result<Swap, LedgerError> {

@@ -27,6 +27,16 @@ pub enum Lane {
     Control,
 }
 
+impl Lane {
+    /// How it is called where it is stored.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Control => "control",
+        }
+    }
+}
+
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

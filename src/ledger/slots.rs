@@ -11,6 +11,7 @@
 //! commits/<20 digits>              the main lane: what was appended to a log of that size
 //! control/<20 digits>              the control lane, alike
 //! evidence/sha256/<hex>            what decisions relied on, written before the commit that names it
+//! cosigned/main, cosigned/control  the newest checkpoint of a lane that witnesses cosigned; replaced by newer ones
 //! checkpoint, tile/…               the main lane as C2SP tlog-tiles: derived, best effort
 //! ```
 //!
@@ -28,7 +29,7 @@ use super::seen::Lane;
 use super::store::{Batch, ControlBatch, Keys, Store, Swap, Tables};
 use super::{LedgerError, kept};
 use crate::digest::Digest;
-use crate::tlog::{SignedCheckpoint, TlogError, Vkey};
+use crate::tlog::{MAX_NOTE, SignedCheckpoint, TlogError, Vkey};
 
 mod card;
 pub mod commit;
@@ -78,6 +79,30 @@ pub(super) trait Slots: Send + Sync {
     /// Writes each, over what may be there: for what is derived.
     fn put_all(&self, objects: &[(String, Bytes)]) -> Result<(), SlotError>;
 
+    /// Writes `bytes` in the place of `before`, which [`Slots::get_or_cut`] said: for what may be put back by who loses a
+    /// race, and is none the better for it.
+    fn replace(
+        &self,
+        name: &str,
+        before: Option<&[u8]>,
+        bytes: &Bytes,
+        limit: usize,
+    ) -> Result<Swap, SlotError> {
+        if self.get_or_cut(name, limit)?.as_deref() != before {
+            return Ok(Swap::Conflict);
+        }
+        self.put_all(&[(name.to_owned(), bytes.clone())])?;
+        Ok(Swap::Swapped)
+    }
+
+    /// What lies under `name`; nothing of it where it has more than `limit` bytes.
+    fn get_or_cut(&self, name: &str, limit: usize) -> Result<Option<Bytes>, SlotError> {
+        match self.get(name, limit) {
+            Err(SlotError::TooLong { .. }) => Ok(Some(Bytes::new())),
+            found => found,
+        }
+    }
+
     /// What lies under `name`.
     fn get(&self, name: &str, limit: usize) -> Result<Option<Bytes>, SlotError> {
         Ok(self.get_all(&[name.to_owned()], limit)?.pop().flatten())
@@ -105,6 +130,14 @@ fn folder(lane: Lane) -> &'static str {
 /// Where the bytes of `digest` are kept.
 fn evidence(digest: Digest) -> String {
     format!("evidence/sha256/{}", digest.hex())
+}
+
+/// What the names begin with under which cosigned checkpoints are kept.
+const COSIGNED: &str = "cosigned/";
+
+/// Where the cosigned checkpoint of a lane is kept.
+fn cosigned(lane: Lane) -> String {
+    format!("{COSIGNED}{}", lane.name())
 }
 
 /// A ledger in slots.
@@ -308,11 +341,18 @@ impl Store for Slotted {
     }
 
     fn kept(&self, digest: Digest, limit: usize) -> Result<Option<Vec<u8>>, LedgerError> {
-        match self.slots.get(&evidence(digest), limit) {
-            Ok(found) => Ok(found.map(Vec::from)),
-            Err(SlotError::TooLong { .. }) => Ok(Some(Vec::new())),
-            Err(error) => Err(self.reach()(error)),
-        }
+        let found = self.slots.get_or_cut(&evidence(digest), limit).map_err(self.reach())?;
+        Ok(found.map(Vec::from))
+    }
+
+    fn cosigned(&self, lane: Lane) -> Result<Option<Vec<u8>>, LedgerError> {
+        let found = self.slots.get_or_cut(&cosigned(lane), MAX_NOTE).map_err(self.reach())?;
+        Ok(found.map(Vec::from))
+    }
+
+    fn keep_cosigned(&self, lane: Lane, before: Option<&[u8]>, note: &str) -> Result<Swap, LedgerError> {
+        let note = Bytes::from(note.to_owned());
+        self.slots.replace(&cosigned(lane), before, &note, MAX_NOTE).map_err(self.reach())
     }
 
     fn swap(&self, expected: &SignedCheckpoint, batch: &Batch<'_>) -> Result<Swap, LedgerError> {

@@ -17,7 +17,7 @@ use super::place::{self, Place};
 use super::seen::Lane;
 use super::store::{Batch, ControlBatch, Store, Swap, Tables};
 use crate::digest::Digest;
-use crate::tlog::{Origin, SignedCheckpoint};
+use crate::tlog::{MAX_NOTE, Origin, SignedCheckpoint};
 
 /// "same", in the header of the file.
 const APPLICATION: i64 = 0x7361_6d65;
@@ -61,13 +61,6 @@ pub(super) struct Sqlite {
 /// SQLite has signed integers; `tlog::MAX_SIZE` is the largest of them.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn lane_name(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Main => "main",
-        Lane::Control => "control",
-    }
 }
 
 impl Sqlite {
@@ -318,14 +311,33 @@ impl Store for Sqlite {
         self.swap_head(Lane::Main, expected, batch.head, || self.put(batch))
     }
 
-    fn keep_cosigned(&self, lane: Lane, note: &str) -> Result<(), LedgerError> {
+    fn cosigned(&self, lane: Lane) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.ask(|c| {
+            // The table is made by who first keeps one.
+            let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'cosigned'";
+            if c.query_row(table, [], |_| Ok(())).optional()?.is_none() {
+                return Ok(None);
+            }
+            c.prepare_cached(
+                "SELECT CASE WHEN octet_length(note) <= ?2 THEN CAST(note AS BLOB) ELSE x'' END FROM cosigned
+                 WHERE lane = ?1",
+            )?
+            .query_row(params![lane.name(), i64::try_from(MAX_NOTE).unwrap_or(i64::MAX)], |row| row.get(0))
+            .optional()
+        })
+    }
+
+    fn keep_cosigned(&self, lane: Lane, before: Option<&[u8]>, note: &str) -> Result<Swap, LedgerError> {
         self.transact(|| {
+            if self.cosigned(lane)?.as_deref() != before {
+                return Ok(Swap::Conflict);
+            }
             self.ask(|c| {
                 c.execute_batch(COSIGNED)?;
-                c.execute("INSERT OR REPLACE INTO cosigned VALUES (?1, ?2)", params![lane_name(lane), note])
-            })
+                c.execute("INSERT OR REPLACE INTO cosigned VALUES (?1, ?2)", params![lane.name(), note])
+            })?;
+            Ok(Swap::Swapped)
         })
-        .map(drop)
     }
 
     fn swap_control(

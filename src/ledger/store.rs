@@ -108,10 +108,13 @@ pub(super) trait Store: Send {
     /// Changes the main lane, if its head is `expected`. [`LedgerError::Stray`] where an entry stands already.
     fn swap(&self, expected: &SignedCheckpoint, batch: &Batch<'_>) -> Result<Swap, LedgerError>;
 
-    /// Keeps the note of a cosigned checkpoint beside the lane, whatever it was before.
-    fn keep_cosigned(&self, _: Lane, _: &str) -> Result<(), LedgerError> {
-        Err(LedgerError::NoCosignatures { place: self.place().clone() })
-    }
+    /// What is kept beside a lane as its cosigned checkpoint, whatever it is; nothing of it where it is longer than a
+    /// note ([`MAX_NOTE`](crate::tlog::MAX_NOTE)).
+    fn cosigned(&self, lane: Lane) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Keeps a note beside a lane, in the place of what [`Store::cosigned`] said. `Conflict`: another is there by now.
+    /// Where a store cannot compare and write at once, the later of two writers wins.
+    fn keep_cosigned(&self, lane: Lane, before: Option<&[u8]>, note: &str) -> Result<Swap, LedgerError>;
 
     /// Changes the control lane, if its head is `expected`.
     fn swap_control(
@@ -137,11 +140,6 @@ pub(super) trait Tables {
 
     /// The signed checkpoint of a lane; empty, which is none, where there is none.
     fn note(&self, lane: Lane) -> Result<String, LedgerError>;
-
-    /// The cosigned checkpoint that is kept beside a lane; empty, which is none, where there is none.
-    fn cosigned(&self, _: Lane) -> Result<String, LedgerError> {
-        Ok(String::new())
-    }
 
     /// The stored hash; `None` if it is missing or not 32 bytes.
     fn node(&self, node: Node) -> Result<Option<Digest>, LedgerError>;

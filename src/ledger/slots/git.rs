@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::card::CARD;
-use super::{Created, SlotError, Slots, folder};
+use super::{COSIGNED, Created, SlotError, Slots, Swap, folder};
 use crate::ledger::place::Remote;
 use crate::ledger::seen::Lane;
 
@@ -108,7 +108,8 @@ impl Slots for Git {
         let _alone = self.cache.lock()?;
         let slots = || names.iter().any(|name| is_slot(name));
         // What is kept under its digest does not change, and what is derived need not be the newest.
-        if !slots() && names.iter().all(|name| name != CARD) {
+        let moves = |name: &String| name == CARD || name.starts_with(COSIGNED);
+        if !slots() && !names.iter().any(moves) {
             let found = self.cache.read(&self.cache.head()?, names, limit)?;
             if found.iter().all(Option::is_some) {
                 return Ok(found);
@@ -172,6 +173,27 @@ impl Slots for Git {
         let _alone = self.cache.lock()?;
         let names = self.cache.list(&self.cache.fetch()?)?;
         Ok(names.into_iter().filter(|name| name.starts_with(prefix) && name.as_str() > after).collect())
+    }
+
+    /// At once: a push is taken only where it continues what was looked at.
+    fn replace(
+        &self,
+        name: &str,
+        before: Option<&[u8]>,
+        bytes: &Bytes,
+        limit: usize,
+    ) -> Result<Swap, SlotError> {
+        let names = [name.to_owned()];
+        let mut swap = Swap::Conflict;
+        self.push(ATTEMPTS, |head| {
+            let there = match self.cache.read(head, &names, limit) {
+                Err(SlotError::TooLong { .. }) => Some(Bytes::new()),
+                found => found?.pop().flatten(),
+            };
+            swap = if there.as_deref() == before { Swap::Swapped } else { Swap::Conflict };
+            Ok((swap == Swap::Swapped).then(|| vec![(name, bytes)]))
+        })?;
+        Ok(swap)
     }
 
     fn put_all(&self, objects: &[(String, Bytes)]) -> Result<(), SlotError> {

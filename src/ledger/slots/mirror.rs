@@ -73,7 +73,7 @@ impl Mirror {
     pub(super) fn last(&self, lane: Lane) -> Result<Option<Last>, LedgerError> {
         let row = self.0.ask(|c| {
             c.prepare_cached("SELECT first, digest FROM slots WHERE lane = ?1")?
-                .query_row([name(lane)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?)))
+                .query_row([lane.name()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?)))
                 .optional()
         })?;
         Ok(row.map(|(first, digest)| Last {
@@ -113,18 +113,11 @@ impl Mirror {
         let first = i64::try_from(last.first).unwrap_or(i64::MAX);
         self.0.ask(|c| {
             c.prepare_cached("INSERT OR REPLACE INTO slots VALUES (?1, ?2, ?3)")?.execute(params![
-                name(lane),
+                lane.name(),
                 first,
                 last.digest.as_bytes()
             ])
         })?;
         Ok(())
-    }
-}
-
-fn name(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Main => "main",
-        Lane::Control => "control",
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rusqlite::{OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{Sqlite, lane_name, signed};
+use super::{Sqlite, signed};
 use crate::digest::Digest;
 use crate::ledger::seen::Lane;
 use crate::ledger::store::{Found, Projection, Snapshot, Tables};
@@ -39,20 +39,6 @@ impl Tables for Sqlite {
         };
         self.ask(|c| {
             c.prepare_cached(query)?.query_row([], |row| row.get(0)).optional().map(Option::unwrap_or_default)
-        })
-    }
-
-    fn cosigned(&self, lane: Lane) -> Result<String, LedgerError> {
-        self.ask(|c| {
-            // The table is made by who first keeps one.
-            let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'cosigned'";
-            if c.query_row(table, [], |_| Ok(())).optional()?.is_none() {
-                return Ok(String::new());
-            }
-            c.prepare_cached("SELECT note FROM cosigned WHERE lane = ?1")?
-                .query_row([lane_name(lane)], |row| row.get(0))
-                .optional()
-                .map(Option::unwrap_or_default)
         })
     }
 
