@@ -53,3 +53,5 @@ mod sigstore;
 mod stored;
 #[path = "support/tuf.rs"]
 mod tuf;
+#[path = "support/witness.rs"]
+mod witness;

@@ -11,8 +11,15 @@ mod image;
 #[path = "support/peer.rs"]
 #[allow(dead_code, reason = "no skopeo here")]
 mod peer;
+#[path = "support/postgres.rs"]
+#[allow(dead_code, reason = "what tests/postgres.rs asks")]
+mod postgres;
 #[path = "support/s3.rs"]
 mod s3;
+#[path = "stores/walked.rs"]
+mod walked;
+#[path = "support/witness.rs"]
+mod witness;
 
 use cli::{Ran, Yard, at, ran};
 use s3::{BUCKET, S3};

@@ -9,6 +9,7 @@ use samebits::tlog::LogSigner;
 use snapbox::{Data, assert_data_eq, file};
 
 use crate::cli::{Ran, Yard, at, ran, redact};
+use crate::witness::{names, witness};
 
 const LEDGER: &str = ".samebits/ledger.db";
 
@@ -359,40 +360,6 @@ fn a_malformed_pin_is_an_error_that_names_the_file() {
         let ran = yard.run(args.iter().copied());
         halts(&ran, &[pin.to_str().unwrap(), "is malformed", "pinned anew"]);
     }
-}
-
-/// A witness of its own process, killed when dropped.
-struct Witness(std::process::Child, String);
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts the witness `witness.key` of the yard's ledger, and returns where it listens.
-fn witness(yard: &Yard) -> Witness {
-    use std::io::BufRead as _;
-    let policy = yard.read("samebits.toml");
-    let log = policy.lines().find_map(|line| line.strip_prefix("verifier = ")).unwrap().trim_matches('"');
-    let args = ["ledger", "witness", "serve", "--witness-key", "witness.key", "--listen", "127.0.0.1:0"];
-    let mut child = yard.spawn(args.into_iter().chain(["--state", "witness.db", "--log", log]));
-    let mut line = String::new();
-    std::io::BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let url = line.trim().rsplit(' ').next().unwrap().to_owned();
-    assert!(url.starts_with("http://127.0.0.1:"), "{line}");
-    Witness(child, url)
-}
-
-fn names(yard: &Yard, vkey: &str, url: &str) {
-    let lock = yard.read("samebits.lock");
-    let lock = match lock.find("witness-policy") {
-        None => lock.clone(),
-        Some(at) => format!("{}{}", &lock[..at], &lock[lock.rfind("\"\"\"\n").unwrap() + 4..]),
-    };
-    let policy = format!("witness-policy = \"\"\"\nwitness w1 {vkey} {url}\nquorum w1\n\"\"\"\n");
-    yard.write("samebits.lock", lock.replacen("version = 1\n", &format!("version = 1\n{policy}"), 1));
 }
 
 #[test]
