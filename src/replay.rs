@@ -2,7 +2,8 @@
 //!
 //! Guarantees: [`decide`] is the only judge; what it is given is what the record names by digest (policy, keys, roots,
 //! the image's documents, the evidence it relied on), rehashed, and the two lanes as they were at the heads the gate had
-//! read, shown to be the beginning of the lanes that are signed today; the clock is that of the decision. What is
+//! read, shown to be the beginning of the lanes that are signed today; the clock is that of the decision. Heads that are
+//! older than what whoever decided has to have seen are a difference. What is
 //! missing is a [`ReplayError`] that names it, never a guess.
 //! Never does: network (no module that has any is to its left), or look at the policy file, the keys and the roots of
 //! today.
@@ -13,6 +14,7 @@
 
 mod compare;
 mod error;
+mod seen;
 mod what_if;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,13 +130,25 @@ impl Recorded {
         let target = self.target(&self.policy)?;
         let evidence = self.evidence(ledger, &target, &self.trust)?;
         self.listed(&evidence)?;
-        Ok(Replayed::compare(self, decide(&target, &evidence)))
+        let overlooked = self.overlooked(ledger)?;
+        Ok(Replayed::compare(self, decide(&target, &evidence)).with(overlooked))
     }
 
     /// What the gate had before it, as far as it was kept.
     fn evidence(&self, ledger: &Ledger, target: &Target<'_>, trust: &Trust) -> Result<Evidence, ReplayError> {
+        self.evidence_on(ledger, target, trust, &self.basis)
+    }
+
+    /// The same at other heads of the lanes.
+    fn evidence_on(
+        &self,
+        ledger: &Ledger,
+        target: &Target<'_>,
+        trust: &Trust,
+        basis: &Basis,
+    ) -> Result<Evidence, ReplayError> {
         let (attestations, discarded) = self.attestations(trust);
-        let Basis { observed, control, decided_on, tag: _, witnessed } = &self.basis;
+        let Basis { observed, control, decided_on, tag: _, witnessed } = basis;
         // The lanes of today continue those of then: what lies below the heads of then is what was read.
         let index = self.record.position().index;
         let at = ledger.tip()?;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kind, PolicyVersion, Position, RecordError, RootVersion};
+use super::{Kind, PolicyVersion, Position, RecordError, RootVersion, TreeHead};
 use crate::digest::{Digest, shorten};
 use crate::json;
 use crate::policy::{EnvironmentName, ServiceName};
@@ -123,6 +123,13 @@ impl Unjudged {
             why: why.clone(),
         })
     }
+}
+
+/// The head of the control lane that the bytes of a record name. A claim, like [`ClaimedRules`]; that of a lane which has
+/// that root was made when it had it.
+pub(crate) fn claimed_control(bytes: &[u8]) -> Option<TreeHead> {
+    let statement = statement(bytes)?;
+    TreeHead::deserialize(statement.pointer("/predicate/ledger/control")?).ok()
 }
 
 fn statement(bytes: &[u8]) -> Option<Value> {

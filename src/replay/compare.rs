@@ -20,7 +20,8 @@ pub struct Replayed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// `decision`, `image`, `evidence`, or the requirement.
+    /// `decision`, `image`, `evidence`, the requirement; or `control` and `second look`, where whoever decided has to have
+    /// seen more than the record says.
     pub what: String,
     /// As it was recorded.
     pub expected: String,
@@ -45,6 +46,12 @@ impl Replayed {
     /// Everything that is not as it was recorded; none: it is the same decision.
     pub fn differences(&self) -> &[Difference] {
         &self.differences
+    }
+
+    /// The same, with what was found beside the decision.
+    pub(super) fn with(mut self, found: Vec<Difference>) -> Self {
+        self.differences.extend(found);
+        self
     }
 
     pub(super) fn compare(recorded: &Recorded, decision: Decision) -> Self {

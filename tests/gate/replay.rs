@@ -1,7 +1,7 @@
 //! Decisions made again from what was kept: what a promoter signs that no gate decided is found out.
 
-use samebits::promote::Answer;
-use samebits::record::{Basis, Phase, Position, RecordError};
+use samebits::promote::{Answer, Stage};
+use samebits::record::{Basis, Phase, Position, RecordError, TreeHead};
 use samebits::replay::{Recorded, ReplayError};
 
 use super::protocol::{block_on, ready_with};
@@ -124,5 +124,99 @@ fn d1_a_later_record_takes_nothing_from_a_decision() {
     assert!(matches!(answer, Answer::Promoted(_)), "{answer:?}");
     world.forge_with("release", &image, Phase::Refused, None, |promotion| promotion.ledger.prev = None);
     assert!(block_on(world.promote(&request, "release")).is_err());
+    world.replays_the_same();
+}
+
+/// A world in which the image was promoted, and then revoked; and what the gate had decided on before that.
+fn revoked() -> (World, Built, samebits::record::Promotion) {
+    let (mut world, image, request) = ready_with(&guarded(&on_disk()));
+    let answer = block_on(world.promote(&request, "release")).unwrap();
+    assert!(matches!(answer, Answer::Promoted(_)), "{answer:?}");
+    let last = world.ledger.tip().unwrap().size() - 1;
+    let recorded = Recorded::load(&world.ledger, last).unwrap();
+    let said = recorded.promotion().clone();
+    world.revoke("security", &Revokes::digest(image.root));
+    (world, image, said)
+}
+
+/// Intent and commit of a promoter who asks no gate, and says what it had said once; of the control lane he says that he
+/// had seen this.
+fn again(
+    world: &mut World,
+    image: &Built,
+    said: &samebits::record::Promotion,
+    saw: Option<TreeHead>,
+) -> [Position; 2] {
+    let mut intent = None;
+    [Phase::Intent, Phase::Commit].map(|phase| {
+        let position = world.forge_with("release", image, phase, intent, |promotion| {
+            let mut ledger = promotion.ledger.clone();
+            ledger.control = saw.unwrap_or(ledger.control);
+            let (actor, intent) = (promotion.actor.clone(), promotion.intent);
+            *promotion = samebits::record::Promotion { ledger, actor, phase, intent, ..said.clone() };
+        });
+        intent = Some(position);
+        position
+    })
+}
+
+#[track_caller]
+fn differs(world: &World, record: Position, what: &[&str], piece: &str) {
+    let again = Recorded::load(&world.ledger, record.index).unwrap().again(&world.ledger).unwrap();
+    let said: Vec<_> = again.differences().iter().map(|it| it.what.as_str()).collect();
+    assert_eq!(said, what, "{:?}", again.differences());
+    let found: String = again.differences().iter().map(|it| it.found.as_str()).collect();
+    assert!(found.contains(piece), "{found}");
+}
+
+/// The heads that a decision names are its author's choice: those of the day before the revocation make it the same again,
+/// but for what he and others show to have been there.
+#[test]
+fn d2_a_commit_on_a_control_lane_of_before_the_revocation_is_different() {
+    let (mut world, image, said) = revoked();
+    // He says himself that he had seen it, when he wrote the intent.
+    let [intent, commit] = again(&mut world, &image, &said, None);
+    differs(&world, intent, &[], "");
+    differs(&world, commit, &["second look"], "3 records and 1 control records: revoked");
+    // He does not say so, and somebody else had, before his intent.
+    let (mut world, image, said) = revoked();
+    let [_, commit] = again(&mut world, &image, &said, Some(said.basis.as_ref().unwrap().control));
+    // Nobody can tell yet.
+    differs(&world, commit, &[], "");
+    world.staged(&Built::shop("2"));
+    let [_, commit] = again(&mut world, &image, &said, Some(said.basis.as_ref().unwrap().control));
+    differs(&world, commit, &["second look"], "revoked");
+}
+
+/// Who had read a record has seen as much of the control lane as it shows.
+#[test]
+fn d2_a_basis_with_a_control_lane_older_than_a_record_it_had_read_is_different() {
+    let (mut world, image, mut said) = revoked();
+    let shows = world.staged(&Built::shop("2"));
+    let at = world.ledger.tip().unwrap();
+    let basis = said.basis.as_mut().unwrap();
+    basis.observed = TreeHead { size: at.size(), root: at.root() };
+    let [intent, commit] = again(&mut world, &image, &said, Some(TreeHead::empty()));
+    let shown = format!("record {}, which it had read, shows that there were 1", shows.index);
+    for (record, more) in [(intent, None), (commit, Some("second look"))] {
+        let all: Vec<_> = ["control"].into_iter().chain(more).collect();
+        differs(&world, record, &all, &shown);
+    }
+}
+
+/// What comes between the first look and the intent, and takes nothing away, is no difference; nor is what comes after.
+#[test]
+fn d2_a_revocation_of_something_else_meanwhile_is_no_difference() {
+    let (mut world, _, request) = ready_with(&guarded(&on_disk()));
+    let hook = world.hook();
+    let other = Revokes::digest(samebits::digest::Digest::of(b"other"));
+    world.crash(&request, "release", |stage| {
+        match stage {
+            Stage::Collect(_) | Stage::Intent(..) | Stage::Copy(_) => hook.revoke("security", &other),
+            _ => {}
+        }
+        matches!(stage, Stage::Publish(_))
+    });
+    assert_eq!(super::protocol::phases(&world), [Phase::Intent, Phase::Commit]);
     world.replays_the_same();
 }

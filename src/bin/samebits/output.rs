@@ -29,7 +29,7 @@ pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof, Unchecked};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::reconcile::{LeftHere, Outcome as LeftOutcome, Reconciling, What as LeftWhat};
-pub(crate) use self::replay::{Decided, History, Now, Replay};
+pub(crate) use self::replay::{AtHand, Decided, History, Now, Replay};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
 pub(crate) use self::witness::{CosignReport, Cosigned, Freshness, WitnessKey};
 use crate::kept::KeptEvidence;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use samebits::ledger::{Filter, Ledger};
+use samebits::policy::Policy;
 use samebits::record::{Phase, Promotion, Record, TreeHead};
 use samebits::replay::{Answer, Recorded, ReplayError, Replayed, WhatIf};
 use samebits::tlog::{Included, Vkey};
@@ -9,15 +10,18 @@ use samebits::verify::Trust;
 
 use crate::Outcome;
 use crate::args::{Common, RecordName, Replay as Args, Since};
-use crate::output::{Decided, History, Now, Replay, YesOrNo};
+use crate::output::{AtHand, Decided, History, Now, Replay, YesOrNo};
 use crate::report::Outputs;
 use crate::session::Session;
 use crate::trouble::{Trouble, undecided, usage};
 
 pub(crate) fn replay(common: &Common, outputs: &Outputs, args: &Args) -> Result<Outcome, Trouble> {
     match (args.record, &args.vkey) {
-        (Some(record), Some(vkey)) => one(&ledger_alone(common, vkey)?, outputs, record),
-        (Some(record), None) => one(&ledger(&Session::read(common, outputs)?)?, outputs, record),
+        (Some(record), Some(vkey)) => one(&ledger_alone(common, vkey)?, outputs, record, None),
+        (Some(record), None) => {
+            let session = Session::read(common, outputs)?;
+            one(&ledger(&session)?, outputs, record, Some(&session.policy))
+        }
         (None, _) => all(&Session::read(common, outputs)?, args),
     }
 }
@@ -41,16 +45,21 @@ fn yes_or_no(approved: bool) -> YesOrNo {
     if approved { YesOrNo::Approved } else { YesOrNo::Denied }
 }
 
-fn one(ledger: &Ledger, outputs: &Outputs, name: RecordName) -> Result<Outcome, Trouble> {
+fn one(
+    ledger: &Ledger,
+    outputs: &Outputs,
+    name: RecordName,
+    policy: Option<&Policy>,
+) -> Result<Outcome, Trouble> {
     let index = index_of(ledger, name)?;
     let recorded = Recorded::load(ledger, index)?;
     let again = recorded.again(ledger)?;
     let same = again.differences().is_empty();
-    outputs.emit(&report(&recorded, &again)).map_err(undecided)?;
+    outputs.emit(&report(&recorded, &again, policy)).map_err(undecided)?;
     Ok(if same { Outcome::Yes } else { Outcome::No })
 }
 
-fn report(recorded: &Recorded, again: &Replayed) -> Replay {
+fn report(recorded: &Recorded, again: &Replayed, policy: Option<&Policy>) -> Replay {
     let (record, promotion, basis) = (recorded.record(), recorded.promotion(), recorded.basis());
     let verdict = again.verdict();
     Replay {
@@ -68,11 +77,21 @@ fn report(recorded: &Recorded, again: &Replayed) -> Replay {
         to: verdict.environment.clone(),
         decided_on: basis.decided_on,
         policy: promotion.policy.clone(),
+        at_hand: match policy {
+            Some(policy) if is_by(promotion, policy) => AtHand::Same,
+            Some(_) => AtHand::Other,
+            None => AtHand::None,
+        },
         roots: promotion.roots.clone(),
         ledger: basis.observed,
         control: basis.control,
         evidence: promotion.evidence.len(),
     }
+}
+
+/// Whether a decision was made by this file with these keys.
+fn is_by(promotion: &Promotion, policy: &Policy) -> bool {
+    promotion.policy.digest.0 == policy.digest() && promotion.policy.keys == *policy.key_digests()
 }
 
 /// The place of a record that was named.

@@ -45,8 +45,10 @@ pub(crate) struct Replay {
     pub(crate) to: EnvironmentName,
     /// The gate's clock.
     pub(crate) decided_on: Timestamp,
-    /// The rules, as they were kept.
+    /// The rules, as they were kept: those that the record names, which are its author's choice.
     pub(crate) policy: PolicyVersion,
+    /// Whether they are those of the policy at hand.
+    pub(crate) at_hand: AtHand,
     /// The roots of trust, as they were kept.
     pub(crate) roots: Vec<RootVersion>,
     /// The main lane that was read; today's continues it.
@@ -55,6 +57,18 @@ pub(crate) struct Replay {
     pub(crate) control: TreeHead,
     /// How many pieces of evidence it relies on.
     pub(crate) evidence: usize,
+}
+
+/// How the rules of a record compare with those of the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AtHand {
+    /// The same file with the same keys.
+    Same,
+    /// Another file, or other keys.
+    Other,
+    /// There is no policy at hand.
+    None,
 }
 
 impl Replay {
@@ -81,14 +95,26 @@ impl Report for Replay {
             let _ = writeln!(text, "    recorded    {}", clean(expected));
             let _ = writeln!(text, "    now         {}", clean(found));
         }
+        let digest = self.policy.digest.0;
+        let _ = match self.at_hand {
+            AtHand::Same => writeln!(text, "  by policy {digest}, which is the one at hand"),
+            AtHand::Other => {
+                writeln!(
+                    text,
+                    "  {WARN}!{WARN:#} by policy {digest}, which the record names and is not the one at hand"
+                )
+            }
+            AtHand::None => {
+                writeln!(
+                    text,
+                    "  {WARN}!{WARN:#} by policy {digest}, which the record names; there is none at hand"
+                )
+            }
+        };
         let _ = writeln!(
             text,
-            "  {DIM}by policy {}, {} pieces of evidence, {} records and {} control records, at {}{DIM:#}",
-            self.policy.digest.0.short(),
-            self.evidence,
-            self.ledger.size,
-            self.control.size,
-            self.decided_on
+            "  {DIM}{} pieces of evidence, {} records and {} control records, at {}{DIM:#}",
+            self.evidence, self.ledger.size, self.control.size, self.decided_on
         );
         text
     }
