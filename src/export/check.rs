@@ -52,6 +52,13 @@ pub enum Finding {
         /// What.
         why: String,
     },
+    /// A record of the control lane that is in it, and not valid.
+    ControlInvalid {
+        /// Its index.
+        index: u64,
+        /// Why not.
+        why: String,
+    },
     /// A file that ought to be there.
     Missing {
         /// Its name.
@@ -80,6 +87,7 @@ impl fmt::Display for Finding {
             Self::Unproven { index, why } => write!(f, "record {index} is not shown to be in the log: {why}"),
             Self::Invalid { index, why } => write!(f, "record {index} is not valid: {why}"),
             Self::Control { why } => write!(f, "the control lane is not the signed one: {why}"),
+            Self::ControlInvalid { index, why } => write!(f, "control record {index} is not valid: {why}"),
             Self::Missing { file, why } => write!(f, "{file} is missing: {why}"),
             Self::Changed { file } => write!(f, "{file} was changed"),
             Self::Stray { file } => write!(f, "{file} does not belong here"),
@@ -104,6 +112,8 @@ pub struct Checked {
     /// The records whose signature nobody could check, and what there is not to check it with. They are no findings,
     /// and neither is the export intact with them: nobody can tell.
     pub unchecked: BTreeMap<u64, String>,
+    /// The same of the records of the control lane.
+    pub unchecked_control: BTreeMap<u64, String>,
     /// The keys in it that neither a record of it nor the checker's own policy names: nobody believed them.
     pub unnamed: Vec<String>,
     /// Everything found.
@@ -154,6 +164,7 @@ pub fn check(files: &Files, vkey: Option<&Vkey>, ours: &Trust) -> Result<Checked
         whole: false,
         own_key,
         unchecked: BTreeMap::new(),
+        unchecked_control: BTreeMap::new(),
         unnamed: Vec::new(),
         findings: Vec::new(),
     };
@@ -174,7 +185,8 @@ pub fn check(files: &Files, vkey: Option<&Vkey>, ours: &Trust) -> Result<Checked
         checked.records = records.len() as u64;
         checked.whole = records.keys().copied().eq(0..main.size());
         // 4. Every record is valid; of the whole log, each follows the one before it.
-        checked.unchecked = check.valid(&main, &records, &trust, lane.as_ref(), checked.whole)?;
+        (checked.unchecked, checked.unchecked_control) =
+            check.valid(&main, &records, &trust, lane.as_ref(), checked.whole)?;
         // 5. The tiles, of all that there is.
         check.tiles(&records, &main, checked.whole, claims_whole)?;
         // 6. And what it says of itself.
@@ -347,7 +359,8 @@ impl Check<'_> {
         Ok(Trust::new(keys).with_roots(roots))
     }
 
-    /// Whether each record is one of ours, and what it relies on is there. Returns those of which nobody can tell.
+    /// Whether each record is one of ours, and what it relies on is there. Returns those of which nobody can tell, of the
+    /// main lane and of the control lane.
     fn valid(
         &mut self,
         head: &SignedCheckpoint,
@@ -355,7 +368,7 @@ impl Check<'_> {
         trust: &Trust,
         lane: Option<&Whole>,
         whole: bool,
-    ) -> Result<BTreeMap<u64, String>, ExportError> {
+    ) -> Result<(BTreeMap<u64, String>, BTreeMap<u64, String>), ExportError> {
         let origin = head.origin().as_str();
         let mut unchecked = BTreeMap::new();
         let mut read = Read::new();
@@ -386,12 +399,21 @@ impl Check<'_> {
             }
         }
         // Where the main lane is not all there, nobody can say what the authors of the control lane saw of it.
-        if let (Some(lane), true) = (lane, whole) {
-            for finding in review::control(lane, read.roots(), trust) {
-                self.find(Finding::Control { why: finding.to_string() });
+        let roots = whole.then(|| read.roots());
+        Ok((unchecked, lane.map(|lane| self.control(lane, roots, trust)).unwrap_or_default()))
+    }
+
+    /// Whether each record of the control lane is one of ours. Returns those of which nobody can tell.
+    fn control(&mut self, lane: &Whole, roots: Option<&[Digest]>, trust: &Trust) -> BTreeMap<u64, String> {
+        let mut unchecked = BTreeMap::new();
+        for (index, wrong) in review::control_wrong(lane, roots, trust) {
+            let why = shorten(&wrong.to_string());
+            match wrong.is_unknown() {
+                true => drop(unchecked.insert(index, why)),
+                false => self.find(Finding::ControlInvalid { index, why }),
             }
         }
-        Ok(unchecked)
+        unchecked
     }
 
     /// What a record relied on is there under its digest.

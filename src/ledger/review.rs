@@ -14,7 +14,7 @@ use super::protocol::index_of;
 use super::{Audit, Finding, Index, Ledger, LedgerError, audit};
 use crate::digest::{Digest, shorten};
 use crate::record::{Body, ClaimedRow, Content, ControlRecord, Position, RecordError, TreeHead};
-use crate::tlog::{Frontier, TlogError, Whole, leaf_hash};
+use crate::tlog::{Frontier, Included, TlogError, Whole, leaf_hash};
 use crate::verify::{Reason, Trust};
 
 /// Why an entry is not a record that belongs where it lies.
@@ -197,27 +197,30 @@ fn causes(error: &LedgerError) -> String {
 }
 
 /// Every record of the control lane, and whether its author saw this very ledger.
-pub(crate) fn control(lane: &Whole, roots: &[Digest], trust: &Trust) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for entry in lane.entries() {
-        let index = entry.index();
-        let why = match ControlRecord::read(entry, trust) {
-            Err(unread) => Some(match unread.why {
-                RecordError::Rejected(rejected) => rejected.reason.to_string(),
-                error => error.to_string(),
-            }),
-            Ok(record) => {
-                let view = record.body().ledger();
-                let main = usize::try_from(view.observed.size).ok().and_then(|size| roots.get(size)).copied();
-                saw(lane, view.control).err().map(|wrong| wrong.to_string()).or_else(|| {
-                    let (TreeHead { size, root: observed }, found) = (view.observed, main);
-                    (main != Some(observed)).then(|| Wrong::Observed { size, observed, found }.to_string())
-                })
-            }
-        };
-        findings.extend(why.map(|why| Finding::ControlInvalid { index, why: shorten(&why) }));
-    }
-    findings
+fn control(lane: &Whole, roots: &[Digest], trust: &Trust) -> Vec<Finding> {
+    let wrong = control_wrong(lane, Some(roots), trust).into_iter();
+    wrong.map(|(index, why)| Finding::ControlInvalid { index, why: shorten(&why.to_string()) }).collect()
+}
+
+/// The records of the control lane that are not valid, or whose author saw another ledger: of the main lane, where its
+/// `roots` are known.
+pub(crate) fn control_wrong(lane: &Whole, roots: Option<&[Digest]>, trust: &Trust) -> Vec<(u64, Wrong)> {
+    let examine = |entry: &Included| {
+        let record = ControlRecord::read(entry, trust).map_err(|unread| match unread.why {
+            RecordError::Rejected(rejected) => Wrong::Rejected(rejected.reason),
+            error => Wrong::Record(error),
+        })?;
+        let view = record.body().ledger();
+        saw(lane, view.control)?;
+        let Some(roots) = roots else { return Ok(()) };
+        let TreeHead { size, root: observed } = view.observed;
+        let found = usize::try_from(size).ok().and_then(|size| roots.get(size)).copied();
+        match found == Some(observed) {
+            true => Ok(()),
+            false => Err(Wrong::Observed { size, observed, found }),
+        }
+    };
+    lane.entries().iter().filter_map(|entry| Some((entry.index(), examine(entry).err()?))).collect()
 }
 
 fn saw(lane: &Whole, head: TreeHead) -> Result<(), Wrong> {

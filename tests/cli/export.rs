@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use samebits::digest::Digest;
+use samebits::key::{Algorithm, PrivateKey};
+use samebits::ledger::Ledger;
 use samebits::reference::Image;
+use samebits::tlog::LogSigner;
+use samebits::verify::sign_statement;
 use serde_json::{Value, json};
 
 use crate::cli::{Ran, Yard, at};
@@ -180,9 +186,12 @@ fn a_part_has_what_was_asked_for_and_what_that_relies_on() {
     export(&yard, &["never", "--since", "2099-01-01"]);
     assert_eq!(indexes("never"), json!([]));
     export(&yard, &["shop.tar", "--service", "shop", "--since", "2020-01-01"]);
-    for path in ["late", "never", "shop.tar"] {
+    for path in ["late", "shop.tar"] {
         strangers(&yard, path, &["--vkey", &vkey]).exits(0);
     }
+    // No record in it says whose keys count, for the control lane neither: who has the policy can tell.
+    strangers(&yard, "never", &["--vkey", &vkey]).exits(3);
+    yard.run(["ledger", "verify", "never"]).exits(0);
     yard.run(["ledger", "export", "x", "--service", "shpo"]).exits(2);
     yard.run(["ledger", "export", "x", "--in", "prod"]).exits(2);
 }
@@ -457,4 +466,54 @@ fn d1_tools_that_are_not_ours_believe_an_export_and_no_forged_one() {
     bytes[9] ^= 1;
     fs::write(record, bytes).unwrap();
     assert!(ask(".").unwrap_err().contains("3.tlog-proof"));
+}
+
+/// Appends to the control lane with the log's key.
+fn append_control(yard: &Yard, bytes: &[u8]) {
+    let signer: LogSigner = yard.read("keys/ledger.key").trim().parse().unwrap();
+    let (base, vkey) = (yard.path(""), signer.vkey().clone());
+    let mut ledger = Ledger::open("sqlite:.samebits/ledger.db", &base, &vkey, Some(signer)).unwrap();
+    let size = ledger.control().unwrap().head().size();
+    let _appended = ledger.append_control(size, bytes).unwrap();
+}
+
+/// The control lane is whole in every export, and so are its signatures: also where the main lane is not.
+#[test]
+fn d1_in_a_partial_export_a_forged_control_record_is_found() {
+    let (yard, _) = yard();
+    let last = ["part", "--since", "5"];
+    export(&yard, &last);
+    let vkey = vkey(&yard);
+    let good = strangers(&yard, "part", &["--vkey", &vkey]).exits(0).json();
+    assert_eq!((&good["whole"], &good["uncheckedControl"]), (&json!(false), &json!([])), "{good:#}");
+    // What a revoker signed, with another reason.
+    let mut bundle: Value =
+        serde_json::from_slice(&fs::read(yard.path("part/control/0.json")).unwrap()).unwrap();
+    let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+    let other = String::from_utf8(payload).unwrap().replace("CVE-2030-1", "CVE-2030-2");
+    bundle["dsseEnvelope"]["payload"] = STANDARD.encode(other).into();
+    append_control(&yard, bundle.to_string().as_bytes());
+    fs::remove_dir_all(yard.path("part")).unwrap();
+    export(&yard, &last);
+    let found = strangers(&yard, "part", &["--vkey", &vkey]).exits(1).json();
+    assert!(found["findings"].to_string().contains("control record 2 is not valid"), "{found:#}");
+    // By somebody whom no rule here knows: nobody can tell, here and where all of the log is there.
+    let (yard, _) = self::yard();
+    let stranger = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": "x", "digest": { "sha256": "00".repeat(32) } }],
+        "predicateType": "https://stranger.example/v1",
+        "predicate": {},
+    });
+    append_control(&yard, &sign_statement(statement.to_string().as_bytes(), &stranger).unwrap());
+    let vkey = self::vkey(&yard);
+    for part in [&["part", "--since", "5"][..], &["whole"]] {
+        export(&yard, part);
+        let untold = strangers(&yard, part[0], &["--vkey", &vkey]).exits(3).json();
+        assert_eq!(untold["uncheckedControl"][0]["record"], 2, "{untold:#}");
+        assert_eq!(untold["findings"], json!([]), "{untold:#}");
+    }
+    let text = yard.run(["ledger", "verify", "part"]).exits(3).stdout;
+    assert!(text.contains("control record 2 could not be checked: "), "{text}");
 }

@@ -1,5 +1,6 @@
 //! `ledger export` and `ledger prove`: the log for strangers. `ledger verify PATH`: as they check it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -151,7 +152,10 @@ pub(crate) fn verify(
     let nobody = Trust::new(Vec::new());
     let ours = session.as_ref().map_or(&nobody, |session| &session.trust);
     let checked = export::check(&files, vkey.as_ref(), ours).map_err(trouble)?;
-    let outcome = match (checked.findings.is_empty(), checked.unchecked.is_empty()) {
+    let outcome = match (
+        checked.findings.is_empty(),
+        checked.unchecked.is_empty() && checked.unchecked_control.is_empty(),
+    ) {
         (false, _) => Outcome::No,
         (true, false) => Outcome::Untold,
         (true, true) => Outcome::Yes,
@@ -166,12 +170,17 @@ pub(crate) fn verify(
         records: checked.records,
         whole: checked.whole,
         key: whose,
-        unchecked: checked.unchecked.into_iter().map(|(record, why)| Unchecked { record, why }).collect(),
+        unchecked: unchecked(checked.unchecked),
+        unchecked_control: unchecked(checked.unchecked_control),
         unnamed: checked.unnamed,
         findings: checked.findings.iter().map(ToString::to_string).collect(),
     };
     outputs.emit(&report).map_err(undecided)?;
     Ok(outcome)
+}
+
+fn unchecked(records: BTreeMap<u64, String>) -> Vec<Unchecked> {
+    records.into_iter().map(|(record, why)| Unchecked { record, why }).collect()
 }
 
 /// One proof, and the record beside it.

@@ -138,6 +138,8 @@ pub(crate) struct ExportAudit {
     pub(crate) key: KeyOf,
     /// The records whose signature nobody could check with what is in it; with any, the exit code is 3.
     pub(crate) unchecked: Vec<Unchecked>,
+    /// The same of the records of the control lane.
+    pub(crate) unchecked_control: Vec<Unchecked>,
     /// The keys in it that no record in it names: none of them was believed.
     pub(crate) unnamed: Vec<String>,
     /// What is not right.
@@ -199,10 +201,13 @@ impl Report for ExportAudit {
         for file in &self.unnamed {
             note(&format!("{} was not believed: no record in it names that key", clean(file)));
         }
-        if !self.unchecked.is_empty() {
-            for Unchecked { record, why } in &self.unchecked {
-                note(&format!("record {record} could not be checked: {}", clean(why)));
-            }
+        let all = [("record", &self.unchecked), ("control record", &self.unchecked_control)];
+        for (what, Unchecked { record, why }) in
+            all.iter().flat_map(|(what, unchecked)| unchecked.iter().map(move |it| (what, it)))
+        {
+            note(&format!("{what} {record} could not be checked: {}", clean(why)));
+        }
+        if all.iter().any(|(_, unchecked)| !unchecked.is_empty()) {
             note("expected the keys and roots of their signers, named by the rules of a record in it");
         }
         if let Some(head) = &self.ledger {
