@@ -18,6 +18,7 @@ use crate::ledger::place::Remote;
 use crate::ledger::seen::Lane;
 
 mod error;
+mod process;
 mod program;
 #[cfg(test)]
 mod tests;

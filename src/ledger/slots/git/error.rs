@@ -40,6 +40,22 @@ pub enum GitError {
         /// One of the slots that vanished or were changed.
         name: String,
     },
+    /// It was ended because it took too long.
+    #[error("`git {command}` was ended after {seconds} seconds: expected it to be done by then")]
+    TooLong {
+        /// The command.
+        command: &'static str,
+        /// How long it had.
+        seconds: u64,
+    },
+    /// It was ended because of what it wrote.
+    #[error("`git {command}` was ended: expected at most {limit} bytes to fetch, and there was no end")]
+    TooMuch {
+        /// The command.
+        command: &'static str,
+        /// How much it may write.
+        limit: u64,
+    },
     /// The push ended without an answer.
     #[error("the push ended without an answer: {said}")]
     Open {
@@ -72,6 +88,8 @@ impl GitError {
             | Self::Unreachable { .. }
             | Self::Refused { .. }
             | Self::Rewritten { .. }
+            | Self::TooLong { .. }
+            | Self::TooMuch { .. }
             | Self::Local { .. } => true,
             Self::Open { .. } | Self::Contention { .. } => false,
         }
@@ -94,6 +112,13 @@ impl GitError {
             Self::Rewritten { .. } => {
                 "keep both, the branch and the copy in the cache folder, where refs/samebits/seen is the commit that was \
                  seen; nothing was appended"
+            }
+            Self::TooLong { .. } => {
+                "see whether the server answers at all (`git ls-remote`); nothing was appended"
+            }
+            Self::TooMuch { .. } => {
+                "see what is on the branch: a ledger of that size belongs into another kind of store (samebits ledger \
+                 copy); nothing was appended"
             }
             Self::Open { .. } | Self::Contention { .. } => {
                 "run the command again: what was appended is found, and nothing is appended twice"

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Output, Stdio};
+use std::process::{ChildStdin, Command, Output};
 
 use bytes::Bytes;
 
 use super::GitError;
+use super::process::{self, Ended, Limits};
 use crate::digest::{Digest, shorten};
 use crate::ledger::place::Remote;
 use crate::ledger::slots::{SlotError, room};
@@ -110,6 +111,7 @@ pub(super) struct Cache {
     /// The protocol that is allowed, and no other.
     protocol: &'static str,
     temporary: bool,
+    pub(super) limits: Limits,
 }
 
 impl Drop for Cache {
@@ -142,6 +144,7 @@ impl Cache {
             branch: remote.branch.clone(),
             protocol: remote.protocol(),
             temporary,
+            limits: Limits::default(),
         };
         let _alone = cache.lock()?;
         cache.make().map_err(cannot)?;
@@ -209,8 +212,12 @@ impl Cache {
         let refspec = format!("+refs/heads/{}:{HEAD}", self.branch);
         let arguments =
             ["--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
-        let fetched =
-            self.run("fetch", &[&arguments[..], &["--", &self.url, &refspec]].concat(), |_| Ok(()))?;
+        let fetched = self.run("fetch", &[&arguments[..], &["--", &self.url, &refspec]].concat(), |_| Ok(()));
+        if let Err(GitError::TooLong { .. } | GitError::TooMuch { .. }) = &fetched {
+            // What came is of nothing that is known: away with it.
+            drop(self.local("prune", &["--expire=now"]));
+        }
+        let fetched = fetched?;
         if fetched.status.success() {
             return self.seen();
         }
@@ -311,7 +318,14 @@ impl Cache {
             "push",
             &["--porcelain", "--no-verify", "--no-follow-tags", "--", &self.url, &refspec],
             |_| Ok(()),
-        )?;
+        );
+        let pushed = match pushed {
+            // It may have been taken.
+            Err(error @ (GitError::TooLong { .. } | GitError::TooMuch { .. })) => {
+                return Ok(Pushed::Open(GitError::Open { said: error.to_string() }));
+            }
+            pushed => pushed?,
+        };
         if pushed.status.success() {
             // Nothing undoes the push: what is not noted here is fetched again.
             let _ = self.local("update-ref", &[HEAD, commit]).and_then(|_| self.seen());
@@ -352,18 +366,15 @@ impl Cache {
         });
         program.env("GIT_DIR", &self.folder).env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
         program.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_ALLOW_PROTOCOL", self.protocol);
-        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = program.spawn().map_err(|source| match source.kind() {
+        let ended = process::run(&mut program, &self.folder, self.limits, write);
+        match ended.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => GitError::NoProgram,
             _ => GitError::Run { source },
-        })?;
-        let input = child.stdin.take();
-        // Written elsewhere, for git may answer before it has read all of it. Where it stops reading it says why.
-        std::thread::scope(|scope| {
-            scope.spawn(move || input.map(|mut input| write(&mut input)));
-            child.wait_with_output()
-        })
-        .map_err(|source| GitError::Run { source })
+        })? {
+            Ended::Alone(output) => Ok(output),
+            Ended::TooLong => Err(GitError::TooLong { command, seconds: self.limits.time.as_secs() }),
+            Ended::TooMuch => Err(GitError::TooMuch { command, limit: self.limits.room }),
+        }
     }
 }
 

@@ -368,3 +368,25 @@ fn d6_a_push_without_an_answer_and_nobody_to_ask_is_not_known() {
     std::fs::rename(&away, fixture.bare()).unwrap();
     assert_eq!(fixture.cold().unwrap().tip().unwrap().size(), 2);
 }
+
+/// A server that accepts and never answers costs the time that a command has, and nothing else.
+#[test]
+fn f5_a_server_that_never_answers_is_given_up() {
+    if !peer::is_installed("git") {
+        return;
+    }
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("git+https://127.0.0.1:{}/x#ledger", silent.local_addr().unwrap().port());
+    let located = crate::ledger::place::locate(&url, home.path()).unwrap();
+    let crate::ledger::place::Location::Git(remote) = located else { panic!("{located:?}") };
+    let mut cache = program::Cache::open(&remote, Some(home.path())).unwrap();
+    cache.limits.time = std::time::Duration::from_millis(300);
+    let error = cache.fetch().unwrap_err();
+    assert!(matches!(error, GitError::TooLong { command: "fetch", .. }), "{error:?}");
+    assert!(error.is_final() && error.hint().contains("nothing was appended"));
+    // Of a push nobody knows.
+    let bytes = bytes::Bytes::from_static(b"x");
+    let commit = cache.commit(&cache.head().unwrap(), &[("commits/x", &bytes)]).unwrap();
+    assert!(matches!(cache.push(&commit).unwrap(), program::Pushed::Open(_)));
+}
