@@ -69,6 +69,17 @@ pub enum Reference {
     Expected(Image, Tag),
 }
 
+/// Where a person wants an image to be: a repository, with or without a tag and the digest that is expected there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// The repository.
+    pub repository: Repository,
+    /// The tag that is to mean the image.
+    pub tag: Option<Tag>,
+    /// What the image is expected to be; anything else is a refusal.
+    pub digest: Option<Digest>,
+}
+
 /// Why a text is not a repository, tag, image or reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
@@ -298,6 +309,38 @@ impl FromStr for Reference {
     }
 }
 
+impl FromStr for Destination {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        if let Ok(repository) = text.parse() {
+            return Ok(Self { repository, tag: None, digest: None });
+        }
+        Ok(match text.parse()? {
+            Reference::Tagged(repository, tag) => Self { repository, tag: Some(tag), digest: None },
+            Reference::Pinned(Image { repository, digest }) => {
+                Self { repository, tag: None, digest: Some(digest) }
+            }
+            Reference::Expected(Image { repository, digest }, tag) => {
+                Self { repository, tag: Some(tag), digest: Some(digest) }
+            }
+        })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        match self.digest {
+            Some(digest) => write!(f, "@{digest}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl FromStr for Image {
     type Err = ReferenceError;
 
@@ -514,6 +557,25 @@ mod tests {
     fn a_repository_has_neither_tag_nor_digest() {
         for text in ["registry.example/shop:1", &format!("registry.example/shop@{D}"), "oci:images/shop:1"] {
             assert!(matches!(text.parse::<Repository>(), Err(ReferenceError::NotARepository(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_destination_needs_no_tag_and_may_have_tag_and_digest() {
+        for (text, tag, pinned) in [
+            ("registry.example:5000/shop", None, false),
+            ("oci:images/shop", None, false),
+            ("registry.example/shop:1", Some("1"), false),
+            (&format!("oci:images/shop@{D}"), None, true),
+            (&format!("registry.example/shop:1@{D}"), Some("1"), true),
+        ] {
+            let to: Destination = text.parse().unwrap();
+            assert_eq!((to.tag.as_ref().map(Tag::as_str), to.digest.is_some()), (tag, pinned), "{text}");
+            assert_eq!(to.to_string(), text);
+        }
+        for wrong in ["", "shop", "oci:", "registry.example/shop:", "registry.example/Shop", "oci:a@sha256:0"]
+        {
+            assert!(wrong.parse::<Destination>().is_err(), "{wrong}");
         }
     }
 

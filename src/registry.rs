@@ -11,6 +11,7 @@
 mod attach;
 mod backend;
 mod copy;
+mod transfer;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod layout;
@@ -32,10 +33,11 @@ use crate::digest::Digest;
 use crate::reference::{Image, Location, Reference, Repository, Tag};
 
 pub use attach::{Attachment, Subject};
-pub use copy::{CopyError, CopyReport, Side};
+pub use copy::{Along, CopyError, CopyReport, Side};
 pub use error::RegistryError;
 pub use http::{HttpConfig, Proxies, Retry};
 pub use layout::problem::LayoutProblem;
+pub use transfer::{Arrived, Transfer, TransferError, Transferred};
 
 /// How many requests are in flight at once.
 const CONCURRENCY: usize = 8;
@@ -272,13 +274,19 @@ impl Registries {
         from: &Repository,
         to: &Repository,
     ) -> Result<CopyReport, CopyError> {
-        let at = |side, repository: &Repository| {
-            let repository = repository.clone();
-            move |source| CopyError { side, repository, source: Box::new(source) }
-        };
-        let source = self.backend(from).map_err(at(Side::Source, from))?;
-        let destination = self.backend(to).map_err(at(Side::Destination, to))?;
-        copy::Copying::new(source, destination, closure).run().await
+        self.copy_with(closure, from, to, Along::Referrers).await
+    }
+
+    async fn copy_with(
+        &self,
+        closure: &Closure,
+        from: &Repository,
+        to: &Repository,
+        along: Along,
+    ) -> Result<CopyReport, CopyError> {
+        let source = self.backend(from).map_err(copy::at(Side::Source, from))?;
+        let destination = self.backend(to).map_err(copy::at(Side::Destination, to))?;
+        copy::Copying::new(source, destination, closure, along).run().await
     }
 
     /// Makes a tag mean an image that the repository has: the same bytes again, under the tag; then read back.

@@ -5,6 +5,8 @@
 //! complete. Never does: tags, other than those of cosign which name their content; deleting; bringing along
 //! what refers to the image and could itself be run.
 
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,19 +15,13 @@ use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
+use self::plan::{Plan, Referrer};
 use super::backend::Backend;
-use super::wire::{Fetched, Listing, Mounted, Which};
-use super::{CONCURRENCY, RegistryError, Suffix, TRIES, legacy, missing, put, read};
+use super::wire::{Fetched, Mounted, Which};
+use super::{CONCURRENCY, RegistryError, TRIES, missing, put};
 use crate::closure::{Closure, ClosureError, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
 use crate::reference::{Image, Repository, Tag};
-
-/// How many steps of "refers to what refers to" are followed.
-const DEPTH: usize = 4;
-/// How many referrers of one image, and of its referrers, are copied.
-const REFERRERS: usize = 1000;
-/// How many bytes the manifests of all those referrers may have together.
-const REFERRER_BYTES: u64 = 16 << 20;
 
 /// Which of the two repositories the trouble was with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +53,12 @@ pub struct CopyError {
     pub source: Box<RegistryError>,
 }
 
+/// Says whose trouble it is.
+pub(super) fn at(side: Side, repository: &Repository) -> impl Fn(RegistryError) -> CopyError + use<> {
+    let repository = repository.clone();
+    move |source| CopyError { side, repository: repository.clone(), source: Box::new(source) }
+}
+
 impl CopyError {
     /// What to do about it, for the `hint:` line.
     pub fn hint(&self) -> Option<String> {
@@ -67,6 +69,15 @@ impl CopyError {
     pub fn is_transient(&self) -> bool {
         self.source.is_transient()
     }
+}
+
+/// What comes along with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// Everything that refers to it, to its manifests, and to that: what a promotion takes along.
+    Referrers,
+    /// Nothing.
+    Nothing,
 }
 
 /// What a copy did.
@@ -103,6 +114,7 @@ pub(super) struct Copying {
     source: Backend,
     destination: Backend,
     closure: Closure,
+    along: Along,
     copied: AtomicUsize,
     mounted: AtomicUsize,
     present: AtomicUsize,
@@ -110,45 +122,13 @@ pub(super) struct Copying {
     bytes: AtomicU64,
 }
 
-/// A referrer found at the source, in the order in which referrers can be written.
-struct Referrer {
-    fetched: Fetched,
-    document: Document,
-    /// Cosign's tag, for what is found by tag only.
-    tag: Option<Tag>,
-}
-
-/// What the source says refers to one digest.
-struct Listed {
-    unsupported: bool,
-    /// Subject and referrer.
-    claims: Vec<(Digest, Digest)>,
-    tagged: Vec<Referrer>,
-}
-
-/// What became of an entry of a listing.
-enum Claim {
-    True(Box<Referrer>),
-    /// It refers to something else.
-    False,
-    /// It is not there.
-    Dangling,
-}
-
-#[derive(Default)]
-struct Plan {
-    referrers: Vec<Referrer>,
-    unsupported: bool,
-    dangling: Vec<Digest>,
-    runnable: Vec<Digest>,
-}
-
 impl Copying {
-    pub(super) fn new(source: Backend, destination: Backend, closure: &Closure) -> Arc<Self> {
+    pub(super) fn new(source: Backend, destination: Backend, closure: &Closure, along: Along) -> Arc<Self> {
         Arc::new(Self {
             source,
             destination,
             closure: closure.clone(),
+            along,
             copied: AtomicUsize::new(0),
             mounted: AtomicUsize::new(0),
             present: AtomicUsize::new(0),
@@ -158,17 +138,23 @@ impl Copying {
     }
 
     fn at(&self, side: Side) -> impl Fn(RegistryError) -> CopyError + use<> {
-        let repository = match side {
-            Side::Source => self.source.repository.clone(),
-            Side::Destination => self.destination.repository.clone(),
+        let backend = match side {
+            Side::Source => &self.source,
+            Side::Destination => &self.destination,
         };
-        move |source| CopyError { side, repository: repository.clone(), source: Box::new(source) }
+        at(side, &backend.repository)
     }
 
     pub(super) async fn run(self: Arc<Self>) -> Result<CopyReport, CopyError> {
         // 1. Blobs of the image, while what refers to it is looked up.
         let image_blobs: Vec<Descriptor> = self.closure.blobs().into_iter().cloned().collect();
-        let (plan, ()) = try_join(self.plan(), self.blobs(image_blobs)).await?;
+        let plan = async {
+            match self.along {
+                Along::Referrers => self.plan().await,
+                Along::Nothing => Ok(Plan::default()),
+            }
+        };
+        let (plan, ()) = try_join(plan, self.blobs(image_blobs)).await?;
         // 2. Manifests, children before parents, the root last.
         self.manifests().await?;
         // 3. Read back. Blobs were acknowledged one by one; a layout is asked again, it costs nothing.
@@ -299,113 +285,6 @@ impl Copying {
         Ok(())
     }
 
-    /// Looks up, at the source, everything that refers to any manifest of the image, and to that.
-    async fn plan(&self) -> Result<Plan, CopyError> {
-        let mut plan = Plan::default();
-        let mut seen: BTreeSet<Digest> = self.closure.manifests().map(|manifest| manifest.digest).collect();
-        let mut subjects: Vec<Digest> = seen.iter().copied().collect();
-        let mut bytes = 0;
-        for depth in 0.. {
-            // 1. What the source lists for each subject.
-            let lookups = subjects.into_iter().map(|subject| self.listed(subject));
-            let listings: Vec<Listed> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
-            plan.unsupported |= listings.iter().any(|listed| listed.unsupported);
-            let found: usize = listings.iter().map(|listed| listed.claims.len() + listed.tagged.len()).sum();
-            let (found, limit) = match depth < DEPTH {
-                true => (plan.referrers.len() + found, REFERRERS),
-                // Too deep: nothing may be there, since nothing is left behind in silence.
-                false => (plan.referrers.len() + found, plan.referrers.len()),
-            };
-            if found > limit {
-                return Err(self.too_many(found, limit));
-            }
-            // 2. The manifests themselves.
-            let (claims, tagged): (Vec<_>, Vec<_>) =
-                listings.into_iter().map(|listed| (listed.claims, listed.tagged)).unzip();
-            let reads = claims.into_iter().flatten().map(|(subject, digest)| self.referrer(subject, digest));
-            let mut reads = stream::iter(reads).buffered(CONCURRENCY);
-            let mut found: Vec<Referrer> = tagged.into_iter().flatten().collect();
-            while let Some((digest, read)) = reads.try_next().await? {
-                match read {
-                    Claim::True(referrer) => {
-                        bytes += referrer.fetched.bytes.len() as u64;
-                        found.push(*referrer);
-                    }
-                    Claim::False => {}
-                    Claim::Dangling => plan.dangling.push(digest),
-                }
-                if bytes > REFERRER_BYTES {
-                    let (root, limit) = (self.closure.root(), REFERRER_BYTES);
-                    return Err(self.wrong(ClosureError::TooLargeTogether { root, found: bytes, limit }));
-                }
-            }
-            // 3. They may be referred to themselves. One found by listing and by tag is written both ways.
-            subjects = Vec::new();
-            for referrer in found {
-                let new = seen.insert(referrer.fetched.digest);
-                if can_run(&referrer.document) {
-                    if new {
-                        plan.runnable.push(referrer.fetched.digest);
-                    }
-                    continue;
-                }
-                if new {
-                    subjects.push(referrer.fetched.digest);
-                }
-                if new || referrer.tag.is_some() {
-                    plan.referrers.push(referrer);
-                }
-            }
-            if subjects.is_empty() {
-                break;
-            }
-        }
-        Ok(plan)
-    }
-
-    fn wrong(&self, source: ClosureError) -> CopyError {
-        let image = Image::new(self.source.repository.clone(), self.closure.root()).to_string();
-        self.at(Side::Source)(RegistryError::Image { image, source: Box::new(source) })
-    }
-
-    fn too_many(&self, found: usize, limit: usize) -> CopyError {
-        self.wrong(ClosureError::TooMany { root: self.closure.root(), what: "referrers", found, limit })
-    }
-
-    /// What refers to one digest: by the referrers API, and by cosign's tags.
-    async fn listed(&self, subject: Digest) -> Result<Listed, CopyError> {
-        let at = self.at(Side::Source);
-        let (listing, tagged) =
-            try_join(self.source.referrers(subject), legacy(&self.source, subject, Suffix::ALL))
-                .await
-                .map_err(&at)?;
-        let (unsupported, descriptors) = match listing {
-            Listing::Unsupported => (true, Vec::new()),
-            Listing::Listed(descriptors) => (false, descriptors),
-        };
-        let claims = descriptors.into_iter().map(|descriptor| (subject, descriptor.digest)).collect();
-        let mut found = Vec::new();
-        for (tag, fetched) in tagged {
-            let document = read(&self.source, &fetched).map_err(&at)?;
-            found.push(Referrer { fetched, document, tag: Some(tag) });
-        }
-        Ok(Listed { unsupported, claims, tagged: found })
-    }
-
-    /// One manifest that is listed as a referrer. The listing is a claim: only the manifest itself says what it
-    /// refers to.
-    async fn referrer(&self, subject: Digest, digest: Digest) -> Result<(Digest, Claim), CopyError> {
-        let at = self.at(Side::Source);
-        let Some(fetched) = self.source.manifest(Which::Digest(digest)).await.map_err(&at)? else {
-            return Ok((digest, Claim::Dangling));
-        };
-        let document = read(&self.source, &fetched).map_err(&at)?;
-        match document.subject.as_ref().is_some_and(|claimed| claimed.digest == subject) {
-            true => Ok((digest, Claim::True(Box::new(Referrer { fetched, document, tag: None })))),
-            false => Ok((digest, Claim::False)),
-        }
-    }
-
     /// Writes what refers to the image; a subject is there before what refers to it.
     async fn referrers(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<(usize, Vec<Tag>), CopyError> {
         let (mut written, mut kept) = (0, Vec::new());
@@ -441,21 +320,6 @@ impl Copying {
         let mut seen = BTreeSet::new();
         let blobs = document.blobs().into_iter().filter(|blob| seen.insert(blob.digest));
         self.blobs(blobs.collect()).await
-    }
-}
-
-/// Whether a runtime would run it, or look into it. Whoever may write beside the source may attach what he likes, and
-/// must not get it past the gate as an attachment of something else: neither by digest nor under one of cosign's tags.
-/// cosign's own images have the configuration of an image and layers of other kinds.
-fn can_run(document: &Document) -> bool {
-    match &document.content {
-        Content::Index(_) => true,
-        Content::Manifest { config, layers } => {
-            // Docker takes these for image configurations too (moby, `distribution/registry.go`, `ImageTypes`).
-            let odd = ["application/octet-stream", "application/json", "text/html", "text/plain"];
-            let image = config.is_image_config() || odd.contains(&config.media_type.as_str());
-            image && layers.iter().any(Descriptor::is_image_layer)
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the help that teaches it.
 
+mod copy;
 mod ledger;
 mod past;
 
@@ -11,6 +12,7 @@ use samebits::digest::Digest;
 use samebits::reference::{Image, Reference, ReferenceError};
 use samebits::verify::RootName;
 
+pub(crate) use self::copy::Copy;
 pub(crate) use self::ledger::{
     Evidence, LedgerCommand, LedgerCopy, Lock, Serve, WitnessCommand, WitnessKeyOf,
 };
@@ -231,6 +233,9 @@ EXAMPLES
   samebits reconcile
   samebits reconcile --in production --yes --abort --key release.key")]
     Reconcile(Reconcile),
+    /// Copy an image with its signatures and attestations, by digest, from anywhere to anywhere; decide nothing.
+    #[command(after_long_help = copy::HELP)]
+    Copy(Copy),
     /// Show everything that lies on an image, whose it is, and whether it is what the policy wants.
     #[command(after_long_help = "\
 A tree: the index, its platforms, and what is attached to each: signatures,

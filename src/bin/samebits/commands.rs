@@ -14,6 +14,7 @@ mod record;
 mod replay;
 mod revoke;
 mod roots;
+mod transfer;
 mod verify;
 mod witness;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Freeze(freeze) => freeze::freeze(&session()?, freeze),
         Command::Thaw(thaw) => freeze::thaw(&session()?, thaw),
         Command::Reconcile(args) => reconcile::reconcile(&session()?, args),
+        Command::Copy(args) => transfer::copy(&cli.common, outputs, args),
         Command::Verify(verify) => verify::verify(&session()?, verify),
         Command::Status(status) => look::status(&session()?, status),
         Command::Log(log) => look::log(&session()?, log),

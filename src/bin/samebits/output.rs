@@ -2,6 +2,7 @@
 //!
 //! `schema/*.schema.json` is generated from these types; the test below keeps it current.
 
+mod copy;
 mod lock;
 mod witness;
 pub(crate) mod freeze;
@@ -25,6 +26,7 @@ use samebits::verify::Identity;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(crate) use self::copy::{Arrived, Copied};
 pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof, Unchecked};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
@@ -585,6 +587,7 @@ mod tests {
             (RootsTable::SCHEMA, schema_for!(RootsTable)),
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
             (LockReport::SCHEMA, schema_for!(LockReport)),
+            (Copied::SCHEMA, schema_for!(Copied)),
             (CopyReport::SCHEMA, schema_for!(CopyReport)),
             (CosignReport::SCHEMA, schema_for!(CosignReport)),
             (WitnessKey::SCHEMA, schema_for!(WitnessKey)),

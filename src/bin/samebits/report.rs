@@ -263,7 +263,7 @@ fn fixes(text: &mut String, steps: &[String]) {
 }
 
 /// What a copy did, on one line.
-fn copied(copy: &Copy) -> String {
+pub(crate) fn copied(copy: &Copy) -> String {
     let mut blobs = vec![format!("{} sent ({})", copy.blobs_copied, size(copy.bytes_copied))];
     if copy.blobs_mounted > 0 {
         blobs.push(format!("{} mounted", copy.blobs_mounted));

@@ -489,7 +489,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
 /// What the policy says of registries, the logins of Docker and Podman, and the proxies of the environment. Nothing
 /// is looked for in the working folder (F9).
 pub(crate) fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
-    let mut config = HttpConfig { login_files: login_files(), ..HttpConfig::default() };
+    let mut config = http_config_without_policy();
     for (host, settings) in policy.registries() {
         // A host that the policy names without `plain-http` speaks TLS, on loopback too.
         let transport =
@@ -498,6 +498,12 @@ pub(crate) fn http_config(policy: &Policy, folder: &Path) -> HttpConfig {
         config.ca_files.extend(settings.ca().map(|file| folder.join(file)));
         config.token_hosts.extend(settings.token_host().map(str::to_owned));
     }
+    config
+}
+
+/// The same where there is no policy that says anything of registries.
+pub(crate) fn http_config_without_policy() -> HttpConfig {
+    let mut config = HttpConfig { login_files: login_files(), ..HttpConfig::default() };
     let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
     config.proxies.http = either("HTTP_PROXY");
     config.proxies.https = either("HTTPS_PROXY");

@@ -11,7 +11,7 @@ use samebits::ledger::{LedgerError, copy};
 use samebits::policy::{LockError, PolicyErrors, UnknownName};
 use samebits::promote::WalkError;
 use samebits::record::DraftError;
-use samebits::registry::{CopyError, RegistryError};
+use samebits::registry::{CopyError, RegistryError, TransferError};
 use samebits::replay::ReplayError;
 use samebits::roots::RootsError;
 use samebits::signing::TokenError;
@@ -185,6 +185,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             | WalkError::Ledger(_)
             | WalkError::TagContention { .. } => None,
         };
+    }
+    if let Some(TransferError::Copy(error)) = cause.downcast_ref::<TransferError>() {
+        return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<CopyError>() {
         return error.hint();

@@ -126,7 +126,7 @@ fn say(session: &Session<'_>, stage: &Stage<'_>) {
 }
 
 /// What a copy could not bring along, and why.
-fn remarks(copy: &CopyReport) -> Vec<String> {
+pub(super) fn remarks(copy: &CopyReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if copy.referrers_unsupported {
         remarks.push(

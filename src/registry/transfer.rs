@@ -1,0 +1,188 @@
+//! `samebits copy`: an image and everything that refers to it, from any place to any other.
+//!
+//! Guarantees: the bytes are those of the source, whose digest is what the destination is named by; they are read back
+//! there; the tag is set last. Never does: decide. What is copied here was not promoted.
+
+use super::Registries;
+use super::copy::{Along, CopyError, CopyReport, Side, at};
+use crate::closure::{Closure, Platform};
+use crate::digest::Digest;
+use crate::reference::{Destination, Image, Reference, Tag};
+
+/// What is to be copied, and where to.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// The image, as typed.
+    pub from: Reference,
+    /// Where it is to be.
+    pub to: Destination,
+    /// The platforms whose manifests are copied, each by its own digest; none for the whole image. An index is never
+    /// made smaller: it would be another one.
+    pub platforms: Vec<Platform>,
+    /// What comes along.
+    pub along: Along,
+}
+
+/// What was copied.
+#[derive(Clone, Debug)]
+pub struct Transferred {
+    /// What the reference meant.
+    pub source: Image,
+    /// The image there, or one for each platform, in the order in which they were asked for.
+    pub images: Vec<Arrived>,
+    /// The tag that was set.
+    pub tag: Option<Tag>,
+}
+
+/// One image at its destination.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// The image there.
+    pub image: Image,
+    /// The platform it was chosen for; none where the image was copied whole.
+    pub platform: Option<Platform>,
+    /// Its manifests, children before parents, the root last.
+    pub manifests: Vec<Digest>,
+    /// What the copy did.
+    pub report: CopyReport,
+}
+
+/// Why nothing was copied, or not all.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// One of the two sides.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The source's tag means something else than was typed beside it.
+    #[error("{reference} means {found}: nothing was copied")]
+    Moved {
+        /// What was typed.
+        reference: Reference,
+        /// What it means.
+        found: Digest,
+    },
+    /// The destination was typed with the digest of something else.
+    #[error("{to} was asked for, and what is to be copied is {found}: nothing was copied")]
+    Unexpected {
+        /// What was typed.
+        to: Destination,
+        /// What would be copied.
+        found: Digest,
+    },
+    /// The image has no manifest for that platform.
+    #[error("{image} has no manifest for {wanted}: it has {}", listed(.has))]
+    NoPlatform {
+        /// The image.
+        image: Image,
+        /// The platform.
+        wanted: Platform,
+        /// Those it has.
+        has: Vec<Platform>,
+    },
+    /// The image has several manifests for that platform.
+    #[error("{image} has {first} and {second} for {wanted}: expected one, name it by its digest")]
+    Ambiguous {
+        /// The image.
+        image: Image,
+        /// The platform.
+        wanted: Platform,
+        /// One of them.
+        first: Digest,
+        /// Another.
+        second: Digest,
+    },
+    /// One name for several images.
+    #[error("{to} names one image, and {count} platforms are as many images: expected the repository alone")]
+    OneNameForSeveral {
+        /// What was typed.
+        to: Destination,
+        /// How many.
+        count: usize,
+    },
+}
+
+fn listed(platforms: &[Platform]) -> String {
+    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What became of the names that were typed: one image to be copied.
+struct Chosen {
+    platform: Option<Platform>,
+    closure: Closure,
+}
+
+impl Registries {
+    /// Copies an image, reads it back, and sets the tag last. Safe to repeat; what is there is not sent.
+    ///
+    /// # Errors
+    /// [`TransferError`]; of what was copied until then everything stays, without the tag.
+    pub async fn transfer(&self, asked: &Transfer) -> Result<Transferred, TransferError> {
+        let Transfer { from, to, platforms, along } = asked;
+        let mut wanted: Vec<&Platform> = Vec::new();
+        for platform in platforms {
+            if !wanted.contains(&platform) {
+                wanted.push(platform);
+            }
+        }
+        if wanted.len() > 1 && (to.tag.is_some() || to.digest.is_some()) {
+            return Err(TransferError::OneNameForSeveral { to: to.clone(), count: wanted.len() });
+        }
+        // 1. Resolve, once.
+        let source = self.resolve(from).await.map_err(at(Side::Source, from.repository()))?;
+        let found = source.image.digest;
+        if source.expected.is_some_and(|expected| expected != found) {
+            return Err(TransferError::Moved { reference: from.clone(), found });
+        }
+        let chosen = self.chosen(&source.image, &wanted).await?;
+        for Chosen { closure, .. } in &chosen {
+            if to.digest.is_some_and(|digest| digest != closure.root()) {
+                return Err(TransferError::Unexpected { to: to.clone(), found: closure.root() });
+            }
+        }
+        // 2. The bytes.
+        let mut images = Vec::new();
+        for Chosen { platform, closure } in chosen {
+            let report = self.copy_with(&closure, from.repository(), &to.repository, *along).await?;
+            let image = Image::new(to.repository.clone(), closure.root());
+            let manifests = closure.manifests().map(|manifest| manifest.digest).collect();
+            images.push(Arrived { image, platform, manifests, report });
+        }
+        // 3. The tag, last.
+        if let (Some(tag), [Arrived { image, .. }]) = (&to.tag, images.as_slice()) {
+            self.set_tag(image, tag).await.map_err(at(Side::Destination, &to.repository))?;
+        }
+        Ok(Transferred { source: source.image, images, tag: to.tag.clone() })
+    }
+
+    /// The image itself, or its manifests for these platforms.
+    async fn chosen(&self, image: &Image, wanted: &[&Platform]) -> Result<Vec<Chosen>, TransferError> {
+        let at_source = at(Side::Source, &image.repository);
+        let whole = self.closure(image).await.map_err(&at_source)?;
+        if wanted.is_empty() {
+            return Ok(vec![Chosen { platform: None, closure: whole }]);
+        }
+        let mut chosen = Vec::new();
+        for platform in wanted {
+            let digest = manifest_for(image, &whole, platform)?;
+            let closure =
+                self.closure(&Image::new(image.repository.clone(), digest)).await.map_err(&at_source)?;
+            chosen.push(Chosen { platform: Some((*platform).clone()), closure });
+        }
+        Ok(chosen)
+    }
+}
+
+fn manifest_for(image: &Image, whole: &Closure, wanted: &Platform) -> Result<Digest, TransferError> {
+    let mut found = whole.platforms().filter(|(_, platform)| *platform == wanted).map(|(digest, _)| digest);
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(first), Some(second)) => {
+            let (image, wanted) = (image.clone(), wanted.clone());
+            Err(TransferError::Ambiguous { image, wanted, first, second })
+        }
+        (None, _) => {
+            let has = whole.platforms().map(|(_, platform)| platform.clone()).collect();
+            Err(TransferError::NoPlatform { image: image.clone(), wanted: wanted.clone(), has })
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `samebits copy`, the real binary: from registry to registry, to a layout and back, with what refers to the image; what
+//! it refuses, and what it leaves when it is killed.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[path = "support/cli.rs"]
+#[allow(dead_code, reason = "nothing is promoted here")]
+mod cli;
+#[path = "support/image.rs"]
+mod image;
+#[path = "support/registry.rs"]
+mod registry;
+
+mod copy {
+    mod closed;
+    mod killed;
+    mod platforms;
+    mod referrers;
+    mod support;
+}

@@ -1,0 +1,81 @@
+//! Interrupted: no tag means half an image, and the same command goes on.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use samebits::reference::{Image, Repository};
+
+use super::support::Bench;
+use crate::registry::{Behaviour, Fake};
+
+/// Until `there` is so, for as long as a slow machine may take.
+#[track_caller]
+fn until(what: &str, there: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !there() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(unix)]
+fn interrupt(mut child: Child) {
+    // What Ctrl-C sends; a shell is there wherever there is a terminal.
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    assert!(!child.wait().unwrap().success());
+}
+
+/// SIGINT at each step of a copy between registries that answer slowly.
+#[cfg(unix)]
+#[test]
+fn interrupted_anywhere_the_tag_is_not_there_before_the_image_is() {
+    let bench = Bench::new();
+    let here = Fake::start();
+    let from = format!("{}/shop", here.host());
+    let pushed = bench.push(&from, "hello");
+    for (method, path) in
+        [("POST", "/blobs/uploads/"), ("PUT", "/blobs/uploads/"), ("PUT", "/manifests/sha256:")]
+    {
+        let slow = Behaviour { latency: Duration::from_millis(100), ..Behaviour::default() };
+        let there = Fake::with(slow);
+        let to = format!("{}/to", there.host());
+        let child = bench.yard.spawn(["copy", &format!("{from}:1"), &format!("{to}:1")]);
+        until(path, || there.count(method, path) > 0);
+        interrupt(child);
+        assert_eq!(there.tagged("to", "1"), None, "{method} {path}");
+        there.behave(|behaviour| behaviour.latency = Duration::ZERO);
+        // The same command goes on.
+        bench.copy(&format!("{from}:1"), &format!("{to}:1"), &[]).exits(0);
+        bench.is_whole(&pushed, &to);
+        assert_eq!(bench.tagged(&to, "1"), Some(pushed.image.digest));
+    }
+}
+
+/// SIGKILL at points spread over a copy from layout to layout.
+#[test]
+fn killed_anywhere_a_layout_has_no_tag_of_half_an_image() {
+    const ROUNDS: u32 = 12;
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    let began = Instant::now();
+    bench.copy("oci:shop:1", "oci:warm:1", &[]).exits(0);
+    let whole = began.elapsed();
+    let mut killed = 0;
+    for round in 0..ROUNDS {
+        let to = format!("oci:to{round}");
+        let mut child = bench.yard.spawn(["copy", "oci:shop:1", &format!("{to}:1")]);
+        std::thread::sleep(whole * round / ROUNDS);
+        child.kill().unwrap();
+        killed += u32::from(child.wait().unwrap().code().is_none());
+        let repository: Repository = to.parse().unwrap();
+        if bench.tagged(&to, "1").is_some() {
+            let image = Image::new(repository, pushed.image.digest);
+            assert!(bench.wait(bench.registries().closure_if_whole(&image)).unwrap().is_some(), "{to}");
+            bench.is_whole(&pushed, &to);
+        }
+        bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);
+        bench.is_whole(&pushed, &to);
+    }
+    assert!(killed > 0, "no run was killed");
+}

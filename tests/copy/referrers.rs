@@ -1,0 +1,94 @@
+//! Everything arrives, in all directions; and what may not come along stays.
+
+use samebits::reference::Repository;
+
+use super::support::Bench;
+use crate::registry::{Behaviour, Fake, Login};
+
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+#[test]
+fn an_image_goes_from_anywhere_to_anywhere_with_all_that_refers_to_it() {
+    let bench = Bench::new();
+    let (here, there) = (
+        Fake::start(),
+        Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() }),
+    );
+    let (here, there) = (here.host(), there.host());
+    let pushed = bench.push(&format!("{here}/shop"), "hello");
+    let digest = pushed.image.digest;
+    let journey = [
+        format!("{here}/shop"),
+        format!("{there}/mirror/shop"),
+        "oci:backup".to_owned(),
+        "oci:second".to_owned(),
+        format!("{here}/restored"),
+        format!("{here}/restored/again"),
+    ];
+    for (from, to) in journey.iter().zip(&journey[1..]) {
+        let ran = bench.copy(&format!("{from}:1"), &format!("{to}:1"), &[]).exits(0);
+        assert_eq!(ran.stdout, format!("{to}@{digest}\n"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("nothing was decided"), "{}", ran.stderr);
+        bench.is_whole(&pushed, to);
+        assert_eq!(bench.tagged(to, "1"), Some(digest));
+    }
+    // Again: nothing is sent, the answer is the same.
+    let again =
+        bench.copy(&format!("{here}/shop@{digest}"), &format!("{there}/mirror/shop"), &["-o", "json"]);
+    let again = again.exits(0).json();
+    assert_eq!(again["images"][0]["copy"]["bytesCopied"], 0, "{again:#}");
+    assert_eq!(again["images"][0]["image"], format!("{there}/mirror/shop@{digest}"));
+    assert_eq!((&again["tag"], &again["withReferrers"]), (&serde_json::Value::Null, &true.into()));
+}
+
+#[test]
+fn without_referrers_only_the_image_arrives() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    let ran = bench.copy("oci:shop:1", "oci:bare:1", &["--no-referrers"]).exits(0);
+    assert!(ran.stderr.contains("0 referrers"), "{}", ran.stderr);
+    let bare: Repository = "oci:bare".parse().unwrap();
+    bench.wait(async {
+        bench.has_image(&pushed, &bare).await;
+        for (subject, referrer) in &pushed.attached {
+            assert!(!bench.refers(&bare, *subject, *referrer).await);
+            assert_eq!(bench.bytes(&bare, *referrer).await, None);
+        }
+    });
+}
+
+/// Whoever may attach something to the source gets nothing that runs to the destination.
+#[test]
+fn b1_a_referrer_that_could_be_run_stays_behind_and_is_named() {
+    let bench = Bench::new();
+    let fake = Fake::start();
+    let (from, to) = (format!("{}/shop", fake.host()), format!("{}/mirror", fake.host()));
+    let pushed = bench.push(&from, "hello");
+    let shop: Repository = from.parse().unwrap();
+    let evil = bench.wait(async {
+        let layer = bench.blob(&shop, LAYER, b"evil").await;
+        let config = "application/vnd.oci.image.config.v1+json";
+        bench.manifest(&shop, config, &[layer], Some(pushed.image.digest), None).await
+    });
+    let ran = bench.copy(&format!("{from}:1"), &to, &["-o", "json"]).exits(0).json();
+    let notes = ran["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note.as_str().unwrap().contains(&evil.to_string())), "{ran:#}");
+    assert_eq!(bench.wait(bench.bytes(&to.parse().unwrap(), evil)), None);
+    bench.is_whole(&pushed, &to);
+}
+
+#[test]
+fn between_repositories_of_one_registry_that_wants_tokens_blobs_are_mounted() {
+    let bench = Bench::new();
+    let fake = Fake::start();
+    let (from, to) = (format!("{}/shop", fake.host()), format!("{}/mirror", fake.host()));
+    bench.push(&from, "hello");
+    fake.behave(|behaviour| behaviour.login = Login::bearer());
+    let refused = bench.copy(&format!("{from}:1"), &format!("{to}:1"), &[]).exits(3);
+    assert_eq!(refused.stdout, "");
+    assert!(refused.stderr.contains(&format!("source {from}")), "{}", refused.stderr);
+    std::fs::create_dir(bench.yard.path(".docker")).unwrap();
+    bench.yard.write(".docker/config.json", crate::registry::login_file(fake.host()));
+    let done = bench.copy(&format!("{from}:1"), &format!("{to}:1"), &["-o", "json"]).exits(0).json();
+    assert_eq!(done["images"][0]["copy"]["bytesCopied"], 0, "{done:#}");
+}
