@@ -24,7 +24,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
-use crate::registry::{Attachment, CopyError, CopyReport, Registries, RegistryError};
+use crate::registry::{Attachment, CopyError, CopyReport, Registries, RegistryError, Suffix};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
 use publish::{TAG_ATTEMPTS, bundle, subject, summarise, without_summary};
 
@@ -68,6 +68,21 @@ pub enum WalkError {
         intent: u64,
         /// Why.
         source: Box<CopyError>,
+    },
+    /// Evidence that the decision relies on is not where the image is now.
+    #[error(
+        "the evidence {evidence} on {on}, which the decision relies on, is not at {destination} after the copy; intent \
+         {intent} stays open, run the same command again"
+    )]
+    Evidence {
+        /// Where it should be.
+        destination: Image,
+        /// The intent.
+        intent: u64,
+        /// The evidence.
+        evidence: Digest,
+        /// The manifest it was found on.
+        on: Digest,
     },
     /// The promotion is recorded, and its record or tag is not yet at the destination.
     #[error(
@@ -421,16 +436,21 @@ impl Walk<'_> {
         Ok(Ok(promotion))
     }
 
+    /// The bytes, read back; and the evidence that the decision relies on is among them: the same bytes, so that what was
+    /// verified holds there too.
     async fn copy(&self, intent: Intent, closure: &Closure) -> Result<Copied, WalkError> {
         let verdict = intent.verdict();
         let (from, to) = (&verdict.image.repository, &verdict.destination.repository);
-        match self.registries.copy(closure, from, to).await {
-            Ok(report) => Ok(Copied { intent, report }),
-            Err(source) => Err(WalkError::Copy {
-                destination: verdict.destination.clone(),
-                intent: intent.position().index,
-                source: Box::new(source),
-            }),
+        let (destination, index) = (verdict.destination.clone(), intent.position().index);
+        let copied = self.registries.copy(closure, from, to).await;
+        let report = copied.map_err(|source| WalkError::Copy {
+            destination: destination.clone(),
+            intent: index,
+            source: Box::new(source),
+        })?;
+        match left_behind(verdict, &report) {
+            None => Ok(Copied { intent, report }),
+            Some((evidence, on)) => Err(WalkError::Evidence { destination, intent: index, evidence, on }),
         }
     }
 
@@ -506,6 +526,24 @@ impl Walk<'_> {
         let now = self.registries.tagged(&image.repository, tag).await?;
         Ok(now.filter(|now| *now != image.digest).map(|now| (tag.clone(), now)))
     }
+}
+
+/// Evidence that the decision relies on and the copy did not bring, and what it lies on. What only a file held is attached
+/// once the commit is recorded; a tag of cosign that holds somebody else's evidence there was kept, which the answer says.
+fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest)> {
+    let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
+    carried.map(|it| (it, it.resource.digest.0)).find_map(|(Carried { on, source, .. }, evidence)| {
+        let suffix = match source {
+            Source::Referrer => None,
+            Source::SignatureTag => Some(Suffix::Sig),
+            Source::AttestationTag => Some(Suffix::Att),
+            Source::File | Source::Ledger => return None,
+        };
+        let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
+        let there =
+            report.carried.contains(&evidence) || kept.is_some_and(|tag| report.legacy_kept.contains(&tag));
+        (!there).then_some((evidence, *on))
+    })
 }
 
 /// The service a repository belongs to, or the one that was named.

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::backend::Backend;
@@ -109,7 +110,7 @@ impl Suffix {
     ///
     /// # Errors
     /// None in practice: the text is always within the grammar of tags.
-    fn tag(self, digest: Digest) -> Result<Tag, crate::reference::ReferenceError> {
+    pub fn tag(self, digest: Digest) -> Result<Tag, crate::reference::ReferenceError> {
         let suffix = match self {
             Self::Sig => "sig",
             Self::Att => "att",
@@ -260,7 +261,11 @@ impl Registries {
         repository: &Repository,
         closure: &Closure,
     ) -> Result<Vec<Digest>, RegistryError> {
-        missing(&self.backend(repository)?, closure, true).await
+        let backend = self.backend(repository)?;
+        let (mut lost, blobs) =
+            try_join(lost_manifests(&backend, closure), lost_blobs(&backend, closure)).await?;
+        lost.extend(blobs);
+        Ok(lost)
     }
 
     /// Copies an image with everything that refers to it, by digest; sets no tag but those of cosign
@@ -469,22 +474,27 @@ async fn legacy(
     Ok(found.into_iter().flatten().collect())
 }
 
-async fn missing(backend: &Backend, closure: &Closure, blobs: bool) -> Result<Vec<Digest>, RegistryError> {
-    let mut questions: Vec<(Digest, Option<Descriptor>)> =
-        closure.manifests().map(|manifest| (manifest.digest, None)).collect();
-    if blobs {
-        let blobs = closure.blobs().into_iter().filter(|blob| !blob.is_foreign());
-        questions.extend(blobs.map(|blob| (blob.digest, Some(blob.clone()))));
-    }
-    let questions = questions.into_iter().map(|(digest, blob)| async move {
-        let there = match blob {
-            None => backend.has_manifest(digest).await?,
-            Some(blob) => backend.has_blob(&blob).await?,
-        };
+/// The manifests of an image that a repository has not.
+async fn lost_manifests(backend: &Backend, closure: &Closure) -> Result<Vec<Digest>, RegistryError> {
+    let digests: Vec<Digest> = closure.manifests().map(|manifest| manifest.digest).collect();
+    let questions = digests.into_iter().map(|digest| async move {
+        let there = backend.has_manifest(digest).await?;
         Ok::<_, RegistryError>((!there).then_some(digest))
     });
-    let missing: Vec<_> = stream::iter(questions).buffered(CONCURRENCY).try_collect().await?;
-    Ok(missing.into_iter().flatten().collect())
+    let lost: Vec<_> = stream::iter(questions).buffered(CONCURRENCY).try_collect().await?;
+    Ok(lost.into_iter().flatten().collect())
+}
+
+/// The blobs of an image that a repository has not, foreign layers aside.
+async fn lost_blobs(backend: &Backend, closure: &Closure) -> Result<Vec<Digest>, RegistryError> {
+    let blobs = closure.blobs().into_iter().filter(|blob| !blob.is_foreign());
+    let blobs: Vec<Descriptor> = blobs.cloned().collect();
+    let questions = blobs.into_iter().map(|blob| async move {
+        let there = backend.has_blob(&blob).await?;
+        Ok::<_, RegistryError>((!there).then_some(blob.digest))
+    });
+    let lost: Vec<_> = stream::iter(questions).buffered(CONCURRENCY).try_collect().await?;
+    Ok(lost.into_iter().flatten().collect())
 }
 
 #[cfg(test)]

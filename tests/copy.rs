@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 #[path = "support/cli.rs"]
-#[allow(dead_code, reason = "nothing is promoted here")]
+#[allow(dead_code, reason = "its users take what they need")]
 mod cli;
 #[path = "support/image.rs"]
 mod image;
@@ -15,6 +15,8 @@ mod copy {
     mod closed;
     mod killed;
     mod platforms;
+    mod promoted;
+    mod read_back;
     mod referrers;
     mod support;
 }

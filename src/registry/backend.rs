@@ -1,6 +1,7 @@
 //! One repository, wherever it is: the same primitives over a registry and over a layout.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -77,6 +78,26 @@ impl Backend {
         match &self.kind {
             Kind::Remote { remote, path } => remote.has_blob(path, blob.digest).await,
             Kind::Layout(layout) => Ok(layout.blob_size(blob.digest).await? == Some(blob.size)),
+        }
+    }
+
+    /// Whether a blob is there that nobody has to send. A registry has hashed what it took; in a layout anybody may have
+    /// changed what lies there, so it is hashed here.
+    pub(super) async fn holds_blob(&self, blob: &Descriptor) -> Result<bool, RegistryError> {
+        if !self.has_blob(blob).await? {
+            return Ok(false);
+        }
+        match &self.kind {
+            Kind::Remote { .. } => Ok(true),
+            Kind::Layout(layout) => layout.is_intact(blob.digest).await,
+        }
+    }
+
+    /// How long to wait before something is asked again that should be there by now and was not, `asked` times.
+    pub(super) fn patience(&self, asked: u32, about: Digest) -> Option<Duration> {
+        match &self.kind {
+            Kind::Remote { remote, .. } => remote.patience(asked, about),
+            Kind::Layout(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@
 //! what refers to the image and could itself be run.
 
 mod plan;
+mod read_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,12 +17,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
 use self::plan::{Plan, Referrer};
+use self::read_back::Written;
 use super::backend::Backend;
 use super::wire::{Fetched, Mounted, Which};
-use super::{CONCURRENCY, RegistryError, TRIES, missing, put};
-use crate::closure::{Closure, ClosureError, Content, Descriptor, Document, Manifest, Role};
+use super::{CONCURRENCY, RegistryError, TRIES, put};
+use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
-use crate::reference::{Image, Repository, Tag};
+use crate::reference::{Repository, Tag};
 
 /// Which of the two repositories the trouble was with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub struct CopyReport {
     pub bytes_copied: u64,
     /// Referrers at the destination, those under cosign's tags included.
     pub referrers: usize,
+    /// The blobs of those referrers: the evidence itself.
+    pub carried: BTreeSet<Digest>,
     /// The source has no referrers API and, for a manifest of the image or more, no fallback tag: of what refers to
     /// those only cosign's tags were looked at.
     pub referrers_unsupported: bool,
@@ -157,15 +161,11 @@ impl Copying {
         let (plan, ()) = try_join(plan, self.blobs(image_blobs)).await?;
         // 2. Manifests, children before parents, the root last.
         self.manifests().await?;
-        // 3. Read back. Blobs were acknowledged one by one; a layout is asked again, it costs nothing.
-        let lost = missing(&self.destination, &self.closure, self.destination.is_layout())
-            .await
-            .map_err(self.at(Side::Destination))?;
-        if let Some(first) = lost.first() {
-            return Err(self.at(Side::Destination)(self.incomplete(*first, lost.len())));
-        }
-        // 4. What refers to it: the image is there already, so nothing dangles.
-        let (referrers, legacy_kept) = self.referrers(plan.referrers).await?;
+        // 3. Read back.
+        self.read_image_back().await?;
+        // 4. What refers to it: the image is there already, so nothing dangles. Read back.
+        let (written, legacy_kept) = self.referrers(plan.referrers).await?;
+        self.read_referrers_back(&written).await?;
         Ok(CopyReport {
             manifests: self.closure.manifests().count(),
             blobs_copied: self.copied.load(Ordering::Relaxed),
@@ -173,20 +173,13 @@ impl Copying {
             blobs_present: self.present.load(Ordering::Relaxed),
             blobs_foreign: self.foreign.load(Ordering::Relaxed),
             bytes_copied: self.bytes.load(Ordering::Relaxed),
-            referrers,
+            referrers: written.len(),
+            carried: written.iter().flat_map(|one| &one.blobs).copied().collect(),
             referrers_unsupported: plan.unsupported,
             referrers_dangling: plan.dangling,
             referrers_runnable: plan.runnable,
             legacy_kept,
         })
-    }
-
-    fn incomplete(&self, first: Digest, count: usize) -> RegistryError {
-        let root = self.closure.root();
-        RegistryError::Image {
-            image: Image::new(self.destination.repository.clone(), root).to_string(),
-            source: Box::new(ClosureError::Incomplete { root, first, count }),
-        }
     }
 
     /// Several blobs at a time, each in a task of its own: hashing is most of the work and uses every core.
@@ -236,7 +229,7 @@ impl Copying {
         }
         // 2. Is it there? Not asked when the registry has just opened an upload for it.
         let asked = session.is_none();
-        if asked && self.destination.has_blob(blob).await.map_err(self.at(Side::Destination))? {
+        if asked && self.destination.holds_blob(blob).await.map_err(self.at(Side::Destination))? {
             count(&self.present);
             return Ok(());
         }
@@ -285,32 +278,38 @@ impl Copying {
         Ok(())
     }
 
-    /// Writes what refers to the image; a subject is there before what refers to it.
-    async fn referrers(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<(usize, Vec<Tag>), CopyError> {
-        let (mut written, mut kept) = (0, Vec::new());
-        for referrer in referrers {
-            self.content(&referrer.document).await?;
+    /// Writes what refers to the image; a subject is there before what refers to it. Returns what is there, and the tags
+    /// that were left as they are.
+    async fn referrers(
+        self: &Arc<Self>,
+        referrers: Vec<Referrer>,
+    ) -> Result<(Vec<Written>, Vec<Tag>), CopyError> {
+        let (mut written, mut kept) = (Vec::new(), Vec::new());
+        for Referrer { fetched: Fetched { digest, media_type, bytes }, document, tag } in referrers {
             let at = self.at(Side::Destination);
-            let Fetched { digest, media_type, bytes } = referrer.fetched;
-            let which = match &referrer.tag {
-                None => Which::Digest(digest),
-                Some(tag) => {
-                    let there = self.destination.manifest(Which::Tag(tag)).await.map_err(&at)?;
-                    match there {
-                        Some(there) if !is_superset(&referrer.document, &there) => {
-                            if there.digest == digest {
-                                written += 1;
-                            } else {
-                                kept.push(tag.clone());
-                            }
-                            continue;
-                        }
-                        Some(_) | None => Which::Tag(tag),
-                    }
-                }
+            let subject = document.subject.as_ref().map(|subject| subject.digest);
+            let there = match &tag {
+                None => None,
+                Some(tag) => self.destination.manifest(Which::Tag(tag)).await.map_err(&at)?,
             };
-            put(&self.destination, which, &media_type, bytes).await.map_err(&at)?;
-            written += 1;
+            match (&there, &tag) {
+                (Some(there), Some(tag)) if there.digest != digest && !is_superset(&document, there) => {
+                    kept.push(tag.clone());
+                    continue;
+                }
+                (Some(_) | None, _) => {}
+            }
+            self.content(&document).await?;
+            let which = tag.as_ref().map_or(Which::Digest(digest), Which::Tag);
+            if there.is_none_or(|there| there.digest != digest) {
+                put(&self.destination, which, &media_type, bytes).await.map_err(&at)?;
+            }
+            written.push(Written {
+                digest,
+                subject,
+                tag,
+                blobs: document.blobs().iter().map(|blob| blob.digest).collect(),
+            });
         }
         Ok((written, kept))
     }

@@ -359,6 +359,14 @@ pub enum RegistryError {
         /// What it means.
         found: Option<Digest>,
     },
+    /// A referrer was written, and is not listed for its subject.
+    #[error("{referrer} was written and is not listed as referring to {subject}")]
+    NotListed {
+        /// The repository, and what it refers to.
+        subject: String,
+        /// The referrer.
+        referrer: Digest,
+    },
     /// The folder is not an OCI image layout of a version we know.
     #[error("`{}` is not an OCI image layout: `oci-layout` says `{found}`, expected `1.0.0`", folder.display())]
     NotALayout {
@@ -412,6 +420,7 @@ impl RegistryError {
             | Self::NoSuchImage { .. }
             | Self::Image { .. }
             | Self::TagNotSet { .. }
+            | Self::NotListed { .. }
             | Self::NotALayout { .. } => None,
         }
     }
@@ -420,7 +429,10 @@ impl RegistryError {
     /// (its bytes are gone): the caller restarts that blob when this says so.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Stalled { .. } | Self::FallbackLost { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Stalled { .. }
+            | Self::FallbackLost { .. }
+            | Self::NotListed { .. } => true,
             Self::Status { status, .. } | Self::Token { status, .. } => {
                 matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
             }

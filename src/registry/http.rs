@@ -20,6 +20,7 @@ mod transport;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -160,6 +161,11 @@ impl Remote {
         let acknowledged = answer.headers.get("oci-subject").and_then(|value| value.to_str().ok());
         let acknowledged = acknowledged.and_then(|value| value.trim().parse::<Digest>().ok());
         Ok(PutManifest { subject_acknowledged: acknowledged.is_some() && acknowledged == subject })
+    }
+
+    /// See [`super::backend::Backend::patience`]; a few tries, as of any other request.
+    pub(crate) fn patience(&self, asked: u32, about: Digest) -> Option<Duration> {
+        self.transport.retry().wait(asked, Duration::ZERO, None, &about.to_string())
     }
 
     fn asked(&self, path: &str, request: Request) -> Asked {

@@ -138,6 +138,19 @@ impl Layout {
         self.disk.run(move |disk| disk.size(digest)).await
     }
 
+    /// Whether the bytes of a blob that is there are those of its name.
+    pub(crate) async fn is_intact(&self, digest: Digest) -> Result<bool, RegistryError> {
+        let mut chunks = self.blob(digest).await?;
+        loop {
+            match chunks.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(true),
+                Err(RegistryError::LayoutDigest { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Whether a manifest is there, with the right bytes.
     pub(crate) async fn has_manifest(&self, digest: Digest) -> Result<bool, RegistryError> {
         self.disk

@@ -66,6 +66,7 @@ impl From<WalkError> for Trouble {
             | WalkError::RecordUnknown { .. }
             | WalkError::ImageRevoked { .. }
             | WalkError::Copy { .. }
+            | WalkError::Evidence { .. }
             | WalkError::Publish { .. }
             | WalkError::TagContention { .. } => undecided(error),
         }
@@ -183,6 +184,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             | WalkError::Target(_)
             | WalkError::Collect(_)
             | WalkError::Ledger(_)
+            | WalkError::Evidence { .. }
             | WalkError::TagContention { .. } => None,
         };
     }

@@ -72,6 +72,11 @@ impl RegistryError {
             Self::TagNotSet { .. } => {
                 Some("somebody else sets this tag, or the registry caches it: run again".to_owned())
             }
+            Self::NotListed { .. } => Some(
+                "the registry lists it late, or says that it lists referrers and does not: run again, and ask its \
+                 operators about the referrers API"
+                    .to_owned(),
+            ),
             Self::NotALayout { .. } => Some("an OCI layout is a folder with `oci-layout` in it".to_owned()),
         }
     }

@@ -1,0 +1,130 @@
+//! What was written is read back: the answer to a write is no proof of what is there.
+//!
+//! Guarantees: every manifest of the image came back from the destination and was hashed here, and is called what it was
+//! called when it was sent; each blob was acknowledged in this very run; each referrer is listed for what it refers to.
+//! What does not come back is an error that names it. Never does: mend.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{CopyError, Copying, Side};
+use crate::closure::{ClosureError, Manifest};
+use crate::digest::Digest;
+use crate::reference::{Image, Reference, Tag};
+use crate::registry::wire::{Listing, Which};
+use crate::registry::{CONCURRENCY, RegistryError, lost_blobs};
+
+/// A referrer that was written, or was there.
+pub(super) struct Written {
+    /// What it is.
+    pub(super) digest: Digest,
+    /// What it refers to; none for what is found by its tag alone.
+    pub(super) subject: Option<Digest>,
+    /// Cosign's tag.
+    pub(super) tag: Option<Tag>,
+    /// What it is made of.
+    pub(super) blobs: Vec<Digest>,
+}
+
+impl Copying {
+    /// The image is at the destination.
+    pub(super) async fn read_image_back(&self) -> Result<(), CopyError> {
+        let manifests: Vec<Manifest> = self.closure.manifests().cloned().collect();
+        let reads = manifests.into_iter().map(|manifest| self.lost(manifest));
+        let lost: Vec<Option<Digest>> = stream::iter(reads).buffered(CONCURRENCY).try_collect().await?;
+        let mut lost: Vec<Digest> = lost.into_iter().flatten().collect();
+        // A registry has answered for every blob; in a layout nobody has, and to look costs nothing.
+        if self.destination.is_layout() {
+            let blobs = lost_blobs(&self.destination, &self.closure).await;
+            lost.extend(blobs.map_err(self.at(Side::Destination))?);
+        }
+        match lost.first() {
+            None => Ok(()),
+            Some(first) => {
+                let (root, first, count) = (self.closure.root(), *first, lost.len());
+                Err(self.not_whole(ClosureError::Incomplete { root, first, count }))
+            }
+        }
+    }
+
+    /// A manifest that does not come back; `None` where it does.
+    async fn lost(&self, manifest: Manifest) -> Result<Option<Digest>, CopyError> {
+        let Manifest { digest, media_type, .. } = manifest;
+        for asked in 1.. {
+            let found = self.destination.manifest(Which::Digest(digest)).await;
+            match found.map_err(self.at(Side::Destination))? {
+                Some(found) if found.media_type == media_type => break,
+                Some(found) => {
+                    return Err(self.not_whole(ClosureError::MediaTypesDisagree {
+                        document: digest,
+                        by: "the destination",
+                        expected: crate::digest::shorten(&found.media_type),
+                        found: media_type,
+                    }));
+                }
+                None if self.is_patient(asked, digest).await => {}
+                None => return Ok(Some(digest)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn not_whole(&self, source: ClosureError) -> CopyError {
+        let image = Image::new(self.destination.repository.clone(), self.closure.root()).to_string();
+        self.at(Side::Destination)(RegistryError::Image { image, source: Box::new(source) })
+    }
+
+    /// What refers to the image is listed for it there.
+    pub(super) async fn read_referrers_back(&self, written: &[Written]) -> Result<(), CopyError> {
+        let mut of: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+        for one in written {
+            if let Some(subject) = one.subject {
+                of.entry(subject).or_default().push(one.digest);
+            }
+        }
+        let listings = of.into_iter().map(|(subject, referrers)| self.are_listed(subject, referrers));
+        stream::iter(listings).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+        let tags: Vec<_> = written.iter().filter_map(|one| Some((one.tag.clone()?, one.digest))).collect();
+        let tags = tags.into_iter().map(|(tag, digest)| self.is_tagged(tag, digest));
+        stream::iter(tags).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
+    async fn are_listed(&self, subject: Digest, referrers: Vec<Digest>) -> Result<(), CopyError> {
+        let at = self.at(Side::Destination);
+        for asked in 1.. {
+            let listed = match self.destination.referrers(subject).await.map_err(&at)? {
+                Listing::Listed(listed) => listed,
+                Listing::Unsupported => Vec::new(),
+            };
+            let is_listed = |digest: &&Digest| listed.iter().any(|one| one.digest == **digest);
+            let Some(referrer) = referrers.iter().find(|digest| !is_listed(digest)).copied() else { break };
+            if !self.is_patient(asked, subject).await {
+                let subject = Image::new(self.destination.repository.clone(), subject).to_string();
+                return Err(at(RegistryError::NotListed { subject, referrer }));
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_tagged(&self, tag: Tag, wanted: Digest) -> Result<(), CopyError> {
+        let at = self.at(Side::Destination);
+        let found = self.destination.manifest(Which::Tag(&tag)).await.map_err(&at)?.map(|found| found.digest);
+        if found == Some(wanted) {
+            return Ok(());
+        }
+        let tagged = Reference::Tagged(self.destination.repository.clone(), tag).to_string();
+        Err(at(RegistryError::TagNotSet { tagged, wanted, found }))
+    }
+
+    /// Whether to ask again, after a wait: some registries show a little later what they took.
+    async fn is_patient(&self, asked: u32, about: Digest) -> bool {
+        match self.destination.patience(asked, about) {
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                true
+            }
+            None => false,
+        }
+    }
+}

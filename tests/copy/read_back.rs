@@ -1,0 +1,76 @@
+//! The destination says yes to every write, and then has something else: an error that names side and digest, and no tag.
+
+use samebits::closure::DOCKER_LIST;
+
+use super::support::Bench;
+use crate::registry::{Behaviour, Fake, Reply};
+
+#[test]
+fn a2_a12_what_does_not_come_back_from_the_destination_was_not_copied() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    for digest in [pushed.image.digest, pushed.platform("arm64")] {
+        for (reply, said) in [
+            (Reply::error(404, "MANIFEST_UNKNOWN"), "incomplete"),
+            (Reply::Bytes(b"{}".to_vec()), "the bytes are"),
+            (Reply::Header("docker-content-digest", format!("sha256:{}", "0".repeat(64))), "calls the bytes"),
+            (Reply::Header("content-type", DOCKER_LIST.to_owned()), "the destination says"),
+        ] {
+            let fake = Fake::start();
+            let to = format!("{}/to", fake.host());
+            fake.on("GET", &format!("/manifests/{digest}"), usize::MAX, reply);
+            let ran = bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(3);
+            assert_eq!(ran.stdout, "");
+            for part in [&format!("destination {to}"), &digest.to_string(), said] {
+                assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+            }
+            assert_eq!(fake.tagged("to", "1"), None);
+        }
+    }
+}
+
+#[test]
+fn b11_a_registry_that_acknowledges_referrers_and_lists_none_is_found_out() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    // It says `OCI-Subject`, so that nobody writes the fallback tag; and it has no referrers API.
+    let fake = Fake::with(Behaviour { referrers_api: false, ..Behaviour::default() });
+    let to = format!("{}/to", fake.host());
+    let ran = bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(3);
+    assert!(ran.stderr.contains(&format!("destination {to}")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is not listed as referring to"), "{}", ran.stderr);
+    assert!(pushed.attached.iter().any(|(_, digest)| ran.stderr.contains(&digest.to_string())));
+    assert_eq!(fake.tagged("to", "1"), None);
+    // Whoever wants no referrers there says so.
+    bench.copy("oci:shop:1", &format!("{to}:1"), &["--no-referrers"]).exits(0);
+}
+
+/// Some registries show what they took a little later.
+#[test]
+fn f5_what_comes_back_late_comes_back() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    let fake = Fake::start();
+    let to = format!("{}/to", fake.host());
+    let root = pushed.image.digest;
+    fake.on("GET", &format!("/manifests/{root}"), 1, Reply::error(404, "MANIFEST_UNKNOWN"));
+    let none = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    fake.on("GET", &format!("/referrers/{root}"), 1, Reply::Bytes(none.to_vec()));
+    bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);
+    bench.is_whole(&pushed, &to);
+}
+
+#[test]
+fn a2_a_blob_that_lies_in_a_layout_with_other_bytes_is_written_again() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    bench.copy("oci:shop:1", "oci:to:1", &[]).exits(0);
+    let blob = pushed.closure.blobs()[0].digest;
+    let file = format!("to/blobs/sha256/{}", blob.hex());
+    let mut bytes = std::fs::read(bench.yard.path(&file)).unwrap();
+    bytes[0] ^= 1;
+    bench.yard.write(&file, &bytes);
+    let again = bench.copy("oci:shop:1", "oci:to:1", &["-o", "json"]).exits(0).json();
+    assert_eq!(again["images"][0]["copy"]["blobsCopied"], 1, "{again:#}");
+    bench.is_whole(&pushed, "oci:to");
+}
