@@ -51,6 +51,7 @@ pub mod gate;
 // The world.
 pub mod ledger;
 pub mod replay;
+pub mod archive;
 pub mod export;
 pub mod registry;
 pub mod roots;

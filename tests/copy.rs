@@ -12,6 +12,7 @@ mod image;
 mod registry;
 
 mod copy {
+    mod archive;
     mod closed;
     mod killed;
     mod platforms;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The total order, which is the reading order; `bin` comes last and may use all of them.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "digest",
     "json",
     "reference",
@@ -25,6 +25,7 @@ const ORDER: [&str; 20] = [
     "gate", // pure
     "ledger",
     "replay",
+    "archive",
     "export",
     "registry",
     "roots",

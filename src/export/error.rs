@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::archive::ArchiveError;
 use crate::ledger::LedgerError;
 use crate::tlog::TlogError;
 
@@ -42,6 +43,9 @@ pub enum ExportError {
         /// Why.
         source: std::io::Error,
     },
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Not an export.
     #[error("{} is no export of a ledger: {why}", path.display())]
     NotAnExport {

@@ -1,12 +1,12 @@
 //! An export as it is read: names and bytes, from a folder or an archive; nothing in it is believed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::{Component, Path, PathBuf};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use super::ExportError;
-use super::place::is_archive;
+use crate::archive::{Entries, is_archive};
 use crate::digest::shorten;
 use crate::ledger::kept;
 
@@ -23,14 +23,14 @@ const _: () = assert!(kept::LIMIT as u64 <= LIMIT);
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
-    all: BTreeMap<String, At>,
+    all: All,
 }
 
-/// Where a file's bytes are.
+/// What there is.
 #[derive(Debug)]
-enum At {
-    File,
-    Archive { offset: u64, length: u64 },
+enum All {
+    Folder(BTreeSet<String>),
+    Archive(Entries),
 }
 
 impl Files {
@@ -39,12 +39,20 @@ impl Files {
     /// # Errors
     /// [`ExportError::Io`]; [`ExportError::NotAnExport`] for links, devices, paths that lead out of it.
     pub fn open(path: &Path) -> Result<Self, ExportError> {
-        let mut files = Self { path: path.to_owned(), all: BTreeMap::new() };
+        let mut files = Self { path: path.to_owned(), all: All::Folder(BTreeSet::new()) };
         // Before it is opened: opening a pipe waits for its other end.
         let kind = fs::metadata(path).map_err(files.io("read"))?.file_type();
         match (kind.is_dir(), kind.is_file()) {
-            (true, _) => files.folder(path, String::new(), 0)?,
-            (false, true) => files.archive()?,
+            (true, _) => {
+                let mut names = BTreeSet::new();
+                files.folder(&mut names, path, String::new(), 0)?;
+                files.all = All::Folder(names);
+            }
+            (false, true) if is_archive(path) => files.all = All::Archive(Entries::open(path, COUNT)?),
+            (false, true) => {
+                let expected = "expected a folder, or an archive whose name ends in .tar";
+                return Err(files.not(expected.to_owned()));
+            }
             (false, false) => return Err(files.not("it is neither a folder nor a regular file".to_owned())),
         }
         Ok(files)
@@ -56,13 +64,19 @@ impl Files {
     }
 
     /// Every name.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.all.keys().map(String::as_str)
+    pub fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match &self.all {
+            All::Folder(names) => Box::new(names.iter().map(String::as_str)),
+            All::Archive(entries) => Box::new(entries.names()),
+        }
     }
 
     /// Whether there is a file of that name.
     pub fn has(&self, name: &str) -> bool {
-        self.all.contains_key(name)
+        match &self.all {
+            All::Folder(names) => names.contains(name),
+            All::Archive(entries) => entries.length(name).is_some(),
+        }
     }
 
     /// The bytes of a file; `None` if there is none.
@@ -70,19 +84,12 @@ impl Files {
     /// # Errors
     /// [`ExportError::Io`], also for one that is larger than anything in an export.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, ExportError> {
-        let Some(at) = self.all.get(name) else { return Ok(None) };
-        let read = match at {
-            At::File => File::open(self.path.join(name)).and_then(bounded),
-            At::Archive { offset, length } => File::open(&self.path).and_then(|mut file| {
-                file.seek(SeekFrom::Start(*offset))?;
-                bounded(file.take(*length))
-            }),
+        let read = match &self.all {
+            All::Folder(names) if !names.contains(name) => Ok(None),
+            All::Folder(_) => File::open(self.path.join(name)).and_then(bounded).map(Some),
+            All::Archive(entries) => entries.read(name).and_then(|file| file.map(bounded).transpose()),
         };
-        read.map(Some).map_err(|source| ExportError::Io {
-            path: self.path.join(name),
-            action: "read",
-            source,
-        })
+        read.map_err(|source| ExportError::Io { path: self.path.join(name), action: "read", source })
     }
 
     fn io(&self, action: &'static str) -> impl Fn(std::io::Error) -> ExportError + use<> {
@@ -94,17 +101,13 @@ impl Files {
         ExportError::NotAnExport { path: self.path.clone(), why }
     }
 
-    fn add(&mut self, name: String, at: At) -> Result<(), ExportError> {
-        if self.all.len() >= COUNT {
-            return Err(self.not(format!("it has more than {COUNT} files")));
-        }
-        match self.all.insert(name.clone(), at) {
-            None => Ok(()),
-            Some(_) => Err(self.not(format!("it has `{}` twice", shorten(&name)))),
-        }
-    }
-
-    fn folder(&mut self, folder: &Path, prefix: String, depth: usize) -> Result<(), ExportError> {
+    fn folder(
+        &self,
+        names: &mut BTreeSet<String>,
+        folder: &Path,
+        prefix: String,
+        depth: usize,
+    ) -> Result<(), ExportError> {
         if depth > DEPTH {
             return Err(self.not(format!("`{}` lies too deep", shorten(&prefix))));
         }
@@ -115,48 +118,13 @@ impl Files {
                 return Err(self.not("a name in it is not UTF-8".to_owned()));
             };
             match (kind.is_dir(), kind.is_file()) {
-                (true, _) => self.folder(&entry.path(), format!("{name}/"), depth + 1)?,
-                (false, true) => self.add(name, At::File)?,
+                (true, _) => self.folder(names, &entry.path(), format!("{name}/"), depth + 1)?,
+                (false, true) if names.len() >= COUNT => {
+                    return Err(self.not(format!("it has more than {COUNT} files")));
+                }
+                (false, true) => drop(names.insert(name)),
                 (false, false) => return Err(self.not(format!("`{}` is a link or device", shorten(&name)))),
             }
-        }
-        Ok(())
-    }
-
-    fn archive(&mut self) -> Result<(), ExportError> {
-        if !is_archive(&self.path) {
-            return Err(self.not("expected a folder, or an archive whose name ends in .tar".to_owned()));
-        }
-        let file = File::open(&self.path).map_err(self.io("read"))?;
-        let mut archive = tar::Archive::new(file);
-        let mut found = Vec::new();
-        // As they stand: what is written is plain ustar, and longer names or other sizes from extensions are not read.
-        let entries = archive.entries_with_seek().map_err(self.io("read"))?.raw(true);
-        for entry in entries {
-            let entry = entry.map_err(self.io("read"))?;
-            if found.len() >= COUNT {
-                return Err(self.not(format!("it has more than {COUNT} entries")));
-            }
-            let path = entry.path().map_err(self.io("read"))?.into_owned();
-            let ours = path.components().all(|part| matches!(part, Component::Normal(_)));
-            let name = path.to_str().filter(|_| ours).map(str::to_owned);
-            let kind = entry.header().entry_type();
-            let at = At::Archive { offset: entry.raw_file_position(), length: entry.size() };
-            found.push((name, kind, at));
-        }
-        for (name, kind, at) in found {
-            let Some(name) = name else { return Err(self.not("a name in it leads out of it".to_owned())) };
-            if kind.is_dir() {
-                continue;
-            }
-            if !kind.is_file() {
-                let why = format!(
-                    "`{}` is a link, device or extended header: expected plain ustar",
-                    shorten(&name)
-                );
-                return Err(self.not(why));
-            }
-            self.add(name, at)?;
         }
         Ok(())
     }

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use tar::{Builder, EntryType, Header};
+use tar::Builder;
 
 use super::ExportError;
+use crate::archive::{self, Aside, is_archive};
 
 /// Where an export is to be; nothing is there yet.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Writing {
 
 enum Sink {
     Folder,
-    Archive(Box<Builder<BufWriter<File>>>),
+    Archive(Aside, Box<Builder<BufWriter<File>>>),
 }
 
 impl Destination {
@@ -32,9 +33,7 @@ impl Destination {
     /// # Errors
     /// [`ExportError::Exists`] for anything but an empty folder.
     pub fn new(path: &Path) -> Result<Self, ExportError> {
-        let mut name = path.file_name().map(ToOwned::to_owned).unwrap_or_default();
-        name.push(".partial");
-        let aside = path.with_file_name(name);
+        let aside = archive::aside(path);
         let there = fs::symlink_metadata(path);
         let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut inside| inside.next().is_none());
         match there {
@@ -63,8 +62,8 @@ impl Destination {
                 Sink::Folder
             }
             true => {
-                let file = File::options().write(true).create_new(true).open(&self.aside).map_err(failed)?;
-                Sink::Archive(Box::new(Builder::new(BufWriter::new(file))))
+                let (aside, file) = Aside::begin(&self.path)?;
+                Sink::Archive(aside, Box::new(Builder::new(BufWriter::new(file))))
             }
         };
         Ok(Writing { destination: self, sink })
@@ -80,16 +79,9 @@ impl Writing {
         let aside = &self.destination.aside;
         match &mut self.sink {
             Sink::Folder => put_file(&aside.join(name), bytes),
-            Sink::Archive(builder) => {
-                // Every archive of the same ledger is the same: no time, no owner.
-                let mut header = Header::new_ustar();
-                header.set_entry_type(EntryType::Regular);
-                header.set_size(bytes.len() as u64);
-                header.set_mode(0o644);
-                header.set_mtime(0);
-                header.set_uid(0);
-                header.set_gid(0);
-                let written = builder.append_data(&mut header, name, bytes);
+            Sink::Archive(_, builder) => {
+                let header = archive::header(name, bytes.len() as u64);
+                let written = header.and_then(|header| builder.append(&header, bytes));
                 written.map_err(|source| ExportError::Io { path: aside.clone(), action: "written", source })
             }
         }
@@ -108,34 +100,22 @@ impl Writing {
         match sink {
             // A folder takes the place of an empty one only.
             Sink::Folder => fs::rename(&aside, &path).map_err(io(&path, "put in its place")),
-            Sink::Archive(builder) => {
+            Sink::Archive(archive, builder) => {
                 let file = builder.into_inner().map_err(io(&aside, "written"))?;
-                let file = file.into_inner().map_err(|error| error.into_error());
-                file.and_then(|file| file.sync_all()).map_err(io(&aside, "written"))?;
-                // Unlike a renaming, this takes the place of nothing.
-                fs::hard_link(&aside, &path).map_err(|source| match source.kind() {
-                    std::io::ErrorKind::AlreadyExists => ExportError::Exists { path: path.clone() },
-                    _ => ExportError::Io { path: path.clone(), action: "put in its place", source },
-                })?;
-                fs::remove_file(&aside).map_err(io(&aside, "removed"))
+                let file = file.into_inner().map_err(|error| io(&aside, "written")(error.into_error()))?;
+                Ok(archive.finish(&file)?)
             }
         }
     }
 
     /// Takes away what was written so far.
     pub fn discard(self) {
-        let aside = &self.destination.aside;
-        // What is left of it is named the next time.
-        let _ = match self.sink {
-            Sink::Folder => fs::remove_dir_all(aside),
-            Sink::Archive(_) => fs::remove_file(aside),
-        };
+        match self.sink {
+            // What is left of it is named the next time.
+            Sink::Folder => drop(fs::remove_dir_all(&self.destination.aside)),
+            Sink::Archive(aside, _) => drop(aside),
+        }
     }
-}
-
-/// Whether a path names an archive.
-pub(super) fn is_archive(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "tar")
 }
 
 fn put_file(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {

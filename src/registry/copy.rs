@@ -5,6 +5,7 @@
 //! complete. Never does: tags, other than those of cosign which name their content; deleting; bringing along
 //! what refers to the image and could itself be run.
 
+pub(super) mod archive;
 mod plan;
 mod read_back;
 
@@ -158,15 +159,20 @@ impl Copying {
                 Along::Nothing => Ok(Plan::default()),
             }
         };
-        let (plan, ()) = try_join(plan, self.blobs(image_blobs)).await?;
+        let (mut plan, ()) = try_join(plan, self.blobs(image_blobs)).await?;
         // 2. Manifests, children before parents, the root last.
         self.manifests().await?;
         // 3. Read back.
         self.read_image_back().await?;
         // 4. What refers to it: the image is there already, so nothing dangles. Read back.
-        let (written, legacy_kept) = self.referrers(plan.referrers).await?;
+        let (written, legacy_kept) = self.referrers(std::mem::take(&mut plan.referrers)).await?;
         self.read_referrers_back(&written).await?;
-        Ok(CopyReport {
+        Ok(self.report(plan, &written, legacy_kept))
+    }
+
+    /// What was done.
+    fn report(&self, plan: Plan, written: &[Written], legacy_kept: Vec<Tag>) -> CopyReport {
+        CopyReport {
             manifests: self.closure.manifests().count(),
             blobs_copied: self.copied.load(Ordering::Relaxed),
             blobs_mounted: self.mounted.load(Ordering::Relaxed),
@@ -179,7 +185,7 @@ impl Copying {
             referrers_dangling: plan.dangling,
             referrers_runnable: plan.runnable,
             legacy_kept,
-        })
+        }
     }
 
     /// Several blobs at a time, each in a task of its own: hashing is most of the work and uses every core.
@@ -285,31 +291,26 @@ impl Copying {
         referrers: Vec<Referrer>,
     ) -> Result<(Vec<Written>, Vec<Tag>), CopyError> {
         let (mut written, mut kept) = (Vec::new(), Vec::new());
-        for Referrer { fetched: Fetched { digest, media_type, bytes }, document, tag } in referrers {
+        for referrer in referrers {
+            let Referrer { fetched: Fetched { digest, media_type, bytes }, document, tag } = &referrer;
             let at = self.at(Side::Destination);
-            let subject = document.subject.as_ref().map(|subject| subject.digest);
-            let there = match &tag {
+            let there = match tag {
                 None => None,
                 Some(tag) => self.destination.manifest(Which::Tag(tag)).await.map_err(&at)?,
             };
-            match (&there, &tag) {
-                (Some(there), Some(tag)) if there.digest != digest && !is_superset(&document, there) => {
-                    kept.push(tag.clone());
-                    continue;
-                }
-                (Some(_) | None, _) => {}
+            if let (Some(there), Some(tag)) = (&there, tag)
+                && there.digest != *digest
+                && !is_superset(document, there)
+            {
+                kept.push(tag.clone());
+                continue;
             }
-            self.content(&document).await?;
-            let which = tag.as_ref().map_or(Which::Digest(digest), Which::Tag);
-            if there.is_none_or(|there| there.digest != digest) {
-                put(&self.destination, which, &media_type, bytes).await.map_err(&at)?;
+            self.content(document).await?;
+            if there.is_none_or(|there| there.digest != *digest) {
+                let which = tag.as_ref().map_or(Which::Digest(*digest), Which::Tag);
+                put(&self.destination, which, media_type, bytes.clone()).await.map_err(&at)?;
             }
-            written.push(Written {
-                digest,
-                subject,
-                tag,
-                blobs: document.blobs().iter().map(|blob| blob.digest).collect(),
-            });
+            written.push(Written::of(&referrer));
         }
         Ok((written, kept))
     }

@@ -10,6 +10,7 @@ mod hint;
 use std::path::PathBuf;
 
 use super::layout::problem::LayoutProblem;
+use crate::archive::ArchiveError;
 use crate::closure::ClosureError;
 use crate::digest::Digest;
 
@@ -334,6 +335,16 @@ pub enum RegistryError {
         limit: u64,
     },
 
+    /// A layout in an archive cannot be used.
+    #[error(transparent)]
+    Archive(ArchiveError),
+    /// A layout in an archive is written in one go, by a copy.
+    #[error("`{}` is an OCI layout in an archive: nothing is added to it", file.display())]
+    LayoutWritten {
+        /// The archive.
+        file: PathBuf,
+    },
+
     // Images.
     /// The image that was named is not there: an answer, not an outage.
     #[error("there is no image `{wanted}`")]
@@ -417,6 +428,8 @@ impl RegistryError {
             | Self::LayoutDigest { .. }
             | Self::LayoutSize { .. }
             | Self::LayoutTooLarge { .. }
+            | Self::Archive(_)
+            | Self::LayoutWritten { .. }
             | Self::NoSuchImage { .. }
             | Self::Image { .. }
             | Self::TagNotSet { .. }
@@ -467,6 +480,8 @@ impl RegistryError {
             | Self::LayoutDigest { .. }
             | Self::LayoutSize { .. }
             | Self::LayoutTooLarge { .. }
+            | Self::Archive(_)
+            | Self::LayoutWritten { .. }
             | Self::NoSuchImage { .. }
             | Self::Image { .. }
             | Self::TagNotSet { .. }

@@ -1,13 +1,15 @@
-//! An OCI image layout on disk (image-spec v1.1, image-layout.md), as a registry of its own.
+//! An OCI image layout on disk (image-spec v1.1, image-layout.md), in a folder or in a tar archive, as a registry of its own.
 //!
 //! Guarantees: what is read has the digest of its file name; what is written appears whole or not at all
 //! (temporary file, fsync, rename), and `index.json` changes under a lock that other samebits processes respect.
 //! A tag is the annotation `org.opencontainers.image.ref.name`. A referrer is a manifest with a `subject` that
 //! `index.json` lists; the fallback tag `sha256-<hex>` of other tools is read too.
-//! Never does: deleting. A manifest that loses its tag stays listed without one.
+//! Never does: adding to an archive, which [`super::copy`] writes in one go; deleting. A manifest that loses its tag stays listed without one.
 
 mod disk;
 pub(super) mod problem;
+
+pub(super) use self::disk::{INDEX, MARKER, blob_name, empty_index, marker};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ use self::disk::Disk;
 use self::problem::LayoutProblem;
 use super::error::RegistryError;
 use super::wire::{Chunks, Fetched, Listing, PutManifest, Which};
+use crate::archive::is_archive;
 use crate::closure::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Document, OCI_INDEX, OCI_MANIFEST};
 use crate::digest::{Digest, Hasher};
 use crate::reference::Tag;
@@ -36,8 +39,17 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { disk: Disk::new(folder) }
+    /// A layout in a folder, or in an archive where the name ends in `.tar`.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        match is_archive(&path) {
+            true => Self::archive(path),
+            false => Self { disk: Disk::folder(path) },
+        }
+    }
+
+    /// A layout in an archive, whatever its name; to be read only.
+    pub(crate) fn archive(path: PathBuf) -> Self {
+        Self { disk: Disk::archive(path) }
     }
 
     /// Whether there is a layout at all.
@@ -83,13 +95,11 @@ impl Layout {
     pub(crate) async fn blob(&self, digest: Digest) -> Result<Chunks, RegistryError> {
         self.disk.run(Disk::check).await?;
         let path = self.disk.blob(digest);
-        let file = match tokio::fs::File::open(&path).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(RegistryError::LayoutBlobMissing { file: path });
-            }
-            Err(source) => return Err(RegistryError::LayoutFile { file: path, source }),
+        let Some(file) = self.disk.run(move |disk| disk.open(&blob_name(digest))).await? else {
+            return Err(RegistryError::LayoutBlobMissing { file: path });
         };
+        let length = file.limit();
+        let file = tokio::fs::File::from_std(file.into_inner()).take(length);
         let state = Reading { file, path, hasher: Some(Hasher::default()), held: Bytes::new() };
         let chunks = stream::try_unfold(state, move |mut state| async move {
             while let Some(mut hasher) = state.hasher.take() {
@@ -265,7 +275,7 @@ impl Layout {
 }
 
 struct Reading {
-    file: tokio::fs::File,
+    file: tokio::io::Take<tokio::fs::File>,
     path: PathBuf,
     /// None when the end was reached.
     hasher: Option<Hasher>,
@@ -292,7 +302,7 @@ fn media_type_of(bytes: &[u8]) -> &'static str {
 }
 
 /// Lists a manifest in `index.json`, leaving everything else in it as it is.
-fn list(index: &mut Value, tag: Option<&Tag>, document: &Document, digest: Digest, size: u64) {
+pub(super) fn list(index: &mut Value, tag: Option<&Tag>, document: &Document, digest: Digest, size: u64) {
     let Some(entries) = index.get_mut("manifests").and_then(Value::as_array_mut) else { return };
     let name = |entry: &Value| entry["annotations"][REF_NAME].as_str().map(str::to_owned);
     let is = |entry: &Value, digest: Digest| entry["digest"].as_str() == Some(&digest.to_string());

@@ -3,11 +3,17 @@
 //! Guarantees: the bytes are those of the source, whose digest is what the destination is named by; they are read back
 //! there; the tag is set last. Never does: decide. What is copied here was not promoted.
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use super::Registries;
-use super::copy::{Along, CopyError, CopyReport, Side, at};
+use super::backend::Backend;
+use super::copy::{self, Along, CopyError, CopyReport, Copying, Side, at};
+use super::layout::Layout;
+use crate::archive::{ArchiveError, Aside, is_archive};
 use crate::closure::{Closure, Platform};
 use crate::digest::Digest;
-use crate::reference::{Destination, Image, Reference, Tag};
+use crate::reference::{Destination, Image, Location, Reference, Repository, Tag};
 
 /// What is to be copied, and where to.
 #[derive(Clone, Debug)]
@@ -47,12 +53,27 @@ pub struct Arrived {
     pub report: CopyReport,
 }
 
+impl Arrived {
+    fn new(to: &Repository, platform: Option<Platform>, closure: &Closure, report: CopyReport) -> Self {
+        let image = Image::new(to.clone(), closure.root());
+        Self {
+            image,
+            platform,
+            manifests: closure.manifests().map(|manifest| manifest.digest).collect(),
+            report,
+        }
+    }
+}
+
 /// Why nothing was copied, or not all.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// One of the two sides.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// The archive that was to be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The source's tag means something else than was typed beside it.
     #[error("{reference} means {found}: nothing was copied")]
     Moved {
@@ -133,25 +154,60 @@ impl Registries {
         if source.expected.is_some_and(|expected| expected != found) {
             return Err(TransferError::Moved { reference: from.clone(), found });
         }
+        // A layout in an archive is made in one go: its name is taken before anything is fetched.
+        let archive = self.archive_of(&to.repository);
+        let writing = archive.as_deref().map(Aside::begin).transpose()?;
         let chosen = self.chosen(&source.image, &wanted).await?;
         for Chosen { closure, .. } in &chosen {
             if to.digest.is_some_and(|digest| digest != closure.root()) {
                 return Err(TransferError::Unexpected { to: to.clone(), found: closure.root() });
             }
         }
+        if let Some((aside, file)) = writing {
+            let images = self.into_archive(asked, chosen, aside, &file).await?;
+            return Ok(Transferred { source: source.image, images, tag: to.tag.clone() });
+        }
         // 2. The bytes.
         let mut images = Vec::new();
         for Chosen { platform, closure } in chosen {
             let report = self.copy_with(&closure, from.repository(), &to.repository, *along).await?;
-            let image = Image::new(to.repository.clone(), closure.root());
-            let manifests = closure.manifests().map(|manifest| manifest.digest).collect();
-            images.push(Arrived { image, platform, manifests, report });
+            images.push(Arrived::new(&to.repository, platform, &closure, report));
         }
         // 3. The tag, last.
         if let (Some(tag), [Arrived { image, .. }]) = (&to.tag, images.as_slice()) {
             self.set_tag(image, tag).await.map_err(at(Side::Destination, &to.repository))?;
         }
         Ok(Transferred { source: source.image, images, tag: to.tag.clone() })
+    }
+
+    fn archive_of(&self, repository: &Repository) -> Option<PathBuf> {
+        match repository.location() {
+            Location::Layout { folder } => Some(self.base.join(folder)).filter(|path| is_archive(path)),
+            Location::Registry { .. } => None,
+        }
+    }
+
+    /// All of it into a new archive, with the tag, read back before it is put in its place.
+    async fn into_archive(
+        &self,
+        asked: &Transfer,
+        chosen: Vec<Chosen>,
+        aside: Aside,
+        file: &File,
+    ) -> Result<Vec<Arrived>, TransferError> {
+        let Transfer { from, to, along, .. } = asked;
+        let source = self.backend(from.repository()).map_err(at(Side::Source, from.repository()))?;
+        let destination = Backend::layout(&to.repository, Layout::archive(aside.path().to_owned()));
+        let copying = |it: &Chosen| Copying::new(source.clone(), destination.clone(), &it.closure, *along);
+        let images: Vec<_> = chosen.iter().map(copying).collect();
+        let reports = copy::archive::write(&images, to.tag.as_ref(), aside.path(), file).await?;
+        aside.finish(file)?;
+        let arrived = chosen.into_iter().zip(reports);
+        Ok(arrived
+            .map(|(Chosen { platform, closure }, report)| {
+                Arrived::new(&to.repository, platform, &closure, report)
+            })
+            .collect())
     }
 
     /// The image itself, or its manifests for these platforms.

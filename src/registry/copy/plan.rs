@@ -121,7 +121,7 @@ impl Copying {
         Ok(plan)
     }
 
-    fn wrong(&self, source: ClosureError) -> CopyError {
+    pub(super) fn wrong(&self, source: ClosureError) -> CopyError {
         let image = Image::new(self.source.repository.clone(), self.closure.root()).to_string();
         self.at(Side::Source)(RegistryError::Image { image, source: Box::new(source) })
     }

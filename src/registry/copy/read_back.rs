@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::plan::Referrer;
 use super::{CopyError, Copying, Side};
 use crate::closure::{ClosureError, Manifest};
 use crate::digest::Digest;
@@ -25,6 +26,18 @@ pub(super) struct Written {
     pub(super) tag: Option<Tag>,
     /// What it is made of.
     pub(super) blobs: Vec<Digest>,
+}
+
+impl Written {
+    pub(super) fn of(referrer: &Referrer) -> Self {
+        let Referrer { fetched, document, tag } = referrer;
+        Self {
+            digest: fetched.digest,
+            subject: document.subject.as_ref().map(|subject| subject.digest),
+            tag: tag.clone(),
+            blobs: document.blobs().iter().map(|blob| blob.digest).collect(),
+        }
+    }
 }
 
 impl Copying {

@@ -1,6 +1,7 @@
 //! What to do about an error.
 
 use super::{Asked, Distrust, RegistryError};
+use crate::archive::ArchiveError;
 
 impl RegistryError {
     /// What to do about it, for the `hint:` line.
@@ -61,6 +62,13 @@ impl RegistryError {
                 Some("check the path; typed, a relative one starts here; in the policy, at the policy file".to_owned())
             }
             Self::LayoutOccupied { .. } => Some("name an empty folder, or one that does not exist".to_owned()),
+            Self::Archive(ArchiveError::Malformed { .. }) => {
+                Some("make it with `samebits copy`, or unpack it and name the folder".to_owned())
+            }
+            Self::Archive(
+                ArchiveError::Io { .. } | ArchiveError::Exists { .. } | ArchiveError::LeftOver { .. },
+            ) => None,
+            Self::LayoutWritten { .. } => Some("name a folder, or copy into a new archive".to_owned()),
             Self::LayoutBlobMissing { .. } | Self::LayoutSize { .. } => {
                 Some("the layout is incomplete: write the image into it again".to_owned())
             }

@@ -1,22 +1,24 @@
 //! The files of a layout: reading them checked, writing them whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Take, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::problem::LayoutProblem;
 use super::{Fetched, Index};
+use crate::archive::{ArchiveError, Entries};
 use crate::closure::{Descriptor, Document, OCI_INDEX};
 use crate::digest::{Digest, shorten};
 use crate::json::{self as strict, Limits};
 use crate::registry::error::RegistryError;
 
-pub(super) const INDEX: &str = "index.json";
-const MARKER: &str = "oci-layout";
+pub(in crate::registry) const INDEX: &str = "index.json";
+pub(in crate::registry) const MARKER: &str = "oci-layout";
 const LOCK: &str = ".samebits.lock";
 const VERSION: &str = "1.0.0";
 /// The largest manifest that is read, in bytes.
@@ -24,10 +26,29 @@ pub(super) const MANIFEST_LIMIT: u64 = 4 << 20;
 /// The largest `index.json` that is read, in bytes.
 const INDEX_LIMIT: u64 = 32 << 20;
 
-/// The folder of a layout.
+/// How many files an archive may have.
+const ENTRIES: usize = 1_000_000;
+
+/// The folder of a layout, or the archive.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
-    folder: PathBuf,
+    path: PathBuf,
+    archive: Option<Arc<Mutex<Option<Arc<Entries>>>>>,
+}
+
+/// `index.json` of a layout with nothing in it.
+pub(in crate::registry) fn empty_index() -> Value {
+    json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] })
+}
+
+/// What calls a folder a layout.
+pub(in crate::registry) fn marker() -> Value {
+    json!({ "imageLayoutVersion": VERSION })
+}
+
+/// Where a blob lies. The name is always 64 hexadecimal digits.
+pub(in crate::registry) fn blob_name(digest: Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// A file in the making, beside the one it will become; it goes away unless it is kept.
@@ -64,8 +85,42 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> RegistryError {
 }
 
 impl Disk {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub(super) fn folder(path: PathBuf) -> Self {
+        Self { path, archive: None }
+    }
+
+    pub(super) fn archive(path: PathBuf) -> Self {
+        Self { path, archive: Some(Arc::default()) }
+    }
+
+    /// The names in the archive, once it is there; read once.
+    fn entries(&self, known: &Mutex<Option<Arc<Entries>>>) -> Result<Option<Arc<Entries>>, RegistryError> {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = match Entries::open(&self.path, ENTRIES) {
+                Ok(entries) => Some(Arc::new(entries)),
+                Err(ArchiveError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(RegistryError::Archive(error)),
+            };
+        }
+        Ok(known.clone())
+    }
+
+    /// A file of the layout, at its first byte, and as long as it is; `None` when there is no such file.
+    pub(super) fn open(&self, name: &str) -> Result<Option<Take<File>>, RegistryError> {
+        let path = self.path(name);
+        let failed = failed(&path);
+        match &self.archive {
+            Some(known) => match self.entries(known)? {
+                Some(entries) => entries.read(name).map_err(failed),
+                None => Ok(None),
+            },
+            None => match File::open(&path) {
+                Ok(file) => Ok(Some(file.take(u64::MAX))),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(failed(error)),
+            },
+        }
     }
 
     /// Runs file operations off the async threads.
@@ -79,22 +134,22 @@ impl Disk {
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // The runtime is shutting down.
-                Err(error) => Err(failed(&self.folder)(std::io::Error::other(error))),
+                Err(error) => Err(failed(&self.path)(std::io::Error::other(error))),
             },
         }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.path.join(name)
     }
 
     fn blobs(&self) -> PathBuf {
-        self.folder.join("blobs").join("sha256")
+        self.path("blobs/sha256")
     }
 
-    /// Where a blob lies. The name is always 64 hexadecimal digits.
+    /// Where a blob lies.
     pub(super) fn blob(&self, digest: Digest) -> PathBuf {
-        self.blobs().join(digest.hex())
+        self.path(&blob_name(digest))
     }
 
     pub(super) fn malformed(&self, name: &str, problem: LayoutProblem) -> RegistryError {
@@ -103,14 +158,13 @@ impl Disk {
 
     /// Whether there is a layout; an error when there is one of another version.
     pub(super) fn exists(&self) -> Result<bool, RegistryError> {
-        let path = self.path(MARKER);
-        let Some(bytes) = read_limited(&path, 64 << 10)? else { return Ok(false) };
+        let Some(bytes) = self.read_limited(MARKER, 64 << 10)? else { return Ok(false) };
         let value = strict::parse(&bytes, Limits::default())
             .map_err(|problem| self.malformed(MARKER, LayoutProblem::Json(problem)))?;
         match value.get("imageLayoutVersion").and_then(Value::as_str) {
             Some(VERSION) => Ok(true),
             found => Err(RegistryError::NotALayout {
-                folder: self.folder.clone(),
+                folder: self.path.clone(),
                 found: shorten(found.unwrap_or("nothing")),
             }),
         }
@@ -120,29 +174,31 @@ impl Disk {
     pub(super) fn check(&self) -> Result<(), RegistryError> {
         match self.exists()? {
             true => Ok(()),
-            false => Err(RegistryError::LayoutAbsent { folder: self.folder.clone() }),
+            false => Err(RegistryError::LayoutAbsent { folder: self.path.clone() }),
         }
     }
 
     /// Makes the layout if there is none.
     pub(super) fn prepare(&self) -> Result<(), RegistryError> {
+        if self.archive.is_some() {
+            return Err(RegistryError::LayoutWritten { file: self.path.clone() });
+        }
         if !self.exists()? {
-            fs::create_dir_all(&self.folder).map_err(failed(&self.folder))?;
-            for entry in fs::read_dir(&self.folder).map_err(failed(&self.folder))? {
-                let name = entry.map_err(failed(&self.folder))?.file_name();
+            fs::create_dir_all(&self.path).map_err(failed(&self.path))?;
+            for entry in fs::read_dir(&self.path).map_err(failed(&self.path))? {
+                let name = entry.map_err(failed(&self.path))?.file_name();
                 // What another process that is making the same layout may have written already.
                 let ours = [LOCK, MARKER, INDEX, "blobs"].iter().any(|ours| name == *ours);
                 if !ours && !name.to_string_lossy().starts_with(".samebits.") {
-                    return Err(RegistryError::LayoutOccupied { folder: self.folder.clone() });
+                    return Err(RegistryError::LayoutOccupied { folder: self.path.clone() });
                 }
             }
             // `index.json` before `oci-layout`: what calls itself a layout is one.
             let _lock = self.lock()?;
             if !self.path(INDEX).exists() {
-                let empty = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] });
-                self.replace(INDEX, &empty)?;
+                self.replace(INDEX, &empty_index())?;
             }
-            self.replace(MARKER, &json!({ "imageLayoutVersion": VERSION }))?;
+            self.replace(MARKER, &marker())?;
         }
         fs::create_dir_all(self.blobs()).map_err(failed(&self.blobs()))
     }
@@ -156,9 +212,8 @@ impl Disk {
     }
 
     fn index_value(&self) -> Result<Value, RegistryError> {
-        let path = self.path(INDEX);
-        let absent = || failed(&path)(ErrorKind::NotFound.into());
-        let bytes = read_limited(&path, INDEX_LIMIT)?.ok_or_else(absent)?;
+        let absent = || failed(&self.path(INDEX))(ErrorKind::NotFound.into());
+        let bytes = self.read_limited(INDEX, INDEX_LIMIT)?.ok_or_else(absent)?;
         let limits = Limits { bytes: bytes.len(), ..Limits::default() };
         let value = strict::parse(&bytes, limits)
             .map_err(|problem| self.malformed(INDEX, LayoutProblem::Json(problem)))?;
@@ -196,23 +251,37 @@ impl Disk {
 
     fn replace(&self, name: &str, value: &Value) -> Result<(), RegistryError> {
         let path = self.path(name);
-        let mut temporary = temporary_in(&self.folder)?;
+        let mut temporary = temporary_in(&self.path)?;
         temporary.file.write_all(value.to_string().as_bytes()).map_err(failed(&temporary.path))?;
         keep(&mut temporary, &path)
     }
 
+    /// A whole file of at most `limit` bytes; `None` when there is no such file.
+    fn read_limited(&self, name: &str, limit: u64) -> Result<Option<Bytes>, RegistryError> {
+        let Some(file) = self.open(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(failed(&self.path(name)))?;
+        match bytes.len() as u64 > limit {
+            true => Err(RegistryError::LayoutTooLarge { file: self.path(name), limit }),
+            false => Ok(Some(bytes.into())),
+        }
+    }
+
     /// The bytes of a blob, checked against its name; `None` when there is no such file.
     pub(super) fn read(&self, digest: Digest, limit: u64) -> Result<Option<Bytes>, RegistryError> {
-        let path = self.blob(digest);
-        let Some(bytes) = read_limited(&path, limit)? else { return Ok(None) };
+        let Some(bytes) = self.read_limited(&blob_name(digest), limit)? else { return Ok(None) };
         match Digest::of(&bytes) {
             found if found == digest => Ok(Some(bytes)),
-            found => Err(RegistryError::LayoutDigest { file: path, found }),
+            found => Err(RegistryError::LayoutDigest { file: self.blob(digest), found }),
         }
     }
 
     /// The length of a blob in bytes, if it is there.
     pub(super) fn size(&self, digest: Digest) -> Result<Option<u64>, RegistryError> {
+        if let Some(known) = &self.archive {
+            return Ok(self.entries(known)?.and_then(|entries| entries.length(&blob_name(digest))));
+        }
         let path = self.blob(digest);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
@@ -286,20 +355,4 @@ fn keep(temporary: &mut Temporary, path: &Path) -> Result<(), RegistryError> {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
     }
     Ok(())
-}
-
-/// A whole file of at most `limit` bytes; `None` when there is no such file.
-fn read_limited(path: &Path, limit: u64) -> Result<Option<Bytes>, RegistryError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(path)(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed(path))?;
-    let found = bytes.len() as u64;
-    match found > limit {
-        true => Err(RegistryError::LayoutTooLarge { file: path.to_owned(), limit }),
-        false => Ok(Some(bytes.into())),
-    }
 }

@@ -16,22 +16,26 @@ to an image and could itself be run stays behind, and is named. Everything is
 read back at the destination; the tag is set last. The same command again sends
 only what is missing. Stdout has the pinned reference, nothing else.
 
+A layout on disk is a folder, or one archive where PATH ends in .tar: written
+once, and the same images and referrers are the same bytes. The current folder
+is where relative paths begin.
+
 --platform copies the manifest of that platform by its own digest, with what
 refers to it. An index is never made smaller: it would be another image, that
 nobody signed. Several platforms are several images, so without a tag.
 
 EXAMPLES
   samebits copy registry.example/shop:1.4.2 mirror.example/shop:1.4.2
-  samebits copy registry.example/shop@sha256:… oci:backup:1.4.2
+  samebits copy registry.example/shop@sha256:… oci:backup.tar:1.4.2
   samebits copy registry.example/shop:1.4.2 edge.example/shop \\
       --platform linux/arm64 --no-referrers";
 
 #[derive(Debug, Args)]
 pub(crate) struct Copy {
-    /// The image: `registry/path:tag`, `registry/path@sha256:…`, or both; `oci:FOLDER…` for a layout on disk.
+    /// The image: `registry/path:tag`, `registry/path@sha256:…`, or both; `oci:PATH…` for a layout on disk.
     #[arg(value_name = "SRC")]
     pub(crate) from: Reference,
-    /// Where it goes: `registry/path` or `oci:FOLDER`, with `:tag` to set that tag, with `@sha256:…` to expect that.
+    /// Where it goes: `registry/path` or `oci:PATH`, with `:tag` to set that tag, with `@sha256:…` to expect that.
     #[arg(value_name = "DST")]
     pub(crate) to: Destination,
     /// Only the manifest for this platform, by its own digest. May be repeated.

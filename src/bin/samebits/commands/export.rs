@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use samebits::archive::ArchiveError;
 use samebits::digest::Digest;
 use samebits::export::{self, Destination, ExportError, Files, Part};
 use samebits::ledger::seen::Lane;
@@ -29,11 +30,14 @@ fn head(at: &SignedCheckpoint) -> TreeHead {
 
 fn trouble(error: ExportError) -> Trouble {
     match error {
-        ExportError::Exists { .. } | ExportError::LeftOver { .. } => usage(error),
+        ExportError::Exists { .. }
+        | ExportError::LeftOver { .. }
+        | ExportError::Archive(ArchiveError::Exists { .. } | ArchiveError::LeftOver { .. }) => usage(error),
         ExportError::Ledger(_)
         | ExportError::Tlog(_)
         | ExportError::Json(_)
         | ExportError::Io { .. }
+        | ExportError::Archive(ArchiveError::Io { .. } | ArchiveError::Malformed { .. })
         | ExportError::NotAnExport { .. } => undecided(error),
     }
 }

@@ -1,6 +1,7 @@
 //! `copy`: bytes from one place to another, and no decision about them.
 
 use anyhow::{Context as _, anyhow};
+use samebits::archive::ArchiveError;
 use samebits::policy::Home;
 use samebits::reference::Destination;
 use samebits::registry::{Along, Registries, Transfer, TransferError};
@@ -75,9 +76,11 @@ fn trouble(error: TransferError) -> Trouble {
     match error {
         TransferError::NoPlatform { .. }
         | TransferError::Ambiguous { .. }
+        | TransferError::Archive(ArchiveError::Exists { .. } | ArchiveError::LeftOver { .. })
         | TransferError::OneNameForSeveral { .. } => usage(error),
-        TransferError::Copy(_) | TransferError::Moved { .. } | TransferError::Unexpected { .. } => {
-            undecided(error)
-        }
+        TransferError::Copy(_)
+        | TransferError::Archive(ArchiveError::Io { .. } | ArchiveError::Malformed { .. })
+        | TransferError::Moved { .. }
+        | TransferError::Unexpected { .. } => undecided(error),
     }
 }
