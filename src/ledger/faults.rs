@@ -89,6 +89,14 @@ impl Store for Judged {
         self.judged("append", || self.store.swap(expected, batch))
     }
 
+    fn cosigned(&self, lane: Lane) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.store.cosigned(lane)
+    }
+
+    fn keep_cosigned(&self, lane: Lane, before: Option<&[u8]>, note: &str) -> Result<Swap, LedgerError> {
+        self.judged("keep cosigned", || self.store.keep_cosigned(lane, before, note))
+    }
+
     fn swap_control(
         &self,
         expected: &SignedCheckpoint,
