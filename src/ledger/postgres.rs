@@ -92,7 +92,7 @@ impl Postgres {
     ) -> Result<Self, LedgerError> {
         let store = Self::connect(server)?;
         store.durable()?;
-        store.batch("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")?;
+        store.begin("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")?;
         // Where it fails the session ends, and its transaction with it.
         store.make(origin, note, control).map_err(|error| match error {
             LedgerError::Postgres { source: PostgresError::Server { place, source } }
@@ -215,6 +215,12 @@ impl Postgres {
         let trouble = PostgresError::asking(&self.place, source);
         self.lost.set(self.lost.get() || matches!(trouble, PostgresError::Lost { .. }));
         trouble.into()
+    }
+
+    fn begin(&self, begin: &'static str) -> Result<(), LedgerError> {
+        let session = self.session()?;
+        let done = self.driver.run(async move { session.begin(begin).await });
+        done.map_err(|source| self.trouble(source))
     }
 
     fn batch(&self, sql: &str) -> Result<(), LedgerError> {

@@ -34,6 +34,7 @@ pub(super) fn value(of: impl ToSql + Sync + Send + 'static) -> Value {
 pub(super) struct Session {
     pub(super) client: Client,
     statements: Mutex<HashMap<String, Statement>>,
+    schema: String,
 }
 
 impl Session {
@@ -45,16 +46,26 @@ impl Session {
             None => reach(config, NoTls, &place).await?,
             Some(tls) => reach(config, tls, &place).await?,
         };
-        let session = Self { client, statements: Mutex::default() };
-        let path = format!("{}, pg_temp", server.schema);
-        // `remote_apply` promises more than `on`, everything else less.
-        let settings =
-            "SELECT set_config('search_path', $1, false), set_config('lock_timeout', '30s', false),
-                        CASE WHEN current_setting('synchronous_commit') <> 'remote_apply'
-                             THEN set_config('synchronous_commit', 'on', false) END";
-        let set = session.rows(settings, &[value(path)]).await;
+        let session = Self { client, statements: Mutex::default(), schema: server.schema };
+        let set = session.client.batch_execute(&session.settings(false)).await;
         set.map_err(|source| PostgresError::asking(&place, source))?;
         Ok(session)
+    }
+
+    /// Begins a transaction as `begin` says. What it relies on is set in it once more, and for it alone: a pooler between
+    /// us and the server may have given this session another one's connection, with other settings.
+    pub(super) async fn begin(&self, begin: &str) -> Result<(), Error> {
+        self.client.batch_execute(&format!("{begin}; {}", self.settings(true))).await
+    }
+
+    fn settings(&self, local: bool) -> String {
+        // The schema's name is one that needs no quotes; `remote_apply` promises more than `on`, everything else less.
+        format!(
+            "SELECT set_config('search_path', '{}, pg_temp', {local}), set_config('lock_timeout', '30s', {local}),
+                    CASE WHEN current_setting('synchronous_commit') <> 'remote_apply'
+                         THEN set_config('synchronous_commit', 'on', {local}) END",
+            self.schema
+        )
     }
 
     pub(super) async fn rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Error> {

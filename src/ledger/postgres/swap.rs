@@ -32,7 +32,7 @@ pub(super) enum Trouble {
 }
 
 /// Whoever stalls while he holds the lock loses it, and his transaction.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
                      SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// What one append changes.
@@ -99,7 +99,7 @@ impl Change {
     /// Makes the change, if the head is the expected one.
     pub(super) async fn make(&self, session: &Session) -> Result<Outcome, Trouble> {
         // 1. The lock. Whoever waits for it reads what its last holder wrote (PostgreSQL 17 documentation, 13.2.1).
-        session.client.batch_execute(BEGIN).await.map_err(Trouble::Before)?;
+        session.begin(BEGIN).await.map_err(Trouble::Before)?;
         let done = self.under_lock(session).await;
         match done {
             // 5. All of it is there, or nothing.
@@ -117,7 +117,7 @@ impl Change {
     /// Whether the change was made by a session that was lost at its commit. The lock is had only when that session is
     /// gone, so the answer is final.
     pub(super) async fn was_made(&self, session: &Session) -> Result<bool, Error> {
-        session.client.batch_execute(BEGIN).await?;
+        session.begin(BEGIN).await?;
         let found = session.rows(self.sql().0, &[]).await?;
         let note: Option<String> = found.first().map(|row| row.try_get(0)).transpose()?;
         let made = match (note, &self.rows) {

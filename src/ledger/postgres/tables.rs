@@ -52,7 +52,7 @@ impl Postgres {
 impl Tables for Postgres {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, LedgerError> {
         self.forget();
-        self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         self.reading.set(true);
         Ok(Box::new(Reading(self)))
     }
