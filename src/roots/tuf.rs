@@ -177,7 +177,7 @@ impl<'a> Chain<'a> {
                 }
                 opened => opened.and_then(|lock| lock.lock_shared().map(|()| lock)),
             },
-            Network::Refresh | Network::Required => std::fs::create_dir_all(&self.folder)
+            Network::Refresh | Network::Required => private(&self.folder)
                 .and_then(|()| File::options().create(true).truncate(false).write(true).open(file))
                 .and_then(|lock| lock.lock().map(|()| lock)),
         };
@@ -273,6 +273,14 @@ fn wrong(error: Error) -> Wrong {
         // Not a closed set of ours: whatever else is wrong is wrong.
         other => Wrong::Malformed { detail: shorten(&other.to_string()) },
     }
+}
+
+/// Makes a folder, and those above it that are not there, for this user alone: ledgers lie beside it in the cache.
+fn private(folder: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
 }
 
 #[cfg(test)]

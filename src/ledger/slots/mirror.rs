@@ -52,8 +52,9 @@ impl Mirror {
         let Some(path) = path.filter(|path| place::local(path).is_ok()) else {
             return Ok(Self(make(Path::new(TEMPORARY))?));
         };
-        if let Some(folder) = path.parent() {
-            room::private(folder).map_err(|source| LedgerError::Slots { place: place.clone(), source })?;
+        if let (Some(top), Some(folder)) = (cache, path.parent()) {
+            room::private_from(top, folder)
+                .map_err(|source| LedgerError::Slots { place: place.clone(), source })?;
         }
         match make(&path) {
             Err(LedgerError::Exists { .. }) => Ok(Self(Sqlite::open(&path, true)?)),

@@ -34,6 +34,13 @@ pub(super) fn private(folder: &Path) -> Result<(), SlotError> {
     Ok(())
 }
 
+/// [`private`] for `folder` and every folder above it up to `top`: who can rename one of them puts another in its place.
+pub(super) fn private_from(top: &Path, folder: &Path) -> Result<(), SlotError> {
+    let mut above: Vec<_> = folder.ancestors().take_while(|above| above.starts_with(top)).collect();
+    above.reverse();
+    above.into_iter().try_for_each(private)
+}
+
 /// What the system says of a file that was just made in `folder`, and is gone.
 #[cfg(unix)]
 fn made_in(folder: &Path) -> io::Result<fs::Metadata> {
@@ -50,7 +57,18 @@ pub(super) fn lock(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the lock file is not a file"));
     }
-    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    // What was put in its place since is not followed either.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NOFOLLOW.bits().cast_signed(),
+    );
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the lock file is not a file"));
+    }
     file.lock()?;
     Ok(file)
 }
@@ -100,6 +118,24 @@ mod tests {
         symlink(&folder, &link).unwrap();
         let refused = private(&link).unwrap_err();
         assert!(matches!(refused, SlotError::Shared { why: "it is a symbolic link", .. }), "{refused:?}");
+    }
+
+    #[test]
+    fn a_folder_in_one_that_others_can_write_to_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let top = home.path().join("cache");
+        let folder = top.join("ledgers").join("x");
+        private_from(&top, &folder).unwrap();
+        for above in [&top, &top.join("ledgers"), &folder] {
+            fs::set_permissions(above, PermissionsExt::from_mode(0o777)).unwrap();
+            assert!(
+                matches!(private_from(&top, &folder), Err(SlotError::Shared { folder, .. }) if folder == *above)
+            );
+            fs::set_permissions(above, PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        // What is above the cache is its owner's choice.
+        fs::set_permissions(home.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        private_from(&top, &folder).unwrap();
     }
 
     #[test]

@@ -134,10 +134,10 @@ impl Cache {
         };
         let cannot = |source| GitError::Cache { folder: folder.clone(), source };
         // What is in it may be secret, and is run by git; the folder for temporary files is everybody's.
-        if let Some(above) = folder.parent().filter(|_| !temporary) {
-            room::private(above)?;
+        match cache {
+            Some(cache) => room::private_from(cache, &folder)?,
+            None => room::private(&folder)?,
         }
-        room::private(&folder)?;
         let cache = Self {
             folder: folder.canonicalize().map_err(cannot)?,
             url: remote.url(),
