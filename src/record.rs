@@ -30,8 +30,8 @@ use crate::reference::{Image, Repository};
 use crate::tlog::Included;
 use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignError, Trust};
 
-pub use claimed::{ClaimedRules, Unjudged};
 pub(crate) use claimed::{ClaimedRow, claimed_control};
+pub use claimed::{ClaimedRules, Unjudged};
 pub use control::{
     ControlBody, ControlDraft, ControlKind, ControlRecord, EffectiveFrom, NotRead, Revocation,
     RevocationEffect, Revoked, Scope,
