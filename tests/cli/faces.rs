@@ -60,6 +60,41 @@ fn the_paths_of_init_are_as_typed_and_a_key_in_the_environment_is_no_mistake() {
     yard.run(["init", "--key", "x"]).exits(2);
 }
 
+/// The ledger may be made in any store, where there is none yet; and without it nothing is.
+#[test]
+fn init_makes_the_ledger_where_it_is_told_to() {
+    let yard = Yard::empty();
+    let bare = yard.path("bare.git");
+    let mut urls = vec!["file:shared".to_owned(), format!("file:{}", yard.path("slots").display())];
+    if crate::peer::is_installed("git") {
+        let git =
+            crate::peer::alone("git", &yard.path("")).args(["init", "-q", "--bare"]).arg(&bare).status();
+        assert!(git.unwrap().success());
+        urls.push(format!("git+file://{}#ledger", bare.display()));
+    }
+    for (number, url) in urls.iter().enumerate() {
+        let at = |name: &str| format!("{number}/{name}");
+        let init = |folder: &str| {
+            yard.run(["init", "--policy", &format!("{folder}/samebits.toml"), "--ledger", url])
+        };
+        let ran = init(&number.to_string()).exits(0);
+        assert!(ran.stdout.contains(url.as_str()), "{}", ran.stdout);
+        assert!(yard.read(&at("samebits.toml")).contains(&format!("url = \"{url}\"\n")));
+        assert!(!yard.path(&at(".samebits")).exists());
+        yard.run(["status", "--policy", &at("samebits.toml")]).exits(0);
+        // It is never overwritten, and no keys are left behind that are those of no ledger.
+        if number > 0 {
+            let again = init("again").exits(2);
+            assert!(again.stderr.contains("a ledger is never overwritten"), "{}", again.stderr);
+            assert!(!yard.path("again/keys").exists() && !yard.path("again/samebits.toml").exists());
+        }
+    }
+    for (url, code) in [("ftp://x/y", 2), ("git+file:///nowhere/at/all.git#ledger", 3)] {
+        yard.run(["init", "--policy", "new/samebits.toml", "--ledger", url]).exits(code);
+        assert!(!yard.path("new/keys").exists());
+    }
+}
+
 #[test]
 fn a_yes_a_no_and_what_becomes_of_them() {
     let yard = Yard::new();

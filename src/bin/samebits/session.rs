@@ -512,7 +512,7 @@ pub(crate) fn http_config_without_policy() -> HttpConfig {
 }
 
 /// Where copies of what lies elsewhere are kept.
-fn cache_folder() -> Option<PathBuf> {
+pub(crate) fn cache_folder() -> Option<PathBuf> {
     user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("samebits"))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use samebits::key::{Algorithm, PrivateKey};
-use samebits::ledger::Ledger;
+use samebits::ledger::{Folders, Ledger, LedgerError};
 use samebits::policy::{Draft, ServiceName};
 use samebits::reference::Repository;
 use samebits::tlog::{LogSigner, Origin};
@@ -15,13 +15,14 @@ use crate::Outcome;
 use crate::args::{Common, Init};
 use crate::output::Initialised;
 use crate::report::{Outputs, clean, say};
-use crate::session::{POLICY, variable};
+use crate::session::{POLICY, cache_folder, variable};
 use crate::trouble::{Trouble, undecided, usage};
 
 /// Who has a key of their own from the first minute.
 const ROLES: [&str; 4] = ["build", "release", "staging", "production"];
 
 const LEDGER_URL: &str = "sqlite:.samebits/ledger.db";
+const LEDGER_FILE: &str = ".samebits/ledger.db";
 const LEDGER_KEY: &str = "keys/ledger.key";
 
 pub(crate) fn init(common: &Common, outputs: &Outputs, init: &Init) -> Result<Outcome, Trouble> {
@@ -33,11 +34,10 @@ pub(crate) fn init(common: &Common, outputs: &Outputs, init: &Init) -> Result<Ou
     };
     // A key in the environment is for the verbs that sign; only one that was typed is a mistake.
     let typed = common.key.as_deref().filter(|key| key.to_str() != variable("SAMEBITS_KEY").as_deref());
-    if common.ledger.is_some() || typed.is_some() {
-        return Err(usage(anyhow!(
-            "init writes its own keys and ledger: expected neither --ledger nor --key"
-        )));
+    if typed.is_some() {
+        return Err(usage(anyhow!("init writes its own keys: expected no --key")));
     }
+    let url = common.ledger.as_deref().unwrap_or(LEDGER_URL);
     // 1. Everything that can be wrong with what was typed, before anything is written.
     let service: ServiceName = init.service.parse().map_err(usage)?;
     let origin = init.origin.clone().unwrap_or_else(|| format!("{service}.example/promotions"));
@@ -49,8 +49,8 @@ pub(crate) fn init(common: &Common, outputs: &Outputs, init: &Init) -> Result<Ou
     for place in [service.as_str(), "staging/x", "production/x"] {
         repository(place).parse::<Repository>().map_err(usage)?;
     }
-    let mut planned: Vec<PathBuf> =
-        vec![policy.clone(), folder.join(LEDGER_KEY), folder.join(".samebits/ledger.db")];
+    let mut planned: Vec<PathBuf> = vec![policy.clone(), folder.join(LEDGER_KEY)];
+    planned.extend((url == LEDGER_URL).then(|| folder.join(LEDGER_FILE)));
     planned.extend(
         ROLES.iter().flat_map(|role| [key_file(&folder, role, "key"), key_file(&folder, role, "pub")]),
     );
@@ -79,8 +79,22 @@ pub(crate) fn init(common: &Common, outputs: &Outputs, init: &Init) -> Result<Ou
         false => std::path::absolute(&folder),
     };
     let base = base.context("the folder cannot be found").map_err(undecided)?;
-    Ledger::create(LEDGER_URL, &base, &log).context("the ledger cannot be created").map_err(undecided)?;
-    files.push(folder.join(".samebits/ledger.db").display().to_string());
+    let cache = cache_folder();
+    if let Err(error) = Ledger::create(url, Folders { base: &base, cache: cache.as_deref() }, &log) {
+        // Keys of no ledger: all of them were made just now, by us.
+        files.iter().for_each(|file| drop(fs::remove_file(file)));
+        drop(fs::remove_dir(folder.join("keys")));
+        let there = matches!(
+            error,
+            LedgerError::Exists { .. } | LedgerError::Url { .. } | LedgerError::Scheme { .. }
+        );
+        let error = anyhow::Error::from(error).context("the ledger cannot be created; nothing was written");
+        return Err(if there { usage(error) } else { undecided(error) });
+    }
+    files.push(match url == LEDGER_URL {
+        true => folder.join(LEDGER_FILE).display().to_string(),
+        false => url.to_owned(),
+    });
     let ignore = folder.join(".gitignore");
     match ignore.exists() {
         false => write(&ignore, "/.samebits/\n/keys/*.key\n", false, &mut files)?,
@@ -89,7 +103,7 @@ pub(crate) fn init(common: &Common, outputs: &Outputs, init: &Init) -> Result<Ou
             ignore.display()
         )),
     }
-    let text = template(&service, &init.registry, &origin, &log);
+    let text = template(&service, &init.registry, url, &origin, &log);
     write(&policy, &text, false, &mut files)?;
     // 3. What was written has to be a policy.
     let name = policy.display().to_string();
@@ -163,14 +177,15 @@ fn write_new(file: &Path, content: &str, secret: bool) -> anyhow::Result<()> {
     opened.write_all(content.as_bytes()).with_context(|| format!("writing {}", file.display()))
 }
 
-fn template(service: &ServiceName, registry: &str, origin: &Origin, log: &LogSigner) -> String {
+fn template(service: &ServiceName, registry: &str, url: &str, origin: &Origin, log: &LogSigner) -> String {
+    let url = toml::Value::from(url);
     let registry = registry.trim_end_matches('/');
     format!(
         r#"# Who may do what. Review changes to this file like code: its digest is in every decision.
 version = 1
 
 [ledger]
-url = "{LEDGER_URL}"
+url = {url}
 origin = "{origin}"
 verifier = "{verifier}"
 signing-key = "{LEDGER_KEY}"
