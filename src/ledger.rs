@@ -4,8 +4,9 @@
 //! ([`Included`]); an append starts from a verified checkpoint, is one compare-and-swap of it, and is durable when
 //! [`Ledger::append`] returns. What it is stored in is believed nothing. Never does: read the records
 //! (they are opaque bytes), decide, or promise that a query is complete: the index that queries use is an
-//! untrusted cache, so a record may be hidden from a query (never invented) until [`Ledger::verify`] names
-//! the difference. What a query returns is bound to its place in the log, not to the question: compare the
+//! untrusted cache. In slots it is recomputed as it is taken over; in a table of the newest records when a ledger is
+//! pinned ([`Ledger::pin`]), and an older one may be hidden from a query (never invented) until [`Ledger::verify`]
+//! names the difference. What a query returns is bound to its place in the log, not to the question: compare the
 //! record's own fields.
 //!
 //! An error of [`Ledger::append`] other than [`LedgerError::Conflict`] means "not known to be appended": open

@@ -505,3 +505,36 @@ fn e_a_server_proves_its_name_or_is_not_talked_to() {
     let refused = trouble(of("localhost", "sslrootcert=/nowhere.pem").unwrap_err());
     assert!(matches!(refused, PostgresError::Roots { .. }));
 }
+
+/// What somebody made longer or more than anything we write is not even sent.
+#[test]
+fn f4_rows_that_are_too_long_or_too_many_are_not_read() {
+    let Some((fixture, mut ledger)) = Fixture::with("huge", 4) else { return };
+    let tip = ledger.tip().unwrap();
+    fixture.sql("UPDATE entries SET body = convert_to(repeat('x', 100000000), 'UTF8') WHERE idx = 2");
+    let missing = |result: Result<(), LedgerError>| {
+        let error = result.unwrap_err();
+        assert!(matches!(error, LedgerError::RecordMissing { index: 2, .. }), "{error:?}");
+    };
+    missing(ledger.read(&tip, 2).map(drop));
+    missing(ledger.history(&tip, "shop", "production").map(drop));
+    missing(ledger.by_digest(&tip, &Digest::of(b"shop")).map(drop));
+    assert_eq!(ledger.verify(read_index).unwrap().findings()[0], Finding::Missing { index: 2 });
+    // Rows that were never signed, without end.
+    fixture.sql("INSERT INTO targets SELECT -g, 'x', 'shop', 'staging', NULL, 'x', NULL FROM generate_series(1, 200000) g");
+    assert_eq!(indexes(&ledger.history(&tip, "shop", "staging").unwrap()), [0]);
+    assert!(ledger.verify(read_index).unwrap().findings().len() < 20_000);
+    let _ = ledger.append_control(0, b"freeze").unwrap();
+    fixture.sql("INSERT INTO control SELECT g, 'x' FROM generate_series(1, 200000) g");
+    assert!(matches!(ledger.control(), Err(LedgerError::ControlStray { index: 1, .. })));
+    fixture.sql("DELETE FROM control WHERE idx > 0; UPDATE control SET body = convert_to(repeat('x', 100000000), 'UTF8')");
+    assert!(matches!(ledger.control(), Err(LedgerError::ControlChanged { .. })));
+    // Neither are heads and hashes.
+    fixture.sql("UPDATE checkpoint SET note = repeat('x', 100000000)");
+    assert!(matches!(fixture.open(), Err(LedgerError::Checkpoint { .. })));
+    let note = tip.text();
+    fixture
+        .sql(&format!("UPDATE checkpoint SET note = '{note}'; UPDATE nodes SET hash = 'x' WHERE level = 0"));
+    let refused = fixture.open().unwrap().read(&tip, 0).unwrap_err();
+    assert!(matches!(refused, LedgerError::NodeMissing { .. }), "{refused:?}");
+}

@@ -85,7 +85,7 @@ impl Ledger {
         let place = || self.place().clone();
         let tip = self.control_tip()?;
         let mut entries = Vec::new();
-        for (index, bytes) in self.tables().control_entries()? {
+        for (index, bytes) in self.tables().control_entries(tip.size())? {
             let expected = entries.len() as u64;
             match u64::try_from(index) {
                 Ok(found) if found == expected && found < tip.size() => entries.push(bytes),

@@ -3,7 +3,7 @@
 //!
 //! Guarantees: an append is one creation of `commits/<size before>` (or `control/<size before>`), which exactly one
 //! writer wins; an answer that leaves open whether it happened is settled by reading the slot; a commit is taken over
-//! only if it continues the log that was seen before and its entries have the root it signs. Never does: overwrite a
+//! only if it continues the log that was seen before, its entries have the root it signs, and each is filed as it says. Never does: overwrite a
 //! slot, believe a listing about where the log ends, or build its copy anew when the slots contradict it.
 //!
 //! ```text
@@ -73,7 +73,7 @@ pub(super) trait Slots: Send + Sync {
     /// Evidence may be created with the slot that is created next, if both or none are.
     fn create_all(&self, objects: &[(String, Bytes)]) -> Result<Vec<Created>, SlotError>;
 
-    /// The names that begin with `prefix` and come after `after`, in order; some may be missing.
+    /// The names that begin with `prefix` and come after `after`, in order, the first of many; some may be missing.
     fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, SlotError>;
 
     /// Writes each, over what may be there: for what is derived.

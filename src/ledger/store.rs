@@ -171,8 +171,9 @@ pub(super) trait Tables {
     /// Stored hashes that are not of a complete subtree of a log of `size` entries, as (level, index).
     fn stray_nodes(&self, size: u64) -> Result<Vec<(i64, i64)>, LedgerError>;
 
-    /// Every record of the control lane in the order of their indexes, whatever these are.
-    fn control_entries(&self) -> Result<Vec<(i64, Vec<u8>)>, LedgerError>;
+    /// The records of the control lane in the order of their indexes, whatever these are, and one more than `size` at
+    /// the most: that shows that there are too many. One that is longer than any record is empty.
+    fn control_entries(&self, size: u64) -> Result<Vec<(i64, Vec<u8>)>, LedgerError>;
 }
 
 /// What a ledger's checkpoints are verified with.

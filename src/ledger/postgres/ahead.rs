@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::session::value;
+use super::tables::ROW;
 use super::{Postgres, signed};
 use crate::digest::Digest;
 use crate::ledger::LedgerError;
@@ -78,7 +79,8 @@ impl Postgres {
         let levels: Vec<_> = wanted.iter().map(|node| i16::from(node.level)).collect();
         let indexes: Vec<_> = wanted.iter().map(|node| signed(node.index)).collect();
         let query = "SELECT level, idx, hash FROM nodes
-                     JOIN unnest($1::int2[], $2::int8[]) AS wanted (level, idx) USING (level, idx)";
+                     JOIN unnest($1::int2[], $2::int8[]) AS wanted (level, idx) USING (level, idx)
+                     WHERE octet_length(hash) = 32";
         let rows = self.rows(query, vec![value(levels), value(indexes)])?;
         let hashes = rows.iter().map(|row| self.hash(row)).collect::<Result<Vec<_>, _>>()?;
         self.ahead.borrow_mut().hashes.extend(hashes.into_iter().flatten());
@@ -100,15 +102,17 @@ impl Postgres {
         }
         let block = index..index.saturating_add(BLOCK);
         let ends = || vec![value(signed(block.start)), value(signed(block.end))];
-        let bodies = self.rows("SELECT idx, body FROM entries WHERE idx >= $1 AND idx < $2", ends())?;
-        let rows = self.rows(
-            "SELECT kind, service, environment, digest, phase, key, idx FROM targets WHERE idx >= $1 AND idx < $2",
+        let bodies = self.rows(
+            "SELECT idx, body FROM entries WHERE idx >= $1 AND idx < $2 AND octet_length(body) <= 65535",
             ends(),
         )?;
+        let rows =
+            self.rows(&format!("SELECT {ROW}, idx FROM targets WHERE idx >= $1 AND idx < $2"), ends())?;
         // A subtree of level l is complete with a record of the block if its index is in this range.
         let hashes = self.rows(
             "SELECT level, idx, hash FROM generate_series(0, 62) AS l JOIN nodes
-             ON level = l::int2 AND idx >= ($1::int8 >> l) AND idx < ($2::int8 >> l)",
+             ON level = l::int2 AND idx >= ($1::int8 >> l) AND idx < ($2::int8 >> l)
+             WHERE octet_length(hash) = 32",
             ends(),
         )?;
         let bodies = bodies.iter().map(|row| Ok((number(self.get(row, 0)?), self.get(row, 1)?)));

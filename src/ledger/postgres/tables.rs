@@ -1,4 +1,8 @@
-//! What is read of the tables, each by one question.
+//! What is read of the tables, each by one question. What is longer than anything we write ([`MAX_ENTRY`],
+//! [`MAX_NOTE`]), or more than what was signed, is not sent: it is as if it were not there.
+//!
+//! [`MAX_ENTRY`]: crate::ledger::MAX_ENTRY
+//! [`MAX_NOTE`]: crate::tlog::MAX_NOTE
 
 use std::ops::Range;
 
@@ -13,6 +17,10 @@ use crate::ledger::store::{Found, Projection, Snapshot, Tables};
 use crate::ledger::{Filter, LedgerError};
 use crate::record::Kind;
 use crate::tlog::Node;
+
+/// An index row: of each text no more than what a record has room for, of its digest nothing but 32 bytes.
+pub(super) const ROW: &str = "left(kind, 65536), left(service, 65536), left(environment, 65536),
+    CASE WHEN octet_length(digest) = 32 THEN digest END, left(phase, 65536), left(key, 65536)";
 
 /// A transaction that reads; ends when it is dropped.
 struct Reading<'a>(&'a Postgres);
@@ -58,13 +66,13 @@ impl Tables for Postgres {
     }
 
     fn origin(&self) -> Result<String, LedgerError> {
-        Ok(self.first("SELECT origin FROM meta", Vec::new())?.unwrap_or_default())
+        Ok(self.first("SELECT left(origin, 4096) FROM meta LIMIT 1", Vec::new())?.unwrap_or_default())
     }
 
     fn note(&self, lane: Lane) -> Result<String, LedgerError> {
         let query = match lane {
-            Lane::Main => "SELECT note FROM checkpoint",
-            Lane::Control => "SELECT note FROM control_checkpoint",
+            Lane::Main => "SELECT note FROM checkpoint WHERE octet_length(note) <= 131072 LIMIT 1",
+            Lane::Control => "SELECT note FROM control_checkpoint WHERE octet_length(note) <= 131072 LIMIT 1",
         };
         let note: String = self.first(query, Vec::new())?.unwrap_or_default();
         match lane {
@@ -78,7 +86,7 @@ impl Tables for Postgres {
         if let Some(known) = self.ahead.borrow().node(node) {
             return Ok(known);
         }
-        let query = "SELECT hash FROM nodes WHERE level = $1 AND idx = $2";
+        let query = "SELECT hash FROM nodes WHERE level = $1 AND idx = $2 AND octet_length(hash) = 32";
         let hash: Option<Vec<u8>> =
             self.first(query, vec![value(i16::from(node.level)), value(signed(node.index))])?;
         Ok(hash.and_then(|hash| hash.try_into().ok()).map(Digest::from_bytes))
@@ -90,29 +98,34 @@ impl Tables for Postgres {
             return Ok(known);
         }
         self.were_found(&[(index, None)], None)?;
-        self.first("SELECT body FROM entries WHERE idx = $1", vec![value(signed(index))])
+        self.first(
+            "SELECT body FROM entries WHERE idx = $1 AND octet_length(body) <= 65535",
+            vec![value(signed(index))],
+        )
     }
 
     fn projection(&self, index: u64) -> Result<Option<Projection>, LedgerError> {
         if let Some(known) = self.ahead.borrow().row(index) {
             return Ok(known);
         }
-        let query = "SELECT kind, service, environment, digest, phase, key FROM targets WHERE idx = $1";
-        let rows = self.rows(query, vec![value(signed(index))])?;
+        let rows =
+            self.rows(&format!("SELECT {ROW} FROM targets WHERE idx = $1"), vec![value(signed(index))])?;
         rows.first().map(|row| self.read_projection(row)).transpose()
     }
 
     fn of_target(&self, service: &str, environment: &str, size: u64) -> Result<Vec<Found>, LedgerError> {
-        let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
-                     WHERE service = $1 AND environment = $2 AND targets.idx < $3
+        let query = "SELECT targets.idx, CASE WHEN octet_length(body) <= 65535 THEN body END
+                     FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+                     WHERE service = $1 AND environment = $2 AND targets.idx >= 0 AND targets.idx < $3
                      ORDER BY targets.idx";
         let values = vec![value(service.to_owned()), value(environment.to_owned()), value(signed(size))];
         self.found(&self.rows(query, values)?, Some(size))
     }
 
     fn of_digest(&self, digest: &Digest, size: u64) -> Result<Vec<Found>, LedgerError> {
-        let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
-                     WHERE digest = $1 AND targets.idx < $2 ORDER BY targets.idx";
+        let query = "SELECT targets.idx, CASE WHEN octet_length(body) <= 65535 THEN body END
+                     FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+                     WHERE digest = $1 AND targets.idx >= 0 AND targets.idx < $2 ORDER BY targets.idx";
         self.found(
             &self.rows(query, vec![value(digest.as_bytes().to_vec()), value(signed(size))])?,
             Some(size),
@@ -120,15 +133,17 @@ impl Tables for Postgres {
     }
 
     fn of_key(&self, key: &str, size: u64) -> Result<Option<Found>, LedgerError> {
-        let query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
-                     WHERE key = $1 AND targets.idx < $2 ORDER BY targets.idx LIMIT 1";
+        let query = "SELECT targets.idx, CASE WHEN octet_length(body) <= 65535 THEN body END
+                     FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+                     WHERE key = $1 AND targets.idx >= 0 AND targets.idx < $2 ORDER BY targets.idx LIMIT 1";
         let found =
             self.found(&self.rows(query, vec![value(key.to_owned()), value(signed(size))])?, Some(size))?;
         Ok(found.into_iter().next())
     }
 
     fn newest(&self, range: Range<u64>, filter: &Filter) -> Result<Vec<Found>, LedgerError> {
-        let mut query = "SELECT targets.idx, body FROM targets LEFT JOIN entries ON entries.idx = targets.idx
+        let mut query = "SELECT targets.idx, CASE WHEN octet_length(body) <= 65535 THEN body END
+                     FROM targets LEFT JOIN entries ON entries.idx = targets.idx
                          WHERE targets.idx >= $1 AND targets.idx < $2"
             .to_owned();
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
@@ -154,20 +169,22 @@ impl Tables for Postgres {
 
     fn strays(&self, size: u64) -> Result<Vec<i64>, LedgerError> {
         let query = "SELECT idx FROM entries WHERE idx >= $1 OR idx < 0
-                     UNION SELECT idx FROM targets WHERE idx >= $1 OR idx < 0 ORDER BY idx";
+                     UNION SELECT idx FROM targets WHERE idx >= $1 OR idx < 0 ORDER BY idx LIMIT 10000";
         self.rows(query, vec![value(signed(size))])?.iter().map(|row| self.get(row, 0)).collect()
     }
 
     fn stray_nodes(&self, size: u64) -> Result<Vec<(i64, i64)>, LedgerError> {
         let query = "SELECT level::int8, idx FROM nodes
                      WHERE level NOT BETWEEN 0 AND 62 OR idx < 0 OR idx >= ($1::int8 >> level::int4)
-                     ORDER BY level, idx";
+                     ORDER BY level, idx LIMIT 10000";
         let rows = self.rows(query, vec![value(signed(size))])?;
         rows.iter().map(|row| Ok((self.get(row, 0)?, self.get(row, 1)?))).collect()
     }
 
-    fn control_entries(&self) -> Result<Vec<(i64, Vec<u8>)>, LedgerError> {
-        let rows = self.rows("SELECT idx, body FROM control ORDER BY idx", Vec::new())?;
+    fn control_entries(&self, size: u64) -> Result<Vec<(i64, Vec<u8>)>, LedgerError> {
+        let query = "SELECT idx, CASE WHEN octet_length(body) <= 65535 THEN body ELSE '' END FROM control
+                     ORDER BY idx LIMIT $1";
+        let rows = self.rows(query, vec![value(signed(size.saturating_add(1)))])?;
         rows.iter().map(|row| Ok((self.get(row, 0)?, self.get(row, 1)?))).collect()
     }
 }

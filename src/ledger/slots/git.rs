@@ -185,13 +185,19 @@ impl Slots for Git {
         limit: usize,
     ) -> Result<Swap, SlotError> {
         let names = [name.to_owned()];
-        let mut swap = Swap::Conflict;
-        self.push(ATTEMPTS, |head| {
+        let same = |head: &Head| {
             let there = match self.cache.read(head, &names, limit) {
                 Err(SlotError::TooLong { .. }) => Some(Bytes::new()),
                 found => found?.pop().flatten(),
             };
-            swap = if there.as_deref() == before { Swap::Swapped } else { Swap::Conflict };
+            Ok::<_, SlotError>(there.as_deref() == before)
+        };
+        let mut swap = Swap::Conflict;
+        let mut first = true;
+        self.push(ATTEMPTS, |head| {
+            // Not by what was fetched some time ago: where that was another, the push is too late and this runs again.
+            let is_same = same(head)? || (std::mem::take(&mut first) && same(&self.cache.fetch()?)?);
+            swap = if is_same { Swap::Swapped } else { Swap::Conflict };
             Ok((swap == Swap::Swapped).then(|| vec![(name, bytes)]))
         })?;
         Ok(swap)

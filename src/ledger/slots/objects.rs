@@ -4,6 +4,7 @@
 //! which a folder cannot do and Google Cloud Storage does once a second per name; take credentials from anywhere but
 //! where the client library of the cloud takes them.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path as Folder;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::ledger::place::Cloud;
 
 /// So many requests are under way at once.
 const WINDOW: usize = 16;
+/// So many names are held of a listing: some 10 MiB. Whoever needs more asks for those behind.
+const NAMES: usize = 1 << 16;
 
 /// Slots in an object store.
 pub(in crate::ledger) struct Objects {
@@ -34,6 +37,8 @@ pub(in crate::ledger) struct Objects {
 struct Inner {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Whether it lists names in their order.
+    in_order: bool,
 }
 
 /// What the library tries again by itself before it gives up; what it leaves open is settled by us.
@@ -95,7 +100,9 @@ impl Objects {
             std::fs::create_dir_all(folder).map_err(|source| SlotError::Folder { source })?;
         }
         let store = LocalFileSystem::new_with_prefix(folder).map_err(settings)?.with_fsync(true);
-        Self::over(Arc::new(store), "")
+        let mut objects = Self::over(Arc::new(store), "")?;
+        objects.inner.in_order = false;
+        Ok(objects)
     }
 
     /// Of a bucket.
@@ -118,10 +125,10 @@ impl Objects {
         Self::over(store, prefix)
     }
 
-    /// Of any object store.
+    /// Of any object store that lists in order.
     pub(super) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self, SlotError> {
         let driver = Driver::new().map_err(|source| SlotError::Folder { source })?;
-        Ok(Self { driver, inner: Inner { store, prefix: Path::from(prefix) } })
+        Ok(Self { driver, inner: Inner { store, prefix: Path::from(prefix), in_order: true } })
     }
 }
 
@@ -187,14 +194,24 @@ impl Inner {
             true => self.store.list(Some(&below)),
             false => self.store.list_with_offset(Some(&below), &self.path(after)),
         };
-        let listed: Vec<_> = listed.try_collect().await.map_err(|error| failed(prefix, error))?;
         let depth = self.prefix.parts().count();
         let name = |path: &Path| {
             path.parts().skip(depth).map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
         };
-        let mut names: Vec<_> = listed.iter().map(|object| name(&object.location)).collect();
-        names.sort();
-        Ok(names)
+        let mut listed = std::pin::pin!(listed);
+        let mut names = BTreeSet::new();
+        while let Some(object) = listed.next().await {
+            names.insert(name(&object.map_err(|error| failed(prefix, error))?.location));
+            if names.len() <= NAMES {
+                continue;
+            }
+            names.pop_last();
+            // A bucket is listed in order, a folder in none.
+            if self.in_order {
+                break;
+            }
+        }
+        Ok(names.into_iter().collect())
     }
 }
 
@@ -236,6 +253,26 @@ impl Slots for Objects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f4_of_a_listing_without_end_its_beginning_is_held() {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        let folder = tempfile::tempdir().unwrap();
+        let mut slots = Objects::over(store, "").unwrap();
+        let name = |number: usize| format!("commits/{number:020}");
+        let objects: Vec<_> = (0..NAMES + 9).rev().map(|number| (name(number), Bytes::new())).collect();
+        slots.put_all(&objects).unwrap();
+        for in_order in [true, false] {
+            slots.inner.in_order = in_order;
+            let first = slots.list("commits/", "").unwrap();
+            assert_eq!((first.len(), &first[0], &first[NAMES - 1]), (NAMES, &name(0), &name(NAMES - 1)));
+            let rest: Vec<_> = (NAMES..NAMES + 9).map(name).collect();
+            assert_eq!(slots.list("commits/", &first[NAMES - 1]).unwrap(), rest);
+        }
+        let few = Objects::folder(folder.path(), false).unwrap();
+        few.put_all(&objects[..3]).unwrap();
+        assert_eq!(few.list("commits/", &name(NAMES + 6)).unwrap(), [name(NAMES + 7), name(NAMES + 8)]);
+    }
 
     #[test]
     fn plain_http_and_any_certificate_are_for_this_machine_alone() {

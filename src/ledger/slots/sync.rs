@@ -3,15 +3,17 @@
 use bytes::Bytes;
 
 use super::tail::Tail;
-use super::{Commit, Slotted, commit, folder, slot, slot_size};
+use super::{Commit, SlotError, Slotted, commit, folder, slot, slot_size};
 use crate::digest::Digest;
 use crate::ledger::LedgerError;
 use crate::ledger::seen::{Contradiction, Lane, Seen, SeenBy};
 use crate::ledger::store::Swap;
 use crate::tlog::SignedCheckpoint;
 
-/// So many slots are read at once where many are behind.
+/// So many slots are read at once where many are behind, if none of them is longer than [`SHORT`].
 const WINDOW: usize = 32;
+/// What is longer is read, verified and stored one by one: with a window, 32 MiB at the most are held that nobody signed.
+const SHORT: usize = 1 << 20;
 
 impl Slotted {
     /// Takes over what others appended.
@@ -38,18 +40,37 @@ impl Slotted {
         let before = slot(lane, tail.size().saturating_sub(1));
         let names = self.slots.list(folder(lane), &before).map_err(self.reach())?;
         for names in names.chunks(WINDOW) {
-            let found = self.slots.get_all(names, commit::LIMIT).map_err(self.reach())?;
-            for (name, bytes) in names.iter().zip(found) {
-                // A slot that no commit leads to is none.
-                if let Some(bytes) = bytes.filter(|_| slot_size(lane, name) == Some(tail.size())) {
-                    tail.extend(&bytes, self.vkey(lane), &self.place)?;
+            let swap = match self.slots.get_all(names, SHORT) {
+                Err(SlotError::TooLong { .. }) => self.one_by_one(lane, tail, names)?,
+                found => {
+                    for (name, bytes) in names.iter().zip(found.map_err(self.reach())?) {
+                        // A slot that no commit leads to is none.
+                        if let Some(bytes) = bytes.filter(|_| slot_size(lane, name) == Some(tail.size())) {
+                            tail.extend(&bytes, self.vkey(lane), &self.place)?;
+                        }
+                    }
+                    tail.store(&self.mirror)?
                 }
-            }
-            if tail.store(&self.mirror)? == Swap::Conflict {
+            };
+            if swap == Swap::Conflict {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    fn one_by_one(&self, lane: Lane, tail: &mut Tail, names: &[String]) -> Result<Swap, LedgerError> {
+        for name in names {
+            if slot_size(lane, name) != Some(tail.size()) {
+                continue;
+            }
+            let Some(bytes) = self.slots.get(name, commit::LIMIT).map_err(self.reach())? else { continue };
+            tail.extend(&bytes, self.vkey(lane), &self.place)?;
+            if tail.store(&self.mirror)? == Swap::Conflict {
+                return Ok(Swap::Conflict);
+            }
+        }
+        Ok(Swap::Swapped)
     }
 
     /// What lies in the slot behind the mirror's head, if anything does; after making sure that the slot that was
@@ -130,9 +151,14 @@ impl Slotted {
 
     /// What the last slot that is listed says. For a message only.
     fn newest(&self, lane: Lane) -> Option<SignedCheckpoint> {
-        let names = self.slots.list(folder(lane), "").ok()?;
-        let name = names.iter().rfind(|name| slot_size(lane, name).is_some())?;
-        self.signed(lane, &self.slots.get(name, commit::LIMIT).ok()??)
+        let (mut after, mut newest) = (String::new(), None);
+        loop {
+            let names = self.slots.list(folder(lane), &after).ok()?;
+            let Some(last) = names.last() else { break };
+            newest = names.iter().rfind(|name| slot_size(lane, name).is_some()).cloned().or(newest);
+            after.clone_from(last);
+        }
+        self.signed(lane, &self.slots.get(&newest?, commit::LIMIT).ok()??)
     }
 
     /// Puts a commit of ours into the mirror, unless somebody did.

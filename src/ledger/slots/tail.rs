@@ -139,7 +139,7 @@ impl Tail {
 /// The tree over the first `size` control records of the mirror; another process may have added to it meanwhile.
 fn whole(tables: &dyn Tables, size: u64) -> Result<Frontier, LedgerError> {
     let mut frontier = Frontier::empty();
-    for (_, (_, bytes)) in (0..size).zip(tables.control_entries()?) {
+    for (_, (_, bytes)) in (0..size).zip(tables.control_entries(size)?) {
         frontier.push::<TlogError>(leaf_hash(&bytes), |_, _| Ok(()))?;
     }
     Ok(frontier)

@@ -684,3 +684,47 @@ fn d2_an_acknowledged_append_that_is_not_there_is_refused() {
         assert!(matches!(refused, LedgerError::Shorter { .. }), "{folder}: {refused:?}");
     }
 }
+
+/// A bucket that serves as much as it can: what is held of it before it was verified has a bound.
+#[test]
+fn f4_of_large_slots_one_is_held_at_a_time() {
+    struct Counting(Memory, Arc<AtomicUsize>);
+    impl Slots for Counting {
+        fn get_all(&self, names: &[String], limit: usize) -> Result<Vec<Option<Bytes>>, SlotError> {
+            let found = self.0.get_all(names, limit)?;
+            self.1.fetch_max(found.iter().flatten().map(Bytes::len).sum(), Ordering::SeqCst);
+            Ok(found)
+        }
+        fn create_all(&self, objects: &[(String, Bytes)]) -> Result<Vec<Created>, SlotError> {
+            self.0.create_all(objects)
+        }
+        fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, SlotError> {
+            self.0.list(prefix, after)
+        }
+        fn put_all(&self, objects: &[(String, Bytes)]) -> Result<(), SlotError> {
+            self.0.put_all(objects)
+        }
+    }
+    let (fixture, mut ledger) = Fixture::with(3);
+    // Forty of 1.5 MiB, and junk of 16 MiB behind names that no commit leads to.
+    for _ in 0..40 {
+        let size = ledger.tip().unwrap().size();
+        let large = |number| {
+            let mut entry = entry(number);
+            entry.bytes.resize(60_000, b'x');
+            entry
+        };
+        let _ = ledger.append(size, &(size..size + 20).map(large).collect::<Vec<_>>()).unwrap();
+    }
+    for number in 0..64 {
+        let junk = vec![b'x'; commit::LIMIT].into();
+        fixture.change(|all| drop(all.insert(slot(Lane::Main, 4 + 20 * number), junk)));
+    }
+    let most = Arc::new(AtomicUsize::new(0));
+    let slots = Arc::new(Counting(fixture.slots.clone(), most.clone()));
+    let cold = open(slots, fixture.signer.vkey(), None, None).unwrap();
+    assert_eq!(cold.tip().unwrap(), ledger.tip().unwrap());
+    let most = most.load(Ordering::SeqCst);
+    // One of them.
+    assert!((1 << 20..2 << 20).contains(&most), "{most}");
+}

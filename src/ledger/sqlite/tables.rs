@@ -8,7 +8,7 @@ use super::{Sqlite, signed};
 use crate::digest::Digest;
 use crate::ledger::seen::Lane;
 use crate::ledger::store::{Found, Projection, Snapshot, Tables};
-use crate::ledger::{Filter, LedgerError};
+use crate::ledger::{Filter, LedgerError, MAX_ENTRY};
 use crate::record::Kind;
 use crate::tlog::Node;
 
@@ -176,10 +176,14 @@ impl Tables for Sqlite {
         })
     }
 
-    fn control_entries(&self) -> Result<Vec<(i64, Vec<u8>)>, LedgerError> {
+    fn control_entries(&self, size: u64) -> Result<Vec<(i64, Vec<u8>)>, LedgerError> {
         self.ask(|c| {
-            c.prepare_cached("SELECT idx, body FROM control ORDER BY idx")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            let query = "SELECT idx, CASE WHEN length(body) <= ?2 THEN body ELSE x'' END FROM control
+                         ORDER BY idx LIMIT ?1";
+            c.prepare_cached(query)?
+                .query_map(params![signed(size.saturating_add(1)), signed(MAX_ENTRY as u64)], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
                 .collect()
         })
     }
