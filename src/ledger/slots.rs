@@ -3,8 +3,9 @@
 //!
 //! Guarantees: an append is one creation of `commits/<size before>` (or `control/<size before>`), which exactly one
 //! writer wins; an answer that leaves open whether it happened is settled by reading the slot; a commit is taken over
-//! only if it continues the log that was seen before, its entries have the root it signs, and each is filed as it says. Never does: overwrite a
-//! slot, believe a listing about where the log ends, or build its copy anew when the slots contradict it.
+//! only if it continues the log that was seen before, its entries have the root it signs, and each is filed as it says.
+//! Never does: overwrite a slot, believe a listing about where the log ends, or build its copy anew when the slots
+//! contradict it.
 //!
 //! ```text
 //! ledger.json                      what it is: origin, and the signed heads of two empty lanes
