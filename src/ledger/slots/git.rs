@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::card::CARD;
-use super::{COSIGNED, Created, SlotError, Slots, Swap, folder};
+use super::{COSIGNED, Created, SlotError, Slots, Swap, folder, slot};
 use crate::ledger::place::Remote;
 use crate::ledger::seen::Lane;
 
@@ -118,12 +118,13 @@ impl Slots for Git {
         }
         let head = self.cache.fetch()?;
         let found = self.cache.read(&head, names, limit)?;
-        // That nothing follows is no answer where something vanished, unless who asks for that sees it himself.
+        // That nothing follows is no answer where something vanished, unless who asks for that sees it himself: the slot
+        // that he took over last is the first he asks for, and an empty copy has none.
         match head.lost() {
             Some(name)
                 if slots()
                     && found.iter().any(Option::is_none)
-                    && !names.iter().any(|asked| head.has_lost(asked)) =>
+                    && !names.first().is_some_and(|asked| head.has_lost(asked) && !is_beginning(names)) =>
             {
                 Err(GitError::Rewritten { name: name.to_owned() }.into())
             }
@@ -219,6 +220,11 @@ impl Slots for Git {
             Ok(Some(pairs(tiles.iter().chain(objects))))
         })
     }
+}
+
+/// Whether it is asked for the first slot of a lane alone.
+fn is_beginning(names: &[String]) -> bool {
+    [Lane::Main, Lane::Control].into_iter().any(|lane| names == [slot(lane, 0)])
 }
 
 fn is_slot(name: &str) -> bool {

@@ -201,6 +201,31 @@ fn d2_a_branch_put_back_by_force_is_found_with_both_heads() {
     assert_eq!(fixture.open().unwrap().tip().unwrap().size(), 5);
 }
 
+/// The copy is gone, what was fetched is there: that remembers for both lanes.
+#[test]
+fn d2_a_branch_put_back_is_found_by_what_was_fetched_alone() {
+    for count in [2, 0] {
+        let Some(fixture) = Fixture::with(count) else { return };
+        let old = fixture.git(&["rev-parse", "ledger"]);
+        let mut ledger = fixture.open().unwrap();
+        let _ = ledger.append(count, &[entry(count)]).unwrap();
+        let _ = ledger.append_control(0, b"freeze").unwrap();
+        assert_eq!(fixture.open().unwrap().control().unwrap().head().size(), 1);
+        drop(ledger);
+        fixture.git(&["update-ref", "refs/heads/ledger", &old]);
+        for folder in std::fs::read_dir(fixture.cache().join("ledgers")).unwrap() {
+            let folder = folder.unwrap().path();
+            if !folder.join("branch.git").exists() {
+                std::fs::remove_dir_all(folder).unwrap();
+            }
+        }
+        let ledger = fixture.open().unwrap();
+        for refused in [ledger.tip().map(drop).unwrap_err(), ledger.control().map(drop).unwrap_err()] {
+            assert!(matches!(why(refused), GitError::Rewritten { .. }));
+        }
+    }
+}
+
 #[test]
 fn d1_a_slot_that_was_edited_in_place_is_refused() {
     let Some(fixture) = Fixture::with(3) else { return };
