@@ -38,6 +38,7 @@ pub mod copy;
 pub mod cosigned;
 mod driver;
 mod error;
+mod inside;
 pub mod kept;
 pub mod pin;
 mod place;
@@ -66,7 +67,7 @@ use pin::Pin;
 pub use place::Place;
 pub use postgres::PostgresError;
 use seen::{Lane, Seen, SeenBy};
-pub use slots::{GitError, SlotError, commit};
+pub use slots::{GitError, SlotError, commit, pending};
 use store::{Batch, Found, Keys, Store, Swap, Tables};
 
 /// The longest entry in bytes (C2SP tlog-tiles: a 16-bit length).
@@ -220,7 +221,12 @@ impl Ledger {
         }
         let control = vkey.control()?;
         let keys = Keys { main: vkey, control: &control };
-        let store = store::open(&location, cache, keys, signer.is_some())?;
+        Self::opened(store::open(&location, cache, keys, signer.is_some())?, keys, signer)
+    }
+
+    /// Of the right origin, both heads signed.
+    fn opened(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Result<Self, LedgerError> {
+        let vkey = keys.main;
         let origin = store.tables().origin()?;
         if origin != vkey.origin().as_str() {
             return Err(LedgerError::OriginMismatch {
@@ -295,6 +301,24 @@ impl Ledger {
         entries: &[Entry],
         kept: &Kept,
     ) -> Result<Appended, LedgerError> {
+        let kept = kept::bounded(kept)?;
+        self.append_by(expected_size, entries, |store, tip, nodes, head| {
+            store.swap(tip, &Batch { first: tip.size(), entries, nodes, kept, head })
+        })
+    }
+
+    /// The same, by a compare-and-swap of the caller's from one head to the next.
+    fn append_by(
+        &mut self,
+        expected_size: u64,
+        entries: &[Entry],
+        swap: impl FnOnce(
+            &dyn Store,
+            &SignedCheckpoint,
+            Vec<(Node, Digest)>,
+            &SignedCheckpoint,
+        ) -> Result<Swap, LedgerError>,
+    ) -> Result<Appended, LedgerError> {
         let place = || self.place().clone();
         let signer = self.signer.as_ref().ok_or_else(|| LedgerError::NoSigner { place: place() })?;
         if entries.is_empty() {
@@ -309,7 +333,6 @@ impl Ledger {
                 return Err(LedgerError::EntryRow { at, filed, says });
             }
         }
-        let kept = kept::bounded(kept)?;
         // Who counts more entries than we know of has read further.
         if self.head()?.size() < expected_size {
             self.store.refresh(Lane::Main)?;
@@ -343,8 +366,7 @@ impl Ledger {
             .sign(frontier.size(), frontier.root())
             .map_err(|source| LedgerError::Sign { place: place(), source })?;
         // 5. All of it, unless somebody was faster.
-        let batch = Batch { first: tip.size(), entries, nodes, kept, head: &checkpoint };
-        match self.store.swap(&tip, &batch)? {
+        match swap(self.store.as_ref(), &tip, nodes, &checkpoint)? {
             Swap::Swapped => {
                 // What was acknowledged has to be there.
                 self.require(&Seen::signed(&checkpoint, SeenBy::Process))?;

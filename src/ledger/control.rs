@@ -162,6 +162,6 @@ impl Writer<'_> {
                 Err(error) => return Err(trouble(error)),
             }
         }
-        Err(ProtocolError::Contention.into())
+        Err(ProtocolError::Contention { offered: false }.into())
     }
 }

@@ -5,9 +5,13 @@
 //! the size of the log the state was read at, and loses if anything was added since; and none of it by whom the control
 //! lane has taken the word from. Clocks affect liveness only: they say when a rival may abort, never what is valid.
 //!
+//! Who loses twice against others leaves the record to be appended by whoever is first, where the store can do that
+//! (`protocol/combine.rs` says under which conditions, and why a late one is harmless).
+//!
 //! Start at [`Intent::open`]. The steps are those of `DESIGN.md` section 6, "Protocol"; `tests/model.rs` looks at every
 //! state they can lead to.
 
+mod combine;
 mod stale;
 
 use jiff::Timestamp;
@@ -26,6 +30,7 @@ use crate::record::{
 };
 use crate::tlog::{SignedCheckpoint, Whole};
 use crate::verify::{Author, Identity, Sign, Trust};
+use combine::{Offers, PLAIN, Round};
 use stale::abort;
 
 pub use stale::{STALE, abort_stale, stale};
@@ -88,8 +93,14 @@ pub enum ProtocolError {
         by: u64,
     },
     /// Appending lost against others too often.
-    #[error("the ledger was appended to by others {ATTEMPTS} times while this record was about to be")]
-    Contention,
+    #[error(
+        "the ledger was appended to by others {ATTEMPTS} times while this record was about to be{}",
+        if *offered { "; it was left for them to append and taken back, so that it may still be appended" } else { "" }
+    )]
+    Contention {
+        /// Whether somebody may still append it.
+        offered: bool,
+    },
 }
 
 /// Somebody else's promotion that is under way.
@@ -164,6 +175,13 @@ pub struct Written {
     pub digest: Digest,
 }
 
+impl Written {
+    fn of(entry: &Entry, index: u64) -> Self {
+        let position = Position { index, leaf_hash: crate::tlog::leaf_hash(&entry.bytes) };
+        Self { position, digest: Digest::of(&entry.bytes) }
+    }
+}
+
 /// What to do with what was read.
 pub enum Step<T, D = Draft> {
     /// Append this; the answer is given once it is durable.
@@ -198,14 +216,38 @@ impl Writer<'_> {
         service: &ServiceName,
         environment: &EnvironmentName,
         kept: &Kept,
+        step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
+    ) -> Result<(Option<Written>, T), E> {
+        let mut offers = Offers::of(service, environment);
+        let ended = self.append_or_offer(kept, &mut offers, step);
+        // However that was.
+        offers.withdraw(self.ledger);
+        ended
+    }
+
+    fn append_or_offer<T, E: From<ProtocolError>>(
+        &mut self,
+        kept: &Kept,
+        offers: &mut Offers<'_, T>,
         mut step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
     ) -> Result<(Option<Written>, T), E> {
         let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
+        let mut lost = 0;
         for _ in 0..ATTEMPTS {
+            // What was left for others is tried as it is, for as long as it stands.
+            match self.round(offers).map_err(trouble)? {
+                Round::Appended(written, answer) => return Ok((Some(written), answer)),
+                Round::Lost => continue,
+                Round::Nothing => {}
+            }
             let at = self.ledger.tip().map_err(trouble)?;
+            if let Some((written, answer)) = offers.landed(self.ledger, &at).map_err(trouble)? {
+                return Ok((Some(written), answer));
+            }
             let lane = self.ledger.control().map_err(trouble)?;
-            let history = history(self.ledger, &at, &lane, (self.policy, self.trust), service, environment)
-                .map_err(trouble)?;
+            let rules = (self.policy, self.trust);
+            let (service, environment) = (offers.service, offers.environment);
+            let history = history(self.ledger, &at, &lane, rules, service, environment).map_err(trouble)?;
             let view = View { at: &at, lane: &lane, trust: self.trust, history: &history };
             let (draft, answer) = match step(&view)? {
                 Step::Done(answer) => return Ok((None, answer)),
@@ -213,18 +255,25 @@ impl Writer<'_> {
             };
             let bytes = draft.sign(self.signer).map_err(|error| E::from(ProtocolError::from(error)))?;
             let entry = Entry { bytes, index: index_of(&draft.body, &draft.subjects) };
+            let drafted = draft.body.ledger();
+            // What was drafted for this very view stands for as long as that does.
+            if lost >= PLAIN && self.ledger.combines() && *drafted == view.ledger(drafted.idempotency_key) {
+                offers.make(self.ledger, entry, drafted, kept, answer).map_err(trouble)?;
+                continue;
+            }
             match self.ledger.append_with(at.size(), std::slice::from_ref(&entry), kept) {
-                Ok(appended) => {
-                    let leaf_hash = crate::tlog::leaf_hash(&entry.bytes);
-                    let position = Position { index: appended.first, leaf_hash };
-                    let written = Written { position, digest: Digest::of(&entry.bytes) };
-                    return Ok((Some(written), answer));
-                }
-                Err(LedgerError::Conflict { .. }) => {}
+                Ok(appended) => return Ok((Some(Written::of(&entry, appended.first)), answer)),
+                Err(LedgerError::Conflict { .. }) => lost += 1,
                 Err(error) => return Err(trouble(error)),
             }
         }
-        Err(ProtocolError::Contention.into())
+        // Once more, now that nobody finds it any more.
+        let offered = offers.withdraw(self.ledger);
+        let at = self.ledger.tip().map_err(trouble)?;
+        let landed = offers.landed(self.ledger, &at).map_err(trouble)?;
+        landed
+            .map(|(written, answer)| (Some(written), answer))
+            .ok_or_else(|| ProtocolError::Contention { offered }.into())
     }
 
     /// Records that the gate said no; as an abort where an interrupted run of the same request had left its intent open,

@@ -13,6 +13,7 @@
 //! control/<20 digits>              the control lane, alike
 //! evidence/sha256/<hex>            what decisions relied on, written before the commit that names it
 //! cosigned/main, cosigned/control  the newest checkpoint of a lane that witnesses cosigned; replaced by newer ones
+//! pending/<32 hex>                 records that lost twice, for whoever wins a slot next; no part of the log
 //! checkpoint, tile/…               the main lane as C2SP tlog-tiles: derived, best effort
 //! ```
 //!
@@ -27,7 +28,7 @@ use bytes::Bytes;
 
 use super::place::Place;
 use super::seen::Lane;
-use super::store::{Batch, ControlBatch, Keys, Store, Swap, Tables};
+use super::store::{Batch, Combining, ControlBatch, Keys, Store, Swap, Tables};
 use super::{LedgerError, kept};
 use crate::digest::Digest;
 use crate::tlog::{MAX_NOTE, SignedCheckpoint, TlogError, Vkey};
@@ -38,8 +39,10 @@ mod error;
 pub(super) mod git;
 mod mirror;
 pub(super) mod objects;
+pub mod pending;
 mod publish;
 mod room;
+pub(super) mod shelf;
 mod sync;
 mod tail;
 #[cfg(test)]
@@ -50,6 +53,7 @@ use commit::{Commit, Content};
 pub use error::SlotError;
 pub use git::GitError;
 use mirror::Mirror;
+use shelf::Shelf;
 
 /// How often a slot is tried whose creation was answered ambiguously and that is then not there.
 const TRIES: u32 = 5;
@@ -107,6 +111,11 @@ pub(super) trait Slots: Send + Sync {
     /// What lies under `name`.
     fn get(&self, name: &str, limit: usize) -> Result<Option<Bytes>, SlotError> {
         Ok(self.get_all(&[name.to_owned()], limit)?.pop().flatten())
+    }
+
+    /// Where records can be left for others to commit; none where that would be a slot's worth of work itself.
+    fn shelf(&self) -> Option<&dyn Shelf> {
+        None
     }
 }
 
@@ -334,6 +343,10 @@ impl Store for Slotted {
 
     fn refresh(&self, lane: Lane) -> Result<(), LedgerError> {
         self.sync(lane)
+    }
+
+    fn combining(&self) -> Option<&dyn Combining> {
+        self.slots.shelf().map(|_| self as &dyn Combining)
     }
 
     fn afresh(&self) -> Result<Option<Box<dyn Store>>, LedgerError> {

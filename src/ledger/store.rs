@@ -4,6 +4,7 @@
 //! lane is the expected one, and what it swapped is durable when it returns. Never does: verify. A store is believed
 //! nothing: [`super::Ledger`] checks the head before it builds on it, signs the next one, and proves what was read.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::postgres::Postgres;
 use super::seen::Lane;
 use super::slots::git::Git;
 use super::slots::objects::Objects;
+use super::slots::pending::Pending;
 use super::slots::{SlotError, Slots, Slotted};
 use super::sqlite::Sqlite;
 use super::{Entry, Filter, Index, LedgerError};
@@ -116,6 +118,11 @@ pub(super) trait Store: Send {
     /// Where a store cannot compare and write at once, the later of two writers wins.
     fn keep_cosigned(&self, lane: Lane, before: Option<&[u8]>, note: &str) -> Result<Swap, LedgerError>;
 
+    /// Where writers who lost may leave records for each other; none where they wait for each other instead.
+    fn combining(&self) -> Option<&dyn Combining> {
+        None
+    }
+
     /// Changes the control lane, if its head is `expected`.
     fn swap_control(
         &self,
@@ -129,6 +136,41 @@ pub(super) trait Store: Send {
         panic!("{} is not SQLite", self.place())
     }
 }
+
+/// Records that wait to be appended by whoever is first. All that others left there may be wrong.
+pub(super) trait Combining {
+    /// Keeps the bytes that a record relies on, before anybody may append it.
+    fn keep(&self, kept: &[(Digest, &Bytes)]) -> Result<(), LedgerError>;
+
+    /// Leaves a record under `name`, for anybody who appends.
+    fn offer(&self, name: &str, pending: &Pending) -> Result<(), LedgerError>;
+
+    /// Some of the names under which records were left.
+    fn names(&self) -> Result<Vec<String>, LedgerError>;
+
+    /// What lies under each of `names`: `Err` where it is longer than any record that was left, `None` where nothing
+    /// is, or nothing could be read now.
+    fn read(&self, names: &[String]) -> Result<Vec<Option<Result<Bytes, TooLong>>>, LedgerError>;
+
+    /// Takes records back, as far as they are there.
+    fn withdraw(&self, names: &[String]) -> Result<(), LedgerError>;
+
+    /// Whether bytes are kept under each digest; they are not read.
+    fn keeps(&self, evidence: &[Digest]) -> Result<Vec<bool>, LedgerError>;
+
+    /// [`Store::swap`], where the bytes of `evidence` are kept already.
+    fn swap_for_all(
+        &self,
+        expected: &SignedCheckpoint,
+        entries: &[Entry],
+        evidence: BTreeSet<Digest>,
+        head: &SignedCheckpoint,
+    ) -> Result<Swap, LedgerError>;
+}
+
+/// More than is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
 
 /// What is read of a ledger. All of it may be wrong.
 pub(super) trait Tables {

@@ -243,7 +243,7 @@ fn protocol(error: &ProtocolError) -> Option<String> {
         ProtocolError::Busy { .. } => {
             Some("wait for it, or run this again once it may be taken over".to_owned())
         }
-        ProtocolError::Fenced { .. } | ProtocolError::Overtaken { .. } | ProtocolError::Contention => {
+        ProtocolError::Fenced { .. } | ProtocolError::Overtaken { .. } | ProtocolError::Contention { .. } => {
             Some("run the same command again: it will decide on what the ledger says now".to_owned())
         }
         ProtocolError::Revoked { .. } => Some(

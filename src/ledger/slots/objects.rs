@@ -18,6 +18,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ClientConfigKey, Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig};
 
+use super::shelf::Shelf;
 use super::{Created, SlotError, Slots};
 use crate::ledger::driver::Driver;
 use crate::ledger::place::Cloud;
@@ -26,6 +27,10 @@ use crate::ledger::place::Cloud;
 const WINDOW: usize = 16;
 /// So many names are held of a listing: some 10 MiB. Whoever needs more asks for those behind.
 const NAMES: usize = 1 << 16;
+/// The same of small objects that one round of many writers is about.
+const SMALL: usize = 64;
+/// What is deleted, for messages.
+const SHELF: &str = super::pending::FOLDER;
 
 /// Slots in an object store.
 pub(in crate::ledger) struct Objects {
@@ -126,7 +131,7 @@ impl Objects {
     }
 
     /// Of any object store that lists in order.
-    pub(super) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self, SlotError> {
+    pub(in crate::ledger) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self, SlotError> {
         let driver = Driver::new().map_err(|source| SlotError::Folder { source })?;
         Ok(Self { driver, inner: Inner { store, prefix: Path::from(prefix), in_order: true } })
     }
@@ -213,6 +218,37 @@ impl Inner {
         }
         Ok(names.into_iter().collect())
     }
+
+    async fn some(&self, prefix: &str, count: usize) -> Result<Vec<String>, SlotError> {
+        let listed = self.store.list(Some(&self.path(prefix))).take(count);
+        let listed: Vec<_> = listed.try_collect().await.map_err(|error| failed(prefix, error))?;
+        let name = |path: &Path| {
+            let name = format!("{prefix}{}", path.filename()?);
+            (self.path(&name) == *path).then_some(name)
+        };
+        Ok(listed.iter().filter_map(|object| name(&object.location)).collect())
+    }
+
+    async fn is_there(&self, name: &str, limit: usize) -> Result<bool, SlotError> {
+        match self.store.head(&self.path(name)).await {
+            Ok(meta) => Ok(usize::try_from(meta.size).is_ok_and(|size| size <= limit)),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed(name, error)),
+        }
+    }
+
+    async fn delete(&self, names: Vec<String>) -> Result<(), SlotError> {
+        let paths: Vec<_> = names.iter().map(|name| Ok(self.path(name))).collect();
+        let mut deleted = self.store.delete_stream(stream::iter(paths).boxed());
+        let mut failure = None;
+        while let Some(one) = deleted.next().await {
+            match one {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => failure = Some(failed(SHELF, error)),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
 }
 
 impl Slots for Objects {
@@ -247,6 +283,40 @@ impl Slots for Objects {
             let put = objects.into_iter().map(|(name, bytes)| async move { inner.put(&name, bytes).await });
             stream::iter(put).buffered(WINDOW).try_collect().await
         })
+    }
+
+    fn shelf(&self) -> Option<&dyn Shelf> {
+        Some(self)
+    }
+}
+
+impl Shelf for Objects {
+    fn some(&self, prefix: &str, count: usize) -> Result<Vec<String>, SlotError> {
+        let (inner, prefix) = (self.inner.clone(), prefix.to_owned());
+        self.driver.run(async move { inner.some(&prefix, count).await })
+    }
+
+    fn get_each(&self, names: &[String], limit: usize) -> Vec<Result<Option<Bytes>, SlotError>> {
+        let (inner, names) = (self.inner.clone(), names.to_vec());
+        self.driver.run(async move {
+            let inner = &inner;
+            let found = names.into_iter().map(|name| async move { inner.get(&name, limit).await });
+            stream::iter(found).buffered(SMALL).collect().await
+        })
+    }
+
+    fn which(&self, names: &[String], limit: usize) -> Result<Vec<bool>, SlotError> {
+        let (inner, names) = (self.inner.clone(), names.to_vec());
+        self.driver.run(async move {
+            let inner = &inner;
+            let found = names.into_iter().map(|name| async move { inner.is_there(&name, limit).await });
+            stream::iter(found).buffered(SMALL).try_collect().await
+        })
+    }
+
+    fn delete_all(&self, names: &[String]) -> Result<(), SlotError> {
+        let (inner, names) = (self.inner.clone(), names.to_vec());
+        self.driver.run(async move { inner.delete(names).await })
     }
 }
 
