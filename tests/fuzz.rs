@@ -160,3 +160,8 @@ fn b9_tlog_policy() {
 fn b9_commit() {
     run("commit", 4000);
 }
+
+#[test]
+fn b9_pending() {
+    run("pending", 4000);
+}

@@ -23,7 +23,9 @@ mod seeds;
 mod signed;
 
 pub use certified::{certificate_extension, timestamp};
-pub use notes::{checkpoint, commit, cosignature, entry_bundle, note, tile_path, tlog_policy, tlog_proof};
+pub use notes::{
+    checkpoint, commit, cosignature, entry_bundle, note, pending, tile_path, tlog_policy, tlog_proof,
+};
 pub use seeds::seeds;
 #[cfg(fuzzing)]
 pub use seeds::start;
@@ -33,7 +35,7 @@ pub use signed::{bundle, dsse, provenance, statement};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("bundle", bundle),
     ("dsse", dsse),
     ("statement", statement),
@@ -48,6 +50,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("tlog_proof", tlog_proof),
     ("tlog_policy", tlog_policy),
     ("commit", commit),
+    ("pending", pending),
 ];
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use samebits::digest::Digest;
 use samebits::ledger::commit::{Commit, Content};
+use samebits::ledger::pending::Pending;
 use samebits::ledger::{Entry, Index};
 use samebits::record::Kind;
 use samebits::tlog::{
@@ -212,6 +213,7 @@ pub(super) fn seeds(target: &str) -> Vec<String> {
         "tlog_proof" => proofs(),
         "tlog_policy" => policies(),
         "commit" => commits().to_vec(),
+        "pending" => pending_records().to_vec(),
         unknown => panic!("no target {unknown}"),
     }
 }
@@ -273,4 +275,21 @@ fn commits() -> [String; 2] {
         String::from_utf8(commit.to_bytes()).expect("JSON is UTF-8")
     };
     [commit(main), commit(control)]
+}
+
+/// Any bytes as what a writer left for others: what is read is written again as it was.
+pub fn pending(input: &[u8]) {
+    match Pending::parse(input) {
+        Ok(pending) => assert_eq!(pending.to_bytes(), input, "two spellings of one pending record"),
+        Err(error) => is_tidy(&error),
+    }
+}
+
+/// With evidence and without.
+fn pending_records() -> [String; 2] {
+    let some = [Digest::of(b"one"), Digest::of(b"two")].into();
+    [some, Default::default()].map(|evidence| {
+        let pending = Pending { record: b"record".to_vec(), evidence };
+        String::from_utf8(pending.to_bytes()).expect("JSON is UTF-8")
+    })
 }
