@@ -19,7 +19,6 @@
 //! entries"). Start at [`Ledger::open`].
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -28,8 +27,8 @@ use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
 use crate::record::{ClaimedRow, Kind};
 use crate::tlog::{
-    Frontier, Included, LogSigner, Node, SignedCheckpoint, TlogError, TlogPolicy, TlogProof, Vkey,
-    empty_root, inclusion_proof, leaf_hash,
+    Frontier, Included, Inclusions, LogSigner, Node, SignedCheckpoint, TlogError, TlogPolicy, TlogProof,
+    Vkey, empty_root, inclusion_proof, leaf_hash,
 };
 
 mod audit;
@@ -388,7 +387,7 @@ impl Ledger {
         if index >= at.size() {
             return Err(TlogError::OutOfRange { index, size: at.size() }.into());
         }
-        self.prove(at, (index, self.tables().entry(index)?), &mut HashMap::new())
+        self.prove(&mut at.inclusions(), (index, self.tables().entry(index)?))
     }
 
     /// The records of a service in an environment, oldest first.
@@ -432,7 +431,7 @@ impl Ledger {
     pub fn find_key(&self, at: &SignedCheckpoint, key: &str) -> Result<Option<Included>, LedgerError> {
         self.own(at)?;
         let found = self.tables().of_key(key, at.size())?;
-        found.map(|found| self.prove(at, found, &mut HashMap::new())).transpose()
+        found.map(|found| self.prove(&mut at.inclusions(), found)).transpose()
     }
 
     /// The records of `range` that pass `filter`, newest first.
@@ -497,9 +496,9 @@ impl Ledger {
     }
 
     fn prove_all(&self, at: &SignedCheckpoint, found: Vec<Found>) -> Result<Vec<Included>, LedgerError> {
-        // Proofs of one log share most of their hashes.
-        let mut seen = HashMap::new();
-        found.into_iter().map(|found| self.prove(at, found, &mut seen)).collect()
+        // Proofs of one log share the upper part of their paths.
+        let mut shared = at.inclusions();
+        found.into_iter().map(|found| self.prove(&mut shared, found)).collect()
     }
 
     /// The proof that record `index` is in the log of `at`, for whoever has the record and the log's key (C2SP
@@ -514,24 +513,12 @@ impl Ledger {
         TlogProof::new(at, index, entry.bytes().to_vec(), hashes).map_err(not)
     }
 
-    fn prove(
-        &self,
-        at: &SignedCheckpoint,
-        (index, bytes): Found,
-        seen: &mut HashMap<Node, Digest>,
-    ) -> Result<Included, LedgerError> {
+    fn prove(&self, shared: &mut Inclusions<'_>, (index, bytes): Found) -> Result<Included, LedgerError> {
         let place = || self.place().clone();
         let bytes = bytes.ok_or_else(|| LedgerError::RecordMissing { place: place(), index })?;
-        let proof = inclusion_proof(index, at.size(), |node| match seen.get(&node) {
-            Some(hash) => Ok(*hash),
-            None => self.node(node).inspect(|hash| {
-                seen.insert(node, *hash);
-            }),
-        })?;
-        at.include(index, bytes, &proof).map_err(|source| LedgerError::NotIncluded {
-            place: place(),
-            index,
-            source,
-        })
+        let nodes = shared.nodes(index)?.into_iter();
+        let hashes = nodes.map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
+        let not = |source| LedgerError::NotIncluded { place: place(), index, source };
+        shared.include(index, bytes, &hashes).map_err(not)
     }
 }

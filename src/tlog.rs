@@ -27,7 +27,7 @@ mod tile;
 mod tree;
 mod witness;
 
-pub use checkpoint::{Checkpoint, Included, SignedCheckpoint, Whole};
+pub use checkpoint::{Checkpoint, Included, Inclusions, SignedCheckpoint, Whole};
 pub use cosignature::{Cosignature, WitnessSigner, WitnessVkey};
 pub use error::TlogError;
 pub use key::{KeyOf, Origin};

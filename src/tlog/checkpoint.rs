@@ -1,8 +1,8 @@
 //! Checkpoints, and entries shown to be below one.
 //!
 //! Guarantees: the only way to a [`SignedCheckpoint`] verifies a signature (what witnesses add changes no
-//! text); the only ways to an [`Included`] check an inclusion proof against one, or recompute its root from
-//! every entry ([`Whole`]). Grep for `SignedCheckpoint {`, `Included {` and `Whole {` to see all.
+//! text); the only ways to an [`Included`] check an inclusion proof against one, alone or with others
+//! ([`Inclusions`]), or recompute its root from every entry ([`Whole`]). Grep for `SignedCheckpoint {`, `Included {` and `Whole {` to see all.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +13,10 @@ use super::note::Note;
 use super::tree::root_before;
 use super::{Frontier, MAX_SIZE, Origin, TlogError, Vkey, check_inclusion, decimal, hash_line, leaf_hash};
 use crate::digest::{Digest, shorten};
+
+mod inclusions;
+
+pub use inclusions::Inclusions;
 
 /// The head of a log: what a checkpoint says (C2SP tlog-checkpoint, "Note text"). A claim until it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,6 +33,16 @@ impl Node {
         self.first() + ((1 << self.level) - 1)
     }
 
+    /// The node above.
+    pub(super) fn parent(self) -> Self {
+        Self { level: self.level + 1, index: self.index >> 1 }
+    }
+
+    /// The other node below the one above.
+    pub(super) fn sibling(self) -> Self {
+        Self { index: self.index ^ 1, ..self }
+    }
+
     /// The two nodes below, left first; `None` for a leaf.
     pub fn children(self) -> Option<(Self, Self)> {
         let level = self.level.checked_sub(1)?;
@@ -42,7 +52,7 @@ impl Node {
 
 /// The largest complete subtrees of the entries `first..end`, left to right. `first` is a multiple of a power
 /// of two that is not smaller than `end - first`.
-fn peaks(first: u64, end: u64) -> impl Iterator<Item = Node> {
+pub(super) fn peaks(first: u64, end: u64) -> impl Iterator<Item = Node> {
     let mut at = first;
     (0..=62u8).rev().filter(move |level| ((end - first) >> level) & 1 == 1).map(move |level| {
         let node = Node { level, index: at >> level };
