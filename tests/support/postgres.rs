@@ -42,7 +42,8 @@ impl Postgres {
         Some(started)
     }
 
-    fn start() -> Option<Self> {
+    /// One of one's own.
+    pub(crate) fn start() -> Option<Self> {
         let bin = newest();
         if !peer::is_installed(bin.join("postgres").to_str().unwrap()) {
             return None;
@@ -81,31 +82,63 @@ impl Postgres {
         );
         let mut file = std::fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
         file.write_all(settings.as_bytes()).unwrap();
-        let process = program(bin, "postgres")
-            .arg("-D")
-            .arg(&data)
-            .stderr(std::fs::File::create(&log).unwrap())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let process = serve(bin, folder.path());
         let mut server = Self { process, folder, bin: bin.to_owned(), port };
+        if !server.answers() {
+            return Err(std::fs::read_to_string(log).unwrap());
+        }
+        server.sql(
+            "postgres",
+            &format!(
+                "CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE trusted SUPERUSER LOGIN;
+                 CREATE ROLE reader LOGIN"
+            ),
+        );
+        Ok(server)
+    }
+
+    /// Waits until it does; no if it ends, or after 20 s.
+    fn answers(&mut self) -> bool {
         for _ in 0..400 {
-            if server.process.try_wait().unwrap().is_some() {
-                break;
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
             }
-            if server.try_sql("postgres", "SELECT 1").is_ok() {
-                server.sql(
-                    "postgres",
-                    &format!(
-                        "CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE trusted SUPERUSER LOGIN;
-                         CREATE ROLE reader LOGIN"
-                    ),
-                );
-                return Ok(server);
+            if self.try_sql("postgres", "SELECT 1").is_ok() {
+                return true;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(std::fs::read_to_string(log).unwrap())
+        false
+    }
+
+    #[allow(dead_code, reason = "what benches/crash asks")]
+    /// Ends the server at once, as a machine that loses its power, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.process = serve(&self.bin, self.folder.path());
+        assert!(self.answers(), "{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
+    }
+
+    #[allow(dead_code, reason = "what benches/crash asks")]
+    /// SIGKILL to the process of somebody's session, if there is one; the server then ends all others and recovers.
+    pub(crate) fn kill_backend(&mut self, any: u64) {
+        let sessions = format!("SELECT pid FROM pg_stat_activity WHERE usename = '{USER}' ORDER BY pid");
+        let Ok(pids) = self.try_sql("postgres", &sessions) else { return };
+        let pids: Vec<&str> = pids.lines().collect();
+        if let Some(pid) = usize::try_from(any).ok().and_then(|any| pids.get(any % pids.len().max(1))) {
+            // It may have ended meanwhile.
+            let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
+            assert!(self.answers(), "{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
+        }
+    }
+
+    /// At once, and by a signal that lets it take its children along.
+    fn stop(&mut self) {
+        let stopped = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            let _ = self.process.kill();
+        }
+        let _ = self.process.wait();
     }
 
     /// The loopback port.
@@ -158,13 +191,15 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // At once, and by a signal that lets it take its children along.
-        let stopped = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
-        if !stopped.is_ok_and(|status| status.success()) {
-            let _ = self.process.kill();
-        }
-        let _ = self.process.wait();
+        self.stop();
     }
+}
+
+/// The server of a folder.
+fn serve(bin: &Path, folder: &Path) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut server = program(bin, "postgres");
+    server.arg("-D").arg(folder.join("data")).stderr(log).stdout(Stdio::null()).spawn().unwrap()
 }
 
 /// Where Debian keeps the newest.
