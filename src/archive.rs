@@ -206,7 +206,7 @@ impl Aside {
     }
 
     /// Where it is written.
-    pub fn path(&self) -> &Path {
+    pub fn aside(&self) -> &Path {
         &self.aside
     }
 

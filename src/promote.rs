@@ -76,7 +76,7 @@ pub enum WalkError {
     )]
     Evidence {
         /// Where it should be.
-        destination: Image,
+        destination: Box<Image>,
         /// The intent.
         intent: u64,
         /// The evidence.
@@ -450,7 +450,10 @@ impl Walk<'_> {
         })?;
         match left_behind(verdict, &report) {
             None => Ok(Copied { intent, report }),
-            Some((evidence, on)) => Err(WalkError::Evidence { destination, intent: index, evidence, on }),
+            Some((evidence, on)) => {
+                let destination = Box::new(destination);
+                Err(WalkError::Evidence { destination, intent: index, evidence, on })
+            }
         }
     }
 

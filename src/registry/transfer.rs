@@ -78,7 +78,7 @@ pub enum TransferError {
     #[error("{reference} means {found}: nothing was copied")]
     Moved {
         /// What was typed.
-        reference: Reference,
+        reference: Box<Reference>,
         /// What it means.
         found: Digest,
     },
@@ -86,7 +86,7 @@ pub enum TransferError {
     #[error("{to} was asked for, and what is to be copied is {found}: nothing was copied")]
     Unexpected {
         /// What was typed.
-        to: Destination,
+        to: Box<Destination>,
         /// What would be copied.
         found: Digest,
     },
@@ -94,9 +94,9 @@ pub enum TransferError {
     #[error("{image} has no manifest for {wanted}: it has {}", listed(.has))]
     NoPlatform {
         /// The image.
-        image: Image,
+        image: Box<Image>,
         /// The platform.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// Those it has.
         has: Vec<Platform>,
     },
@@ -104,9 +104,9 @@ pub enum TransferError {
     #[error("{image} has {first} and {second} for {wanted}: expected one, name it by its digest")]
     Ambiguous {
         /// The image.
-        image: Image,
+        image: Box<Image>,
         /// The platform.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// One of them.
         first: Digest,
         /// Another.
@@ -116,7 +116,7 @@ pub enum TransferError {
     #[error("{to} names one image, and {count} platforms are as many images: expected the repository alone")]
     OneNameForSeveral {
         /// What was typed.
-        to: Destination,
+        to: Box<Destination>,
         /// How many.
         count: usize,
     },
@@ -146,25 +146,26 @@ impl Registries {
             }
         }
         if wanted.len() > 1 && (to.tag.is_some() || to.digest.is_some()) {
-            return Err(TransferError::OneNameForSeveral { to: to.clone(), count: wanted.len() });
+            return Err(TransferError::OneNameForSeveral { to: Box::new(to.clone()), count: wanted.len() });
         }
         // 1. Resolve, once.
-        let source = self.resolve(from).await.map_err(at(Side::Source, from.repository()))?;
+        let resolved = self.resolve_closure(from).await;
+        let (source, whole) = resolved.map_err(at(Side::Source, from.repository()))?;
         let found = source.image.digest;
         if source.expected.is_some_and(|expected| expected != found) {
-            return Err(TransferError::Moved { reference: from.clone(), found });
+            return Err(TransferError::Moved { reference: Box::new(from.clone()), found });
         }
         // A layout in an archive is made in one go: its name is taken before anything is fetched.
         let archive = self.archive_of(&to.repository);
         let writing = archive.as_deref().map(Aside::begin).transpose()?;
-        let chosen = self.chosen(&source.image, &wanted).await?;
+        let chosen = self.chosen(&source.image, whole, &wanted).await?;
         for Chosen { closure, .. } in &chosen {
             if to.digest.is_some_and(|digest| digest != closure.root()) {
-                return Err(TransferError::Unexpected { to: to.clone(), found: closure.root() });
+                return Err(TransferError::Unexpected { to: Box::new(to.clone()), found: closure.root() });
             }
         }
         if let Some((aside, file)) = writing {
-            let images = self.into_archive(asked, chosen, aside, &file).await?;
+            let images = self.write_archive(asked, chosen, aside, &file).await?;
             return Ok(Transferred { source: source.image, images, tag: to.tag.clone() });
         }
         // 2. The bytes.
@@ -188,7 +189,7 @@ impl Registries {
     }
 
     /// All of it into a new archive, with the tag, read back before it is put in its place.
-    async fn into_archive(
+    async fn write_archive(
         &self,
         asked: &Transfer,
         chosen: Vec<Chosen>,
@@ -197,10 +198,10 @@ impl Registries {
     ) -> Result<Vec<Arrived>, TransferError> {
         let Transfer { from, to, along, .. } = asked;
         let source = self.backend(from.repository()).map_err(at(Side::Source, from.repository()))?;
-        let destination = Backend::layout(&to.repository, Layout::archive(aside.path().to_owned()));
+        let destination = Backend::layout(&to.repository, Layout::archive(aside.aside().to_owned()));
         let copying = |it: &Chosen| Copying::new(source.clone(), destination.clone(), &it.closure, *along);
         let images: Vec<_> = chosen.iter().map(copying).collect();
-        let reports = copy::archive::write(&images, to.tag.as_ref(), aside.path(), file).await?;
+        let reports = copy::archive::write(&images, to.tag.as_ref(), aside.aside(), file).await?;
         aside.finish(file)?;
         let arrived = chosen.into_iter().zip(reports);
         Ok(arrived
@@ -211,9 +212,13 @@ impl Registries {
     }
 
     /// The image itself, or its manifests for these platforms.
-    async fn chosen(&self, image: &Image, wanted: &[&Platform]) -> Result<Vec<Chosen>, TransferError> {
+    async fn chosen(
+        &self,
+        image: &Image,
+        whole: Closure,
+        wanted: &[&Platform],
+    ) -> Result<Vec<Chosen>, TransferError> {
         let at_source = at(Side::Source, &image.repository);
-        let whole = self.closure(image).await.map_err(&at_source)?;
         if wanted.is_empty() {
             return Ok(vec![Chosen { platform: None, closure: whole }]);
         }
@@ -233,12 +238,16 @@ fn manifest_for(image: &Image, whole: &Closure, wanted: &Platform) -> Result<Dig
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
         (Some(first), Some(second)) => {
-            let (image, wanted) = (image.clone(), wanted.clone());
+            let (image, wanted) = (Box::new(image.clone()), Box::new(wanted.clone()));
             Err(TransferError::Ambiguous { image, wanted, first, second })
         }
         (None, _) => {
             let has = whole.platforms().map(|(_, platform)| platform.clone()).collect();
-            Err(TransferError::NoPlatform { image: image.clone(), wanted: wanted.clone(), has })
+            Err(TransferError::NoPlatform {
+                image: Box::new(image.clone()),
+                wanted: Box::new(wanted.clone()),
+                has,
+            })
         }
     }
 }
