@@ -233,9 +233,8 @@ impl Copying {
                 Mounted::No(opened) => session = opened,
             }
         }
-        // 2. Is it there? Not asked when the registry has just opened an upload for it.
-        let asked = session.is_none();
-        if asked && self.destination.holds_blob(blob).await.map_err(self.at(Side::Destination))? {
+        // 2. Is it there? Some registries open an upload for every mount, whatever they have.
+        if self.destination.holds_blob(blob).await.map_err(self.at(Side::Destination))? {
             count(&self.present);
             return Ok(());
         }

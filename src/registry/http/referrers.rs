@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, StatusCode, Url};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::auth::Scope;
@@ -217,7 +217,13 @@ struct Entries {
 struct Index {
     schema_version: u64,
     media_type: Option<String>,
+    #[serde(deserialize_with = "none_or_several")]
     manifests: Vec<Entry>,
+}
+
+/// `null` is how olareg lists nothing; no list at all stays an error.
+fn none_or_several<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<Entry>, D::Error> {
+    Ok(Option::deserialize(list)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

@@ -105,6 +105,22 @@ async fn b11_a_repository_nobody_knows_has_no_listing() {
 }
 
 #[tokio::test]
+async fn b11_null_lists_nothing_and_a_listing_without_a_list_is_an_error() {
+    let fake = Fake::start();
+    let subject = digest(&fake.seed_manifest("shop", MANIFEST, b"{}"));
+    let remote = remote(&fake);
+    let head = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}""#);
+    for (list, good) in [(r#","manifests":null}"#, true), ("}", false), (r#","manifests":{}}"#, false)] {
+        fake.on("GET", "/referrers/", 1, Reply::Bytes(format!("{head}{list}").into_bytes()));
+        match remote.referrers("shop", subject).await {
+            Ok(Listing::Listed(listed)) if good => assert_eq!(listed, []),
+            Err(RegistryError::Malformed { .. }) if !good => {}
+            other => panic!("{list}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn b12_without_the_api_the_fallback_tag_holds_the_referrers() {
     let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
     let remote = remote(&fake);
