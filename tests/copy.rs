@@ -6,10 +6,17 @@
 #[path = "support/cli.rs"]
 #[allow(dead_code, reason = "its users take what they need")]
 mod cli;
+#[path = "support/docker_registry.rs"]
+#[allow(dead_code, reason = "no login here")]
+mod docker_registry;
 #[path = "support/image.rs"]
 mod image;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/registry.rs"]
 mod registry;
+#[path = "support/served.rs"]
+mod served;
 
 mod copy {
     mod archive;
@@ -18,6 +25,7 @@ mod copy {
     mod platforms;
     mod promoted;
     mod read_back;
+    mod real;
     mod referrers;
     mod support;
 }
