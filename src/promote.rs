@@ -9,7 +9,7 @@
 mod publish;
 pub mod reconcile;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use jiff::Timestamp;
 

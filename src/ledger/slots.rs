@@ -19,6 +19,7 @@
 //!
 //! Questions are answered by the [`Mirror`], a SQLite file of the tables of [`super::sqlite`].
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,6 +161,8 @@ pub(super) struct Slotted {
     card: Bytes,
     /// Whether the store was seen to honour create-only.
     honours: AtomicBool,
+    /// The heads of the mirror that were verified last: the same text is not verified again.
+    verified: RefCell<[Option<SignedCheckpoint>; 2]>,
 }
 
 impl Slotted {
@@ -197,7 +200,8 @@ impl Slotted {
         let card = Card::parse(&bytes, &place)?.verify(keys, &place)?;
         let mirror = Mirror::open(cache, &place, keys, &card)?;
         let (main, control) = (keys.main.clone(), keys.control.clone());
-        Ok(Self { slots, mirror, place, main, control, card: bytes, honours: AtomicBool::new(false) })
+        let (honours, verified) = (AtomicBool::new(false), RefCell::default());
+        Ok(Self { slots, mirror, place, main, control, card: bytes, honours, verified })
     }
 
     /// The same, to write to: refused where the store overwrites what it was to create. Where that cannot be found out

@@ -27,7 +27,7 @@ use world::{APPROVALS, Built, World, pinned, with};
 
 #[allow(dead_code, reason = "shared with tests/gate")]
 #[path = "../../tests/support/world.rs"]
-mod world;
+pub(crate) mod world;
 
 /// Where things lie at the registry.
 const BUILD: &str = "shop";

@@ -19,6 +19,7 @@ use crate::ledger::slots::shelf::Shelf;
 use crate::ledger::slots::{Created, SlotError, Slots, Slotted};
 use crate::ledger::store::Keys;
 use crate::policy::EvidenceClass;
+use crate::promote::tests::world::{self, Built, World, guarded, with};
 use crate::record::{
     Actor, ControlBody, ControlDraft, Deployment, Draft, Revocation, RevocationEffect, Revoked, Scope,
     Status, Subjects,
@@ -27,11 +28,6 @@ use crate::reference::Image;
 use crate::tlog::LogSigner;
 use crate::verify::Identity;
 use jiff::Timestamp;
-use world::{Built, World, guarded, with};
-
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "../../../../tests/support/world.rs"]
-mod world;
 
 /// More than one slot takes.
 const SERVICES: usize = RECORDS + 4;
