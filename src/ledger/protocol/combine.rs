@@ -69,8 +69,8 @@ const EVIDENCE: usize = 1024;
 
 /// So many try at once.
 const FIRST: usize = 3;
-/// So often the others look, a request each, before they try as well.
-const WAITS: u32 = 8;
+/// So often the others look before they try as well: about twice what one of those takes for a slot.
+const WAITS: u32 = 20;
 
 /// What a round of combining came to.
 pub(super) enum Round<T> {
@@ -355,7 +355,7 @@ pub(super) struct Offers<'t, T> {
     made: Vec<Offer<T>>,
     others: Others,
     leaves: Leaves,
-    /// How often it is looked for the last one before it is tried; unknown until others were looked for.
+    /// How often it is looked for one before it is tried; unknown until others were looked for.
     waits: Option<u32>,
 }
 
@@ -392,7 +392,6 @@ impl<'t, T> Offers<'t, T> {
         let leaf = leaf_hash(&entry.bytes);
         let claim = Claim { entry, leaf, service, environment, view: view.clone(), evidence };
         self.made.push(Offer { name, claim, answer, lies: true });
-        self.waits = None;
         Ok(())
     }
 

@@ -257,6 +257,9 @@ fn rand() -> [u8; 16] {
     random
 }
 
+/// What somebody says that he saw.
+type Lie<'l> = &'l dyn Fn(&mut LedgerView);
+
 type Hook = Box<dyn FnMut(&str, bool) -> bool + Send>;
 
 /// Slots where something happens between; a hook that says no before a creation makes it fail.
@@ -414,7 +417,7 @@ fn d5_what_does_not_stand_is_not_appended_for_anybody() {
     };
     assert_eq!(gone(honest, &appended), (1, 0));
     // What follows is left alone: somebody else may see more, or know whose it is.
-    let lies: [(&str, &dyn Fn(&mut LedgerView)); 5] = [
+    let lies: [(&str, Lie); 5] = [
         ("another beginning", &|view| view.observed.root = Digest::of(b"fork")),
         ("a later one", &|view| view.observed.size += 100),
         ("another lane", &|view| view.control.root = Digest::of(b"lane")),
