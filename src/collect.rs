@@ -81,6 +81,22 @@ pub enum CollectError {
     },
 }
 
+impl CollectError {
+    /// What to do about it, for the `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry { source, .. } => source.hint(),
+            Self::Ledger(error) => error.hint().map(str::to_owned),
+            Self::Malformed { manifest, .. } => {
+                Some(format!("whoever attached {manifest} has to attach it again, whole, or delete it"))
+            }
+            Self::TooMuch { .. } | Self::TooMany { .. } => {
+                Some("delete what nobody needs of what refers to the image".to_owned())
+            }
+        }
+    }
+}
+
 /// Every key the policy names, and every root of trust that it takes as it is, from this program or a file: whose
 /// signatures are looked at. A root that is refreshed, or has an age that it must not reach, is not among them: ask
 /// [`crate::roots`] for all, and put them in with [`Trust::with_roots`].

@@ -122,9 +122,12 @@ pub enum WalkError {
     },
     /// The tag was overtaken every time it was set.
     #[error(
-        "the tag `{tag}` was overtaken {TAG_ATTEMPTS} times while it was being set: run the same command again"
+        "the tag `{tag}` in {repository} was overtaken {TAG_ATTEMPTS} times while it was being set: run the same \
+         command again"
     )]
     TagContention {
+        /// Where it is.
+        repository: Repository,
         /// The tag.
         tag: Tag,
     },

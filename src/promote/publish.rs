@@ -153,7 +153,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         }
-        Err(WalkError::TagContention { tag: tag.clone() })
+        Err(WalkError::TagContention { repository: repository.clone(), tag: tag.clone() })
     }
 }
 

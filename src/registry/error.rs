@@ -157,11 +157,11 @@ pub enum RegistryError {
         /// The digest of the bytes.
         found: Digest,
     },
-    /// Fewer or more bytes than announced.
-    #[error("{asked}: {found} bytes, expected {wanted}")]
+    /// The bytes to upload are fewer or more than the manifest says: the trouble is where they come from.
+    #[error("blob {digest}: {found} bytes came, expected {wanted}")]
     Size {
-        /// What was asked.
-        asked: Box<Asked>,
+        /// The blob.
+        digest: Digest,
         /// Bytes expected.
         wanted: u64,
         /// Bytes found (where more came, the count at which reading stopped).
@@ -262,6 +262,22 @@ pub enum RegistryError {
         complaint: Complaint,
         /// Whether a login was presented.
         logged_in: bool,
+    },
+    /// The token server could not be asked.
+    #[error("{asked}: the token server `{realm}` could not be asked")]
+    TokenServer {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// The token server.
+        realm: String,
+        /// What happened to the question.
+        source: Box<RegistryError>,
+    },
+    /// The token was refused in the middle of an upload, and there is a new one: only the bytes are gone.
+    #[error("{asked}: the token expired on the way")]
+    TokenExpired {
+        /// What was asked.
+        asked: Box<Asked>,
     },
     /// The token server's answer holds no token.
     #[error("{asked}: the token server `{realm}` answered without a usable token")]
@@ -401,7 +417,6 @@ impl RegistryError {
             | Self::Header { asked, .. }
             | Self::DigestMismatch { asked, .. }
             | Self::DigestHeader { asked, .. }
-            | Self::Size { asked, .. }
             | Self::TooLarge { asked, .. }
             | Self::MediaType { asked, .. }
             | Self::Malformed { asked, .. }
@@ -412,6 +427,8 @@ impl RegistryError {
             | Self::Challenge { asked, .. }
             | Self::Realm { asked, .. }
             | Self::Token { asked, .. }
+            | Self::TokenServer { asked, .. }
+            | Self::TokenExpired { asked }
             | Self::TokenMalformed { asked, .. } => Some(asked),
             Self::CaFile { .. }
             | Self::CaMalformed { .. }
@@ -420,6 +437,7 @@ impl RegistryError {
             | Self::LoginFile { .. }
             | Self::LoginMalformed { .. }
             | Self::Login { .. }
+            | Self::Size { .. }
             | Self::LayoutFile { .. }
             | Self::LayoutMalformed { .. }
             | Self::LayoutAbsent { .. }
@@ -445,11 +463,12 @@ impl RegistryError {
             Self::Unreachable { .. }
             | Self::Stalled { .. }
             | Self::FallbackLost { .. }
-            | Self::NotListed { .. } => true,
+            | Self::NotListed { .. }
+            | Self::TokenExpired { .. } => true,
             Self::Status { status, .. } | Self::Token { status, .. } => {
                 matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
             }
-            Self::UploadSource { source, .. } => source.is_transient(),
+            Self::UploadSource { source, .. } | Self::TokenServer { source, .. } => source.is_transient(),
             Self::CaFile { .. }
             | Self::CaMalformed { .. }
             | Self::Client { .. }
@@ -511,7 +530,8 @@ mod tests {
             error.to_string(),
             "registry.example/prod/app: writing manifest `1.4.2`: 403 DENIED (no\\u{1b}[31m)"
         );
-        assert_eq!(error.hint().as_deref(), Some("the token needs push on prod/app"));
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("immutable") && hint.contains("the token needs push"), "{hint}");
         assert!(!error.is_transient());
     }
 

@@ -115,9 +115,9 @@ impl Remote {
     /// "not found" is not taken for a registry's.
     async fn is_there(&self, asked: &Asked, call: Call, digest: Digest) -> Result<bool, RegistryError> {
         let answer = self.transport.fetch(asked, &call, COMPLAINT_LIMIT).await?;
-        let page = content_type(asked, &answer.headers).is_ok_and(|found| found == "text/html");
+        let page = is_page(asked, &answer);
         match answer.status {
-            StatusCode::OK => {
+            StatusCode::OK if !page => {
                 check_claim(asked, &answer.headers, digest)?;
                 Ok(true)
             }
@@ -154,7 +154,7 @@ impl Remote {
         call.headers.insert(CONTENT_TYPE, content_type);
         call.body = Some(bytes);
         let answer = self.transport.fetch(&asked, &call, COMPLAINT_LIMIT).await?;
-        if !answer.status.is_success() {
+        if !answer.status.is_success() || is_page(&asked, &answer) {
             return Err(answer.refused(&asked));
         }
         check_claim(&asked, &answer.headers, digest)?;
@@ -192,6 +192,11 @@ impl Call {
 /// comes from something else on the way, and says nothing about the bytes.
 fn is_absent(answer: &Answer) -> bool {
     answer.status == StatusCode::NOT_FOUND && answer.complaint().says_absent()
+}
+
+/// Whether something on the way answered with a web page.
+fn is_page(asked: &Asked, answer: &Answer) -> bool {
+    content_type(asked, &answer.headers).is_ok_and(|found| found == "text/html")
 }
 
 /// Attack A2: the header is never believed, and one that contradicts the bytes is a reason to stop.

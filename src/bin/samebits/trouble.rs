@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use samebits::collect::CollectError;
 use samebits::evidence::TargetError;
 use samebits::key::KeyError;
 use samebits::ledger::protocol::ProtocolError;
@@ -164,11 +163,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<WalkError>() {
         return match error {
             WalkError::Target(TargetError::Unknown(unknown)) => nearest(unknown),
-            WalkError::Collect(CollectError::Ledger(error)) => error.hint().map(str::to_owned),
+            WalkError::Collect(error) => error.hint(),
             WalkError::Protocol(error) => protocol(error),
-            WalkError::Collect(CollectError::Registry { source, .. })
-            | WalkError::Registry(source)
-            | WalkError::Publish { source, .. } => source.hint(),
+            WalkError::Registry(source) | WalkError::Publish { source, .. } => source.hint(),
             WalkError::Copy { source, .. } => source.hint(),
             WalkError::ControlUnknown { .. } => {
                 Some("use the version of samebits that wrote it, or a newer one".to_owned())
@@ -182,10 +179,12 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             )),
             WalkError::NoService { .. }
             | WalkError::Target(_)
-            | WalkError::Collect(_)
             | WalkError::Ledger(_)
-            | WalkError::Evidence { .. }
-            | WalkError::TagContention { .. } => None,
+            | WalkError::Evidence { .. } => None,
+            WalkError::TagContention { .. } => Some(
+                "if it says this again, something else sets this tag, or the registry answers from a cache"
+                    .to_owned(),
+            ),
         };
     }
     if let Some(TransferError::Copy(error)) = cause.downcast_ref::<TransferError>() {

@@ -1,6 +1,6 @@
 //! What to do about an error.
 
-use super::{Asked, Distrust, RegistryError};
+use super::{Asked, Distrust, RegistryError, Request};
 use crate::archive::ArchiveError;
 
 impl RegistryError {
@@ -25,7 +25,9 @@ impl RegistryError {
                 "name the CA of {} in the settings, or, if it speaks plain http, name the host in the policy",
                 asked.registry
             )),
-            Self::Stalled { .. } | Self::FallbackLost { .. } => Some("safe to run again".to_owned()),
+            Self::Stalled { .. } | Self::FallbackLost { .. } | Self::TokenExpired { .. } => {
+                Some("safe to run again".to_owned())
+            }
             Self::Status { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
             Self::Token { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
             Self::BlobMissing { .. } => {
@@ -47,16 +49,29 @@ impl RegistryError {
                     .to_owned(),
             ),
             Self::UploadSource { source, .. } => source.hint(),
-            Self::Header { .. }
-            | Self::Size { .. }
-            | Self::TooLarge { .. }
-            | Self::MediaType { .. }
-            | Self::Malformed { .. }
-            | Self::TooManyReferrers { .. }
-            | Self::NotFollowed { .. }
-            | Self::Challenge { .. }
-            | Self::Realm { .. }
-            | Self::TokenMalformed { .. } => None,
+            Self::TokenServer { source, .. } if source.is_transient() => {
+                Some("the token server is busy, down or out of reach: safe to run again".to_owned())
+            }
+            Self::TokenServer { asked, .. } | Self::TokenMalformed { asked, .. } => {
+                Some(format!("tell who runs {}: its token server answers like none", asked.registry))
+            }
+            Self::NotFollowed { asked, .. } | Self::Realm { asked, .. } => {
+                Some(format!("tell who runs {}: it may not send its clients there", asked.registry))
+            }
+            Self::Size { .. } => {
+                Some("do not use these bytes: the registry they come from, or its manifest, is wrong".to_owned())
+            }
+            Self::TooManyReferrers { .. } => {
+                Some("delete what nobody needs of what refers to the image".to_owned())
+            }
+            Self::MediaType { asked, .. }
+            | Self::Header { asked, .. }
+            | Self::TooLarge { asked, .. }
+            | Self::Malformed { asked, .. }
+            | Self::Challenge { asked, .. } => Some(format!(
+                "is {} a registry, and nothing on the way to it in between? the answer does not look like one",
+                asked.registry
+            )),
             Self::LayoutFile { .. } | Self::LayoutMalformed { .. } | Self::LayoutTooLarge { .. } => None,
             Self::LayoutAbsent { .. } => {
                 Some("check the path; typed, a relative one starts here; in the policy, at the policy file".to_owned())
@@ -97,9 +112,19 @@ fn status_hint(asked: &Asked, status: u16, logged_in: bool) -> Option<String> {
             Some(format!("the login is refused: log in again with `docker login {registry}`"))
         }
         401 => Some(format!("log in with `docker login {registry}`")),
+        // Registries have no code of their own for tags that may not move.
+        400 | 403 | 405 | 409 | 412 if moves_a_tag(request) => Some(format!(
+            "if the tags of {repository} are immutable, exempt this one or take `tag` out of the policy; else the token \
+             needs push on it; then run again"
+        )),
         403 => Some(format!("the token needs {} on {repository}", request.action())),
-        404 => Some(format!("is {registry} a registry? the answer does not look like one")),
+        200..=299 | 404 => Some(format!("is {registry} a registry? the answer does not look like one")),
         408 | 429 | 500 | 502 | 503 | 504 => Some(format!("{registry} is busy or down: safe to run again")),
-        _ => None,
+        _ => Some(format!("{registry} does not take it: the reason is in its answer, or in its log")),
     }
+}
+
+/// A digest is written as `sha256:…`, and a tag has no colon.
+fn moves_a_tag(request: &Request) -> bool {
+    matches!(request, Request::WriteManifest(reference) if !reference.contains(':'))
 }

@@ -262,9 +262,15 @@ impl Auth {
                 }
             }
         };
-        let response = request.timeout(self.timeout).send().await.map_err(|error| failed(asked(), error))?;
+        let unasked = |source| RegistryError::TokenServer {
+            asked: asked(),
+            realm: shorten(realm),
+            source: Box::new(source),
+        };
+        let response = request.timeout(self.timeout).send().await;
+        let response = response.map_err(|error| unasked(failed(asked(), error)))?;
         let status = response.status();
-        let body = read_at_most(asked(), response, 64 * 1024).await?;
+        let body = read_at_most(asked(), response, 64 * 1024).await.map_err(unasked)?;
         if !status.is_success() {
             return Err(RegistryError::Token {
                 asked: asked(),

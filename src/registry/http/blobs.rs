@@ -146,7 +146,7 @@ impl Remote {
         call.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
         let progress = Arc::new(AtomicU64::new(0));
         let trouble: Trouble = Arc::default();
-        let body = measured(&asked, size, chunks, Arc::clone(&progress), Arc::clone(&trouble));
+        let body = measured(digest, size, chunks, Arc::clone(&progress), Arc::clone(&trouble));
         let outcome = tokio::select! {
             outcome = self.transport.send_once(&asked, call, body) => outcome,
             () = standstill(&progress, self.transport.idle()) => Err(self.transport.stalled(&asked)),
@@ -182,17 +182,16 @@ impl Remote {
 type Trouble = Arc<Mutex<Option<RegistryError>>>;
 
 /// A request body that fails, and so never completes, unless it is exactly `size` bytes long.
-fn measured(asked: &Asked, size: u64, chunks: Chunks, progress: Arc<AtomicU64>, trouble: Trouble) -> Body {
-    let asked = asked.clone();
+fn measured(digest: Digest, size: u64, chunks: Chunks, progress: Arc<AtomicU64>, trouble: Trouble) -> Body {
     // An empty chunk changes nothing and would end some encoders.
     let body = stream::try_unfold((chunks, 0), move |(mut chunks, sent): (Chunks, u64)| {
-        let (asked, progress, trouble) = (asked.clone(), Arc::clone(&progress), Arc::clone(&trouble));
+        let (progress, trouble) = (Arc::clone(&progress), Arc::clone(&trouble));
         async move {
             let fail = |error| {
                 *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 Err(std::io::Error::other("the bytes to upload could not be read"))
             };
-            let wrong = |found| RegistryError::Size { asked: Box::new(asked.clone()), wanted: size, found };
+            let wrong = |found| RegistryError::Size { digest, wanted: size, found };
             loop {
                 match chunks.next().await {
                     Some(Ok(chunk)) if chunk.is_empty() => {}

@@ -13,6 +13,7 @@ use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::auth::Scope;
 use super::body::not_followed;
@@ -27,6 +28,8 @@ use crate::registry::wire::{Listing, Which};
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Descriptors of one listing.
 const ENTRIES: usize = 1000;
+/// The longest wait for another writer of a fallback tag to be done.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Pages of one listing.
 const PAGES: usize = 100;
 
@@ -107,8 +110,10 @@ impl Remote {
         Ok(Listing::Listed(all.list))
     }
 
-    /// Adds referrers to the fallback tag of their subject. Two writers at once overwrite each other: it is read back
-    /// and written again until it holds.
+    /// Adds referrers to the fallback tag of their subject. Two writers at once overwrite each other: it is read back,
+    /// twice, and written again until it holds.
+    /// BUG: nothing in distribution-spec v1.1 compares and swaps. Who reads the tag before our write and writes after
+    /// our second look, twice as long as ours took, takes our entry away, and nobody notices.
     ///
     /// # Errors
     /// The tag holds something else than an index, another writer wins every time, trouble.
@@ -130,6 +135,7 @@ impl Remote {
         };
         let mut lost = 0;
         loop {
+            let began = Instant::now();
             // 1. What is there, members we do not know included.
             let mut index = self.fallback_index(&asked, path, &tag).await?;
             let manifests = entries(&asked, &mut index)?;
@@ -144,10 +150,14 @@ impl Remote {
             manifests.extend(missing);
             let bytes = Bytes::from(index.to_string());
             let _ = self.put_manifest(path, Which::Tag(&tag), INDEX, bytes).await?;
-            // 3. Read back.
+            // 3. Read back: at once, and when whoever read the tag before our write has written his.
             let mut index = self.fallback_index(&asked, path, &tag).await?;
             if missing_from(entries(&asked, &mut index)?).is_empty() {
-                return Ok(());
+                tokio::time::sleep((began.elapsed() * 2).min(SETTLED)).await;
+                let mut index = self.fallback_index(&asked, path, &tag).await?;
+                if missing_from(entries(&asked, &mut index)?).is_empty() {
+                    return Ok(());
+                }
             }
             // 4. Somebody else writes too. Again, not at the same beat.
             lost += 1;

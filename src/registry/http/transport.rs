@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Body, Client, Method, Response, StatusCode, Url};
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use super::config::HttpConfig;
 use super::guard::Guard;
 use super::login::Logins;
 use super::retry::{Retry, asked_wait, is_passing};
+use crate::digest::shorten;
 use crate::registry::error::{Asked, Complaint, Distrust, RegistryError};
 
 /// Error bodies are read up to this.
@@ -153,6 +154,7 @@ impl Transport {
                 let (response, logged_in) =
                     tokio::time::timeout(self.idle(), attempt).await.map_err(stalled)??;
                 if response.status().is_success() {
+                    uncompressed(&|| Box::new(asked.clone()), response.headers())?;
                     return Ok(Ok(response));
                 }
                 self.whole(asked, response, logged_in, COMPLAINT_LIMIT).await.map(Err)
@@ -174,7 +176,8 @@ impl Transport {
         }
     }
 
-    /// Sends a body that exists only once. No retry, no redirect; the caller bounds the time.
+    /// Sends a body that exists only once. No retry, no redirect; the caller bounds the time. A token that is refused is
+    /// renewed for whoever begins again.
     pub(super) async fn send_once(
         &self,
         asked: &Asked,
@@ -186,12 +189,18 @@ impl Transport {
         let home = self.is_home(&call.url);
         let client = if home { &self.at_home } else { &self.away };
         let mut request = client.request(call.method, call.url).headers(call.headers).body(body);
-        if let Some(grant) = grant.filter(|_| home) {
-            request = request.header(AUTHORIZATION, grant.header);
+        if let Some(grant) = grant.as_ref().filter(|_| home) {
+            request = request.header(AUTHORIZATION, grant.header.clone());
         }
         let response = request.send().await.map_err(|error| failed(Box::new(asked.clone()), error))?;
         if response.status().is_redirection() {
             return Err(not_followed(asked, response.url(), Distrust::Write));
+        }
+        if response.status() == StatusCode::UNAUTHORIZED
+            && home
+            && self.auth.answer(asked, &call.scope, response.headers(), grant.as_ref()).await?.is_some()
+        {
+            return Err(RegistryError::TokenExpired { asked: Box::new(asked.clone()) });
         }
         self.whole(asked, response, logged_in, COMPLAINT_LIMIT).await
     }
@@ -208,10 +217,18 @@ impl Transport {
         limit: u64,
     ) -> Result<Answer, RegistryError> {
         let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
-        let body = if status.is_success() {
-            read_at_most(Box::new(asked.clone()), response, limit).await?
-        } else {
-            read_complaint(response, self.config.answer_timeout).await
+        let asked = || Box::new(asked.clone());
+        let body = match status {
+            status if status.is_success() => {
+                uncompressed(&asked, &headers)?;
+                read_at_most(asked(), response, limit).await?
+            }
+            // Whether this is a registry's "there is none" stands in the body: half of it says nothing.
+            StatusCode::NOT_FOUND => {
+                let read = read_complaint(response, self.config.answer_timeout).await;
+                read.map_err(|error| failed(asked(), error))?
+            }
+            _ => read_complaint(response, self.config.answer_timeout).await.unwrap_or_default(),
         };
         Ok(Answer { status, headers, url, body, tries: 1, logged_in })
     }
@@ -347,23 +364,43 @@ fn with_tries(error: RegistryError, count: u32) -> RegistryError {
         RegistryError::Unreachable { asked, source, .. } => {
             RegistryError::Unreachable { asked, tries: count, source }
         }
+        RegistryError::TokenServer { asked, realm, source } => {
+            let source = Box::new(with_tries(*source, count));
+            RegistryError::TokenServer { asked, realm, source }
+        }
         other => other,
     }
 }
 
-/// The first bytes of an error body; whatever goes wrong, the status is what matters.
-async fn read_complaint(mut response: Response, timeout: Duration) -> Bytes {
+/// Nobody asked for compression: the digests are those of other bytes (attack F4).
+fn uncompressed(asked: &impl Fn() -> Box<Asked>, headers: &HeaderMap) -> Result<(), RegistryError> {
+    let plain = |value: &HeaderValue| matches!(value.as_bytes(), b"" | b"identity");
+    match headers.get_all(CONTENT_ENCODING).iter().find(|value| !plain(value)) {
+        None => Ok(()),
+        Some(found) => Err(RegistryError::MediaType {
+            asked: asked(),
+            found: shorten(&String::from_utf8_lossy(found.as_bytes())),
+            wanted: "an answer that is not compressed",
+        }),
+    }
+}
+
+/// The first bytes of an error body.
+async fn read_complaint(mut response: Response, timeout: Duration) -> Result<Bytes, reqwest::Error> {
     let mut body = BytesMut::new();
     let read = async {
-        while let Ok(Some(chunk)) = response.chunk().await {
+        while let Some(chunk) = response.chunk().await? {
             let room = (COMPLAINT_LIMIT as usize).saturating_sub(body.len());
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() >= room {
                 break;
             }
         }
+        Ok(())
     };
-    // A body that does not end in time is as good as one that was cut.
-    let _ = tokio::time::timeout(timeout, read).await;
-    body.freeze()
+    // A body that does not end in time is as good as one that was cut here.
+    match tokio::time::timeout(timeout, read).await {
+        Ok(Err(broken)) => Err(broken),
+        Ok(Ok(())) | Err(_) => Ok(body.freeze()),
+    }
 }
