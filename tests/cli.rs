@@ -33,6 +33,8 @@ mod kept;
 mod keyless;
 #[path = "cli/ledger.rs"]
 mod ledger;
+#[path = "cli/logins.rs"]
+mod logins;
 #[path = "cli/reconcile.rs"]
 mod reconcile;
 #[path = "support/peer.rs"]
@@ -41,6 +43,8 @@ mod peer;
 mod postgres;
 #[path = "cli/refused.rs"]
 mod refused;
+#[path = "support/registry.rs"]
+mod registry;
 #[path = "cli/replay.rs"]
 mod replay;
 #[path = "cli/roots.rs"]
