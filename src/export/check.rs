@@ -206,6 +206,8 @@ fn text(files: &Files, name: &str) -> Result<Option<String>, ExportError> {
 
 /// The records by their index.
 type Records = BTreeMap<u64, Included>;
+/// Records of which nobody can tell, by index, and why.
+type Unchecked = BTreeMap<u64, String>;
 
 struct Check<'f> {
     files: &'f Files,
@@ -368,7 +370,7 @@ impl Check<'_> {
         trust: &Trust,
         lane: Option<&Whole>,
         whole: bool,
-    ) -> Result<(BTreeMap<u64, String>, BTreeMap<u64, String>), ExportError> {
+    ) -> Result<(Unchecked, Unchecked), ExportError> {
         let origin = head.origin().as_str();
         let mut unchecked = BTreeMap::new();
         let mut read = Read::new();
@@ -404,7 +406,7 @@ impl Check<'_> {
     }
 
     /// Whether each record of the control lane is one of ours. Returns those of which nobody can tell.
-    fn control(&mut self, lane: &Whole, roots: Option<&[Digest]>, trust: &Trust) -> BTreeMap<u64, String> {
+    fn control(&mut self, lane: &Whole, roots: Option<&[Digest]>, trust: &Trust) -> Unchecked {
         let mut unchecked = BTreeMap::new();
         for (index, wrong) in review::control_wrong(lane, roots, trust) {
             let why = shorten(&wrong.to_string());
