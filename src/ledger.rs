@@ -387,6 +387,7 @@ impl Ledger {
         if index >= at.size() {
             return Err(TlogError::OutOfRange { index, size: at.size() }.into());
         }
+        let _together = self.tables().together()?;
         self.prove(&mut at.inclusions(), (index, self.tables().entry(index)?))
     }
 
@@ -430,7 +431,7 @@ impl Ledger {
     /// As [`Ledger::read`].
     pub fn find_key(&self, at: &SignedCheckpoint, key: &str) -> Result<Option<Included>, LedgerError> {
         self.own(at)?;
-        let found = self.tables().of_key(key, at.size())?;
+        let (_together, found) = (self.tables().together()?, self.tables().of_key(key, at.size())?);
         found.map(|found| self.prove(&mut at.inclusions(), found)).transpose()
     }
 
@@ -497,7 +498,7 @@ impl Ledger {
 
     fn prove_all(&self, at: &SignedCheckpoint, found: Vec<Found>) -> Result<Vec<Included>, LedgerError> {
         // Proofs of one log share the upper part of their paths.
-        let mut shared = at.inclusions();
+        let (mut shared, _together) = (at.inclusions(), self.tables().together()?);
         found.into_iter().map(|found| self.prove(&mut shared, found)).collect()
     }
 
@@ -508,6 +509,7 @@ impl Ledger {
     /// As [`Ledger::read`].
     pub fn proof(&self, at: &SignedCheckpoint, index: u64) -> Result<TlogProof, LedgerError> {
         let entry = self.read(at, index)?;
+        let _together = self.tables().together()?;
         let hashes = inclusion_proof(index, at.size(), |node| self.node(node))?;
         let not = |source| LedgerError::NotIncluded { place: self.place().clone(), index, source };
         TlogProof::new(at, index, entry.bytes().to_vec(), hashes).map_err(not)

@@ -28,6 +28,14 @@ impl Tables for Sqlite {
         Ok(Box::new(self.begin(TransactionBehavior::Deferred)?))
     }
 
+    fn together(&self) -> Result<Option<Box<dyn Snapshot + '_>>, LedgerError> {
+        // Outside of a transaction, every question locks the file, and unlocks it.
+        match self.connection.is_autocommit() {
+            true => self.snapshot().map(Some),
+            false => Ok(None),
+        }
+    }
+
     fn origin(&self) -> Result<String, LedgerError> {
         self.ask(|c| c.query_row("SELECT origin FROM meta", [], |row| row.get(0)))
     }
