@@ -5,7 +5,7 @@
 //! revoked". Never does: notice that the whole lane was put back to an earlier state with the checkpoint of then; the
 //! heads that main records say their authors saw do ([`super::review`]).
 
-use super::protocol::{ATTEMPTS, ProtocolError, Step, Writer, head};
+use super::protocol::{ProtocolError, Step, Writer, attempts, head};
 use super::seen::{Lane, Seen, SeenBy};
 use super::store::{ControlBatch, Swap};
 use super::{Appended, Ledger, LedgerError, MAX_ENTRY};
@@ -148,7 +148,7 @@ impl Writer<'_> {
         mut step: impl FnMut(&LaneView<'_>) -> Result<Step<T, ControlDraft>, E>,
     ) -> Result<(Option<Position>, T), E> {
         let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
-        for _ in 0..ATTEMPTS {
+        for _ in 0..attempts(self.ledger) {
             let at = self.ledger.tip().map_err(trouble)?;
             let lane = self.ledger.control().map_err(trouble)?;
             let control = Control::read(&lane, self.trust);

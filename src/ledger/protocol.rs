@@ -35,8 +35,15 @@ use stale::abort;
 
 pub use stale::{STALE, abort_stale, stale};
 
-/// How often an append is tried again because somebody else appended first.
-pub(super) const ATTEMPTS: u32 = 64;
+/// How often an append is tried again because somebody else appended first, where losers leave their records for others.
+const ATTEMPTS: u32 = 64;
+/// The same elsewhere: of sixteen who append without a pause, one in sixty loses 64 times in a row.
+const ALONE: u32 = 1024;
+
+/// How often an append to this ledger is tried.
+pub(super) fn attempts(ledger: &Ledger) -> u32 {
+    if ledger.combines() { ATTEMPTS } else { ALONE }
+}
 
 /// Why a step of the protocol did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +101,7 @@ pub enum ProtocolError {
     },
     /// Appending lost against others too often.
     #[error(
-        "the ledger was appended to by others {ATTEMPTS} times while this record was about to be{}",
+        "the ledger was appended to by others again and again while this record was about to be{}",
         if *offered { "; it was left for them to append and taken back, so that it may still be appended" } else { "" }
     )]
     Contention {
@@ -233,7 +240,7 @@ impl Writer<'_> {
     ) -> Result<(Option<Written>, T), E> {
         let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
         let mut lost = 0;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..attempts(self.ledger) {
             // What was left for others is tried as it is, for as long as it stands.
             match self.round(offers).map_err(trouble)? {
                 Round::Appended(written, answer) => return Ok((Some(written), answer)),
