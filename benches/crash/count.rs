@@ -53,7 +53,10 @@ impl Tally {
         self.lives += u64::from(!said.acknowledged.is_empty());
         self.acknowledged.extend(said.acknowledged);
         for error in said.errors {
-            *self.errors.entry(error).or_insert(0) += 1;
+            // What was tried, and the last cause.
+            let verb = error.split(' ').nth(1).unwrap_or_default();
+            let cause = error.rsplit(": ").next().unwrap_or_default();
+            *self.errors.entry(format!("{verb}: {cause}")).or_insert(0) += 1;
         }
     }
 

@@ -1,7 +1,6 @@
 //! The control lane, read whole.
 
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use samebits::digest::Digest;
@@ -11,12 +10,12 @@ use samebits::record::{Actor, ControlBody, ControlDraft, Freeze, LedgerView, Sco
 use samebits::verify::{Identity, Trust};
 
 use crate::fill::open;
-use crate::median;
+use crate::{Time, median};
 
 const RECORDS: u64 = 1_000;
 
 /// The lane's root recomputed from its records, and every signature checked.
-pub(crate) fn replay(folder: &Path) -> Duration {
+pub(crate) fn replay(folder: &Path) -> Time {
     let folder = folder.join("control");
     let _ = std::fs::remove_dir_all(&folder);
     let mut ledger = open(&folder);
