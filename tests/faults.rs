@@ -67,13 +67,13 @@ fn some(rows: Vec<Row>) -> Vec<Row> {
 #[test]
 fn f5_no_fault_of_a_registry_makes_a_promotion_wrong() {
     let rows = table::rows(Act::Promotion, true);
-    run(&rows, Act::Promotion, Upstream::in_process, 482);
+    run(&rows, Act::Promotion, Upstream::in_process, 489);
 }
 
 #[test]
 fn f5_no_fault_of_a_registry_makes_a_copy_wrong() {
     let rows = table::rows(Act::Copy, true);
-    run(&rows, Act::Copy, Upstream::in_process, 565);
+    run(&rows, Act::Copy, Upstream::in_process, 576);
 }
 
 #[test]

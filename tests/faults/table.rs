@@ -41,7 +41,7 @@ pub(crate) enum Kind {
     Upload,
     WriteChild,
     WriteIndex,
-    FindManifest,
+    ReadBack,
     WriteReferrer,
     ReadFallbackTag,
     WriteFallbackTag,
@@ -53,8 +53,8 @@ pub(crate) enum Kind {
 }
 
 use Kind::{
-    Child, Config, CosignTag, DestinationToken, Evidence, FallbackTag, FindBlob, FindManifest, Index, Layer,
-    Listing, Mount, OpenUpload, ReadFallbackTag, ReadIndex, Referrer, SourceToken, Tag, TagAfter, TagAgain,
+    Child, Config, CosignTag, DestinationToken, Evidence, FallbackTag, FindBlob, Index, Layer, Listing,
+    Mount, OpenUpload, ReadBack, ReadFallbackTag, ReadIndex, Referrer, SourceToken, Tag, TagAfter, TagAgain,
     TagBefore, Upload, WriteChild, WriteFallbackTag, WriteIndex, WriteReferrer, WriteTag,
 };
 
@@ -77,7 +77,7 @@ const ALL: [Kind; 27] = [
     Upload,
     WriteChild,
     WriteIndex,
-    FindManifest,
+    ReadBack,
     WriteReferrer,
     ReadFallbackTag,
     WriteFallbackTag,
@@ -93,9 +93,9 @@ impl Kind {
         match self {
             Tag | Index | Child | Config | Listing | FallbackTag | CosignTag | Referrer | Evidence
             | Layer | TagAgain | SourceToken => Side::Source,
-            Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | FindManifest
-            | WriteReferrer | ReadFallbackTag | WriteFallbackTag | ReadIndex | TagBefore | WriteTag
-            | TagAfter | DestinationToken => Side::Destination,
+            Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | ReadBack | WriteReferrer
+            | ReadFallbackTag | WriteFallbackTag | ReadIndex | TagBefore | WriteTag | TagAfter
+            | DestinationToken => Side::Destination,
         }
     }
 
@@ -105,7 +105,7 @@ impl Kind {
             // The walk has its bytes from the tag.
             Index => act == Act::Copy,
             Tag | Child | Config | CosignTag | Referrer | Layer | Mount | FindBlob | OpenUpload | Upload
-            | WriteChild | WriteIndex | FindManifest | WriteReferrer => true,
+            | WriteChild | WriteIndex | ReadBack | WriteReferrer => true,
             // A copy takes evidence along as any other blob; the walk reads it.
             Evidence => true,
             TagAgain | ReadIndex | TagBefore | WriteTag | TagAfter => act == Act::Promotion,
@@ -118,10 +118,10 @@ impl Kind {
     fn is_read(self) -> bool {
         match self {
             Tag | Index | Child | Config | Listing | FallbackTag | CosignTag | Referrer | Evidence
-            | Layer | TagAgain | SourceToken | ReadFallbackTag | ReadIndex | TagBefore | TagAfter
-            | DestinationToken => true,
-            Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | FindManifest
-            | WriteReferrer | WriteFallbackTag | WriteTag => false,
+            | Layer | TagAgain | SourceToken | ReadBack | ReadFallbackTag | ReadIndex | TagBefore
+            | TagAfter | DestinationToken => true,
+            Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | WriteReferrer
+            | WriteFallbackTag | WriteTag => false,
         }
     }
 
@@ -179,7 +179,7 @@ impl Kind {
             FindBlob => Box::new(below("HEAD", format!("{to}blobs/"))),
             OpenUpload => Box::new(below("POST", format!("{to}blobs/uploads/"))),
             Upload => Box::new(below("PUT", format!("{to}blobs/uploads/"))),
-            FindManifest => Box::new(below("HEAD", format!("{to}manifests/"))),
+            ReadBack => Box::new(get(&to, format!("manifests/{}", at.child))),
             WriteChild => Box::new(put(format!("manifests/{}", at.child))),
             WriteIndex => Box::new(put(format!("manifests/{}", at.root))),
             WriteReferrer => Box::new(put(format!("manifests/{}", at.referrer))),
@@ -364,15 +364,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether a copy cannot know that there is more than it is told: the source says that nothing refers to the image,
-    /// or the destination that it has taken what it has not. The walk has seen the evidence, and goes by it.
+    /// Whether a copy cannot know that there is more than it is told: the source says that nothing refers to the image.
+    /// The walk has seen the evidence, and goes by it.
     pub(crate) fn hides_evidence(&self, act: Act) -> bool {
-        let at_source = matches!(
+        let absent = matches!(
             (self.kind, self.wrong),
             (Listing | FallbackTag, Absent | Gone | Old) | (Referrer, Absent | Old)
         );
-        let pretended = (self.kind, self.wrong) == (WriteReferrer, Pretended);
-        !self.once && (pretended || at_source && act == Act::Copy)
+        absent && act == Act::Copy
     }
 }
 
