@@ -20,6 +20,8 @@ const HEAD: &str = "refs/samebits/head";
 const SEEN: &str = "refs/samebits/seen";
 /// Where one that is about to be pushed is.
 const NEXT: &str = "refs/samebits/next";
+/// What processes of ours wait for each other by.
+const LOCK: &str = "samebits.lock";
 /// The folders whose files are never changed.
 const SLOTS: [&str; 2] = ["commits", "control"];
 /// What of the caller's environment would lead git to another repository (git-rev-parse(1), `--local-env-vars`).
@@ -160,13 +162,36 @@ impl Cache {
             fs::create_dir_all(self.folder.join(name))?;
         }
         room::replace(&self.folder.join("config"), CONFIG)?;
-        room::replace(&self.folder.join("HEAD"), UNBORN)
+        room::replace(&self.folder.join("HEAD"), UNBORN)?;
+        self.sweep()
+    }
+
+    /// Takes away what git kept locked and did not live to unlock: it never would, and nothing could be fetched again.
+    /// What is younger than git may run may be that of a git that still does, whose parent was killed.
+    fn sweep(&self) -> io::Result<()> {
+        // Just written.
+        let now = fs::metadata(self.folder.join("config"))?.modified()?;
+        for folder in [self.folder.clone(), self.folder.join("refs/samebits")] {
+            let Ok(entries) = fs::read_dir(folder) else { continue };
+            for path in entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()? {
+                let ours = path.file_name().is_some_and(|name| name == LOCK);
+                let locks = path.extension().is_some_and(|extension| extension == "lock") && !ours;
+                // It may have been unlocked meanwhile.
+                let Ok(since) = fs::symlink_metadata(&path).and_then(|about| about.modified()) else {
+                    continue;
+                };
+                if locks && now.duration_since(since).is_ok_and(|age| age > self.limits.time) {
+                    room::remove(&path)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Nobody else of this user's works in it meanwhile.
     pub(super) fn lock(&self) -> Result<File, GitError> {
         let cannot = |source| GitError::Cache { folder: self.folder.clone(), source };
-        room::lock(&self.folder.join("samebits.lock")).map_err(cannot)
+        room::lock(&self.folder.join(LOCK)).map_err(cannot)
     }
 
     /// The newest head that is known here.

@@ -415,3 +415,24 @@ fn f5_a_server_that_never_answers_is_given_up() {
     let commit = cache.commit(&cache.head().unwrap(), &[("commits/x", &bytes)]).unwrap();
     assert!(matches!(cache.push(&commit).unwrap(), program::Pushed::Open(_)));
 }
+
+/// git that is killed leaves what it kept locked: it is taken away once no git can be at work behind it.
+#[test]
+fn d6_what_a_killed_git_left_locked_is_unlocked() {
+    let Some(fixture) = Fixture::with(2) else { return };
+    let ledgers = fixture.cache().join("ledgers");
+    let mut rooms = std::fs::read_dir(ledgers).unwrap().map(|room| room.unwrap().path().join("branch.git"));
+    let room = rooms.find(|room| room.exists()).unwrap();
+    let locks = ["shallow.lock", "refs/samebits/head.lock"].map(|name| room.join(name));
+    for lock in &locks {
+        let lock = std::fs::File::create(lock).unwrap();
+        let before = lock.metadata().unwrap().modified().unwrap();
+        lock.set_modified(before - std::time::Duration::from_secs(3600)).unwrap();
+    }
+    let young = room.join("young.lock");
+    std::fs::write(&young, "").unwrap();
+    let mut ledger = fixture.open().unwrap();
+    assert!(locks.iter().all(|lock| !lock.exists()) && young.exists());
+    let _ = ledger.append(2, &[entry(2)]).unwrap();
+    assert_eq!(fixture.cold().unwrap().tip().unwrap().size(), 3);
+}
