@@ -168,6 +168,8 @@ pub struct Ledger {
     pin: Option<Pin>,
     /// Whose cosignatures count.
     witnesses: Option<TlogPolicy>,
+    /// Whether the last append was combined with those of others: the next one is then left for them at once.
+    crowded: bool,
 }
 
 impl fmt::Debug for Ledger {
@@ -242,7 +244,7 @@ impl Ledger {
     fn over(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Self {
         let (vkey, control) = (keys.main.clone(), keys.control.clone());
         let (verified, replayed) = (RefCell::default(), RefCell::default());
-        Self { store, vkey, control, signer, verified, replayed, pin: None, witnesses: None }
+        Self { store, vkey, control, signer, verified, replayed, pin: None, witnesses: None, crowded: false }
     }
 
     /// The key that checkpoints are verified with.

@@ -239,7 +239,7 @@ impl Writer<'_> {
         mut step: impl FnMut(&View<'_>) -> Result<Step<T>, E>,
     ) -> Result<(Option<Written>, T), E> {
         let trouble = |error: LedgerError| E::from(ProtocolError::from(error));
-        let mut lost = 0;
+        let mut lost = if self.ledger.crowded { PLAIN } else { 0 };
         for _ in 0..attempts(self.ledger) {
             // What was left for others is tried as it is, for as long as it stands.
             match self.round(offers).map_err(trouble)? {

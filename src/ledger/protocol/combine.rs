@@ -18,7 +18,8 @@
 //!
 //! Those whose records come first by their random names; the others only look whether theirs is appended, and try after
 //! [`WAITS`] looks. That saves the store most tries, and everybody most signatures to check. Whoever fills the folder
-//! with names that come first delays the others by that much, and no more: what is ours goes into our slot first.
+//! with names that come first delays the others by that much, and no more: what is ours goes into our slot first. Who
+//! combined with others leaves the next record at once, without losing twice again; who found nobody does not.
 //!
 //! # Why a late one is harmless
 //!
@@ -479,6 +480,7 @@ impl Writer<'_> {
         // 2. Both lanes as they are now.
         let at = self.ledger.tip()?;
         if let Some((written, answer)) = offers.landed(self.ledger, &at)? {
+            self.ledger.crowded = true;
             return Ok(Round::Appended(written, answer));
         }
         let lane = self.ledger.control()?;
@@ -494,6 +496,7 @@ impl Writer<'_> {
         let batch = Batch::of(name, claim, others, &mut sight, leaves)?;
         match self.ledger.append_for_all(at.size(), &batch) {
             Ok(appended) => {
+                self.ledger.crowded = batch.entries.len() > 1;
                 take_away(self.ledger, &batch.names);
                 let Some(offer) = offers.made.pop() else { return Ok(Round::Nothing) };
                 Ok(Round::Appended(Written::of(&offer.claim.entry, appended.first), offer.answer))
@@ -504,8 +507,9 @@ impl Writer<'_> {
     }
 
     /// Looks whether others appended what was left.
-    fn wait<T>(&self, offers: &mut Offers<'_, T>) -> Result<Round<T>, LedgerError> {
+    fn wait<T>(&mut self, offers: &mut Offers<'_, T>) -> Result<Round<T>, LedgerError> {
         let landed = offers.landed(self.ledger, &self.ledger.tip()?)?;
+        self.ledger.crowded |= landed.is_some();
         Ok(landed.map_or(Round::Lost, |(written, answer)| Round::Appended(written, answer)))
     }
 }

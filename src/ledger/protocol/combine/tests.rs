@@ -384,6 +384,29 @@ fn d5_who_wins_a_slot_appends_what_others_left() {
     yard.is_clean();
 }
 
+/// Who had company the last time leaves the record at once; who had none tries for himself again.
+#[test]
+fn d5_who_combined_in_company_goes_on_combining() {
+    let yard = Yard::new();
+    let offers = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&offers);
+    let mut ledger = yard.hooked(move |name, after| {
+        *count.lock().unwrap() += u32::from(after && name.starts_with("pending/"));
+        true
+    });
+    let offered = || std::mem::take(&mut *offers.lock().unwrap());
+    yard.deploy(&mut ledger, 0, "a");
+    assert_eq!(offered(), 0);
+    yard.leave(&yard.signed("staging", 5, "left", |_| ()));
+    yard.deploy_amid(&mut ledger, 0, "b", |drafts| yard.faster(drafts)).unwrap();
+    assert_eq!((offered(), yard.newest()), (1, 2));
+    yard.deploy(&mut ledger, 0, "c");
+    assert_eq!((offered(), yard.newest()), (1, 1));
+    yard.deploy(&mut ledger, 0, "d");
+    assert_eq!((offered(), yard.newest()), (0, 1));
+    yard.is_clean();
+}
+
 #[test]
 fn d5_what_does_not_stand_is_not_appended_for_anybody() {
     let gone = |left: &dyn Fn(&Yard) -> Vec<u8>, then: &dyn Fn(&Yard)| {
