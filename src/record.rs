@@ -311,6 +311,9 @@ pub enum RecordError {
     /// The predicate is not of the shape its type demands.
     #[error("its predicate is malformed: {0}")]
     Predicate(String),
+    /// It can be read, and is not spelled as its type says: who files records by their bytes would read something else.
+    #[error("its predicate is not spelled as records are: {0}")]
+    Spelling(&'static str),
     /// A subject without a name, or named differently from the first.
     #[error("its subjects are malformed: {0}")]
     Subjects(&'static str),
@@ -357,12 +360,16 @@ impl Content {
     pub fn read(bytes: &[u8], origin: &str, index: u64, trust: &Trust) -> Result<Self, RecordError> {
         // 1. Signature and in-toto Statement v1.
         let attestation = verify::record(bytes, trust).map_err(RecordError::Rejected)?;
-        // 2. Kind and predicate, closed and strict.
+        // 2. Kind and predicate, closed and strict, and in the one spelling.
         let kind = Kind::of(attestation.predicate_type())
             .ok_or_else(|| RecordError::Kind(shorten(attestation.predicate_type())))?;
         let body = parse_body(kind, &attestation)?;
-        // 3. Subjects: one repository, the image first.
+        is_spelled(&body, attestation.predicate())?;
+        // 3. Subjects: one repository, the image first. All readers file it alike.
         let subjects = parse_subjects(&attestation)?;
+        if ClaimedRow::read(bytes) != ClaimedRow::of(&body, &subjects) {
+            return Err(RecordError::Spelling("it would be filed as something else than it says"));
+        }
         // 4. The actor is the signer.
         is_actor(body.actor(), attestation.identity())?;
         // 5. Written for this log, after what it refers to.
@@ -508,6 +515,42 @@ fn parse_body(kind: Kind, attestation: &Attestation) -> Result<Body, RecordError
         }
         Kind::Approval => Body::Approval(read(attestation)?),
     })
+}
+
+/// That a predicate has objects, arrays and text where we write them. Serde takes an array for an object, and
+/// `{"removed": null}` for `"removed"`.
+fn is_spelled(body: &Body, predicate: &Value) -> Result<(), RecordError> {
+    let written = body.to_value().map_err(|error| RecordError::Predicate(shorten(&error.to_string())))?;
+    match is_shaped(predicate, &written) {
+        true => Ok(()),
+        false => Err(RecordError::Spelling("an array for an object, or an object for a word")),
+    }
+}
+
+/// Whether `found` has the shape of `written`. What is null, or left out of what is written, is a default.
+fn is_shaped(found: &Value, written: &Value) -> bool {
+    match (found, written) {
+        (Value::Object(found), Value::Object(written)) => found.iter().all(|(name, found)| {
+            found.is_null() || written.get(name).is_none_or(|written| is_shaped(found, written))
+        }),
+        (Value::Array(found), Value::Array(written)) => {
+            found.len() == written.len()
+                && found.iter().zip(written).all(|(found, written)| is_shaped(found, written))
+        }
+        (Value::Null, Value::Null)
+        | (Value::Bool(_), Value::Bool(_))
+        | (Value::Number(_), Value::Number(_))
+        | (Value::String(_), Value::String(_)) => true,
+        (
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_),
+            _,
+        ) => false,
+    }
 }
 
 fn parse_subjects(attestation: &Attestation) -> Result<Subjects, RecordError> {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kind, PolicyVersion, Position, RecordError, RootVersion, TreeHead};
+use super::{Body, Kind, PolicyVersion, Position, RecordError, RootVersion, Subjects, TreeHead};
 use crate::digest::{Digest, shorten};
 use crate::json;
 use crate::policy::{EnvironmentName, ServiceName};
@@ -86,6 +86,18 @@ impl ClaimedRow {
             image: Digest::from_hex(&text("/subject/0/digest/sha256")?).ok()?,
             outcome: text(outcome)?,
             key: text("/predicate/ledger/idempotencyKey")?.parse().ok()?,
+        })
+    }
+
+    /// That of a record; `None` for one that names no environment.
+    pub(super) fn of(body: &Body, subjects: &Subjects) -> Option<Self> {
+        Some(Self {
+            kind: body.kind(),
+            service: body.service().to_string(),
+            environment: body.environment()?.to_string(),
+            image: subjects.image.digest,
+            outcome: body.outcome(),
+            key: body.ledger().idempotency_key,
         })
     }
 }
