@@ -100,7 +100,8 @@ impl<'c> Holds<'c> {
             && self.revocation.scope == other.revocation.scope
     }
 
-    fn reaches(&self, environment: &EnvironmentName) -> bool {
+    /// Whether it is about an environment.
+    pub(super) fn reaches(&self, environment: &EnvironmentName) -> bool {
         self.revocation.scope.environment.as_ref().is_none_or(|only| only == environment)
     }
 

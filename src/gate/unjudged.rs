@@ -3,18 +3,21 @@
 //! A certificate under roots that are newer or older than those here, or a clock that is behind, makes a record neither
 //! good nor wrong. It may say that something was removed, rejected or is under way: it is passed over only where the
 //! policy knows nobody by certificate who could have said what it says it is, or where a revoker has revoked that very
-//! record. That is the one revocation that can turn a no into a yes: who may say no takes back what may be one.
+//! record, there and in what is entered. That is the one revocation that can turn a no into a yes: who may say no takes
+//! back what may be one.
 
 use super::control::in_force;
 use super::{Code, Finding, Requirement};
 use crate::evidence::{Control, Evidence, Target};
-use crate::policy::{Policy, ServiceName};
+use crate::policy::{EnvironmentName, Policy, ServiceName};
 use crate::record::{Kind, Revoked, Unjudged};
 
-/// The first of `unjudged`, records of the service, that may be by somebody who may say it there.
+/// The first of `unjudged`, records of the service, that may be by somebody who may say it there, for whoever would
+/// enter `environment`.
 pub fn may_count<'u>(
     policy: &Policy,
     service: &ServiceName,
+    environment: &EnvironmentName,
     control: &Control,
     unjudged: &'u [Unjudged],
 ) -> Option<&'u Unjudged> {
@@ -24,13 +27,9 @@ pub fn may_count<'u>(
     let in_force = in_force(policy, service, control);
     may.find(|it| {
         let revoked = Revoked::Record(it.position);
-        let reaches = |scope: &crate::record::Scope| {
-            scope.environment.as_ref().is_none_or(|only| *only == it.environment)
-        };
-        !in_force
-            .all()
-            .iter()
-            .any(|holds| holds.revocation.target == revoked && reaches(&holds.revocation.scope))
+        !in_force.all().iter().any(|holds| {
+            holds.revocation.target == revoked && holds.reaches(environment) && holds.reaches(&it.environment)
+        })
     })
 }
 
@@ -48,7 +47,8 @@ fn by_certificate(policy: &Policy, unjudged: &Unjudged) -> bool {
 /// That every record of the past is judged: unmet where one is not and may be a no, else not worth a word.
 pub(super) fn known(target: &Target<'_>, evidence: &Evidence) -> Option<Finding> {
     let (policy, service) = (target.policy(), target.service().name());
-    let it = may_count(policy, service, &evidence.control, &evidence.unjudged)?;
+    let environment = target.environment().name();
+    let it = may_count(policy, service, environment, &evidence.control, &evidence.unjudged)?;
     let index = it.position.index;
     let found = format!(
         "record {index} ({} in `{}`) may be by somebody who may say no, and cannot be judged here: {}",

@@ -45,7 +45,7 @@ impl Walk<'_> {
         // So may a promotion that nobody here can judge.
         let promotions: Vec<_> =
             history.unjudged.iter().filter(|it| it.kind == Kind::Promotion).cloned().collect();
-        if let Some(unjudged) = may_count(self.policy, service, &control, &promotions) {
+        if let Some(unjudged) = may_count(self.policy, service, environment.name(), &control, &promotions) {
             let (index, why) = (unjudged.position.index, unjudged.why.reason.whole());
             return Err(WalkError::RecordUnknown { index, why });
         }

@@ -155,8 +155,11 @@ fn c5_a_removal_that_cannot_be_judged_here_is_not_passed_over() {
     unknown(&world.ask("production", &image, &[]), removed, &[]);
     let other = Position { index: removed.index, leaf_hash: Digest::of(b"another") };
     world.revoke("security", &Revokes::of(Revoked::Record(other)));
-    world.revoke("security", &Revokes::of(Revoked::Record(removed)).scope(None, Some("production")));
-    unknown(&world.ask("production", &image, &[]), removed, &[]);
+    // Neither where it lies alone, nor where it would be entered alone.
+    for only in ["production", "staging"] {
+        world.revoke("security", &Revokes::of(Revoked::Record(removed)).scope(None, Some(only)));
+        unknown(&world.ask("production", &image, &[]), removed, &[]);
+    }
     world.revoke("security", &Revokes::of(Revoked::Record(removed)));
     yes(&world.ask("production", &image, &[]));
     // It stays what it is for who can judge it.
