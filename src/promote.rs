@@ -104,14 +104,6 @@ pub enum WalkError {
         /// Why.
         why: String,
     },
-    /// A promotion that nobody here can judge may be the newest one: nothing is derived from the ledger until it is.
-    #[error("record {index} may be by a promoter, and cannot be judged here: {why}")]
-    RecordUnknown {
-        /// Its index.
-        index: u64,
-        /// Why.
-        why: String,
-    },
     /// An image was promoted, and revoked before its tag was set.
     #[error("{image} was promoted, and revoked since by control record {by}: no tag is set to it")]
     ImageRevoked {

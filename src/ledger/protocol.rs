@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::digest::Digest;
 use crate::evidence::{Control, Freshness, Kept};
+use crate::gate::unjudged::may_promote;
 use crate::gate::{Approved, Denied, Verdict};
 use crate::ledger::kept::complete;
 use crate::ledger::target::{History, Rules, State, history};
@@ -98,6 +99,15 @@ pub enum ProtocolError {
         index: u64,
         /// The revocation, by its index in the control lane.
         by: u64,
+    },
+    /// A promotion that nobody here can judge may be the newest one, or may have closed ours: nothing is said or derived
+    /// before it is.
+    #[error("record {index} may be by a promoter, and cannot be judged here: {why}")]
+    RecordUnknown {
+        /// Its index.
+        index: u64,
+        /// Why.
+        why: String,
     },
     /// Appending lost against others too often.
     #[error(
@@ -315,6 +325,23 @@ impl Writer<'_> {
     }
 }
 
+/// That every promotion of a target is judged: one that is not may hold its lock, or have closed what is open here.
+pub(crate) fn judged(
+    policy: &Policy,
+    service: &ServiceName,
+    environment: &EnvironmentName,
+    control: &Control,
+    history: &History,
+) -> Result<(), ProtocolError> {
+    match may_promote(policy, service, environment, control, &history.unjudged) {
+        None => Ok(()),
+        Some(it) => {
+            let (index, why) = (it.position.index, it.why.reason.whole());
+            Err(ProtocolError::RecordUnknown { index, why })
+        }
+    }
+}
+
 pub(super) fn head(at: &SignedCheckpoint) -> TreeHead {
     TreeHead { size: at.size(), root: at.root() }
 }
@@ -439,6 +466,7 @@ impl Intent {
             let (appended, (found, superseded)) =
                 writer.append_with(&verdict.service, &verdict.environment, &kept, |view| {
                     let control = view.control();
+                    judged(policy, service, environment.name(), &control, view.history)?;
                     let rules = Rules { policy, service, environment, control: &control };
                     let state = State::replay(&view.history.records, &rules);
                     let superseded = superseded(&state);
@@ -494,7 +522,7 @@ impl Intent {
     /// parallel run of the same request has committed it already, that commit is the answer.
     ///
     /// # Errors
-    /// [`ProtocolError::Fenced`] when a rival closed the intent.
+    /// [`ProtocolError::Fenced`] when a rival closed the intent; [`ProtocolError::RecordUnknown`] when one may have.
     pub(crate) fn commit(
         &self,
         writer: &mut Writer<'_>,
@@ -509,6 +537,8 @@ impl Intent {
         let (service, name) = (&verdict.service, &verdict.environment);
         let (appended, before) = writer.append_with(service, name, &kept, |view| {
             let control = view.control();
+            // It may have closed this intent.
+            judged(policy, service, name, &control, view.history)?;
             let rules = Rules { policy, service, environment, control: &control };
             let state = State::replay(&view.history.records, &rules);
             if let Some(done) = state.commits.iter().find(|commit| commit.intent == self.position) {

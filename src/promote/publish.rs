@@ -11,9 +11,8 @@ use crate::collect::{Attached, BUNDLE, Files, Look, attached};
 use crate::digest::Digest;
 use crate::evidence::{Control, Found};
 use crate::gate::control::{in_force, not_understood};
-use crate::gate::unjudged::may_count;
 use crate::ledger::LedgerError;
-use crate::ledger::protocol::ProtocolError;
+use crate::ledger::protocol::{ProtocolError, judged};
 use crate::ledger::target::{History, Rules, State, history};
 use crate::policy::{Environment, ServiceName};
 use crate::record::{Kind, Position, SUMMARY, Summary};
@@ -43,12 +42,7 @@ impl Walk<'_> {
             return Err(WalkError::ControlUnknown { index, why });
         }
         // So may a promotion that nobody here can judge.
-        let promotions: Vec<_> =
-            history.unjudged.iter().filter(|it| it.kind == Kind::Promotion).cloned().collect();
-        if let Some(unjudged) = may_count(self.policy, service, environment.name(), &control, &promotions) {
-            let (index, why) = (unjudged.position.index, unjudged.why.reason.whole());
-            return Err(WalkError::RecordUnknown { index, why });
-        }
+        judged(self.policy, service, environment.name(), &control, &history)?;
         let rules = Rules { policy: self.policy, service, environment, control: &control };
         let state = State::replay(&history.records, &rules);
         Ok(read(&history, &state, &control))

@@ -112,6 +112,8 @@ pub struct Unjudged {
     pub environment: EnvironmentName,
     /// What it says it is.
     pub kind: Kind,
+    /// Its phase, status or decision, as it says.
+    pub outcome: String,
     /// Why nobody here can tell whose it is.
     pub why: Rejected,
 }
@@ -132,6 +134,7 @@ impl Unjudged {
             position: Position { index: entry.index(), leaf_hash: entry.leaf() },
             environment: environment.clone(),
             kind: row.kind,
+            outcome: row.outcome,
             why: why.clone(),
         })
     }

@@ -1,12 +1,13 @@
 //! Rows about records of the main lane under a certificate that the roots here cannot judge: none is passed over that
 //! may be a no.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use samebits::collect::trust;
 use samebits::digest::Digest;
 use samebits::gate::{Code, Decision, Requirement};
-use samebits::ledger::protocol::{ProtocolError, Step, View, Writer};
+use samebits::ledger::protocol::{ProtocolError, STALE, Step, View, Writer, abort_stale};
 use samebits::policy::Draft as PolicyDraft;
 use samebits::promote::WalkError;
 use samebits::record::{
@@ -91,6 +92,25 @@ impl Job {
             }),
         })
     }
+}
+
+/// Another process, which trusts the instance of the job, says in its name what a promoter may say.
+fn rival(hook: &Hook, job: &Job, policy: &str, phase: Phase) -> Position {
+    let world = &mut *hook.0.borrow_mut();
+    job.govern(world, policy, RELEASE, &job.instance);
+    let author = Signs(job, world.trust.clone()).author();
+    let nowhere = Position { index: 0, leaf_hash: Digest::of(b"nowhere") };
+    let template =
+        world.forged("release", &Built::shop("2"), phase, (phase == Phase::Abort).then_some(nowhere));
+    job.append(world, "production", |view| {
+        let mut draft = template.clone();
+        let Body::Promotion(body) = &mut draft.body else { panic!("{draft:?}") };
+        (body.actor, body.ledger) = (Actor::from(author.identity()), view.ledger(Digest::of(b"rival")));
+        if let Some(open) = view.history.records.last().filter(|_| phase == Phase::Abort) {
+            body.intent = Some(open.position());
+        }
+        draft
+    })
 }
 
 /// The job, as those see it who trust its instance.
@@ -224,7 +244,60 @@ fn e9_a_promotion_that_cannot_be_judged_here_lets_nobody_past() {
     unknown(&block_on(world.check(&request, "release")).unwrap(), rival, &["(promotion in `production`)"]);
     // Nor does a run that had committed set a tag.
     match block_on(world.left()) {
-        Err(WalkError::RecordUnknown { index, .. }) => assert_eq!(index, rival.index),
+        Err(WalkError::Protocol(ProtocolError::RecordUnknown { index, .. })) => {
+            assert_eq!(index, rival.index)
+        }
         other => panic!("{other:?}"),
+    }
+}
+
+/// It lies there since the yes: between the decision and the intent, or between the second look and the commit.
+#[test]
+fn e9_no_step_goes_past_a_promotion_that_cannot_be_judged_here() {
+    for (phase, when) in [(Phase::Intent, 2), (Phase::Intent, 4), (Phase::Abort, 2), (Phase::Abort, 4)] {
+        let policy = on_disk();
+        let (mut world, _, request) = ready_with(&policy);
+        let (job, elsewhere) = (Job::new(), Instance::new(Kind::Public));
+        job.govern(&mut world, &policy, RELEASE, &elsewhere);
+        let (hook, now, calls, said) = (world.hook(), world.now(), Cell::new(0), Cell::new(None));
+        let clock = || {
+            calls.set(calls.get() + 1);
+            if calls.get() == when {
+                said.set(Some(rival(&hook, &job, &policy, phase)));
+            }
+            now
+        };
+        let answer = block_on(world.promote_by(&request, "release", &clock));
+        let rival = said.get().unwrap();
+        let is_told = |error: &ProtocolError| match error {
+            ProtocolError::RecordUnknown { index, .. } => assert_eq!(*index, rival.index, "{phase}, {when}"),
+            other => panic!("{phase}, {when}: {other:?}"),
+        };
+        let Err(WalkError::Protocol(error)) = answer else { panic!("{phase}, {when}: {answer:?}") };
+        is_told(&error);
+        assert_eq!((calls.get(), tag(&world)), (when, None));
+        // Nor is an intent closed that may be closed, or not the first.
+        let (service, intents) = ("shop".parse().unwrap(), super::protocol::records(&world).records);
+        let environment = world.policy.find_environment("production").unwrap();
+        assert_eq!(intents.len(), usize::from(when == 4));
+        for intent in intents {
+            let (mut ledger, key) = (world.reopen(), world.key("release"));
+            let (policy, trust) = (&world.policy, &world.trust);
+            let mut writer = Writer { ledger: &mut ledger, policy, trust, signer: key };
+            let closed = abort_stale(&mut writer, &service, environment, intent.position(), now + STALE);
+            is_told(&closed.unwrap_err());
+        }
+        // A revoker takes away what opens something, and nothing that closes it.
+        world.revoke("security", &Revokes::of(Revoked::Record(rival)));
+        match phase {
+            Phase::Abort => {
+                let decision = block_on(world.check(&request, "release")).unwrap();
+                unknown(&decision, rival, &["(promotion in `production`)"]);
+                let fix = format!("{:?}", decision.verdict());
+                assert!(!fix.contains("revoke --record"), "{fix}");
+            }
+            Phase::Intent => drop(promoted(block_on(world.promote(&request, "release")))),
+            Phase::Commit | Phase::Refused => panic!("{phase}"),
+        }
     }
 }

@@ -715,7 +715,7 @@ impl Freezes {
 }
 
 /// What another process does meanwhile.
-pub(crate) struct Hook(std::cell::RefCell<World>);
+pub(crate) struct Hook(pub(crate) std::cell::RefCell<World>);
 
 impl Hook {
     pub(crate) fn revoke(&self, who: &str, said: &Revokes) {

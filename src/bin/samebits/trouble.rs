@@ -62,7 +62,6 @@ impl From<WalkError> for Trouble {
             | WalkError::Protocol(_)
             | WalkError::Ledger(_)
             | WalkError::ControlUnknown { .. }
-            | WalkError::RecordUnknown { .. }
             | WalkError::ImageRevoked { .. }
             | WalkError::Copy { .. }
             | WalkError::Evidence { .. }
@@ -170,10 +169,6 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             WalkError::ControlUnknown { .. } => {
                 Some("use the version of samebits that wrote it, or a newer one".to_owned())
             }
-            WalkError::RecordUnknown { index, .. } => Some(format!(
-                "see that this machine's clock is right, and refresh the roots of trust (samebits roots refresh); if it \
-                 is by nobody whom the policy names: samebits revoke --record {index} --reason TEXT"
-            )),
             WalkError::ImageRevoked { by, .. } => Some(format!(
                 "promote an image that is good; if it was revoked by mistake: samebits revoke --lift {by} --reason TEXT"
             )),
@@ -249,6 +244,10 @@ fn protocol(error: &ProtocolError) -> Option<String> {
             "the ledger derives nothing from it any more: promote with an identity that is not revoked, then              `samebits reconcile`"
                 .to_owned(),
         ),
+        ProtocolError::RecordUnknown { index, .. } => Some(format!(
+            "see that this machine's clock is right, and refresh the roots of trust (samebits roots refresh); if it \
+             is by nobody whom the policy names, and no abort: samebits revoke --record {index} --reason TEXT"
+        )),
         ProtocolError::Draft(DraftError::Secret { .. }) => {
             Some("take it out, and make the secret worthless if anybody else has seen it".to_owned())
         }

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Busy, ProtocolError, Step, Writer};
+use super::{Busy, ProtocolError, Step, Writer, judged};
 use crate::digest::Digest;
 use crate::ledger::target::{Rules, State};
 use crate::policy::{Environment, EnvironmentName, ServiceName};
@@ -44,6 +44,7 @@ pub fn abort_stale(
     let key = Digest::of(request.to_string().as_bytes());
     let (_, ()) = writer.append(service, environment.name(), |view| {
         let control = view.control();
+        judged(policy, service, environment.name(), &control, view.history)?;
         let rules = Rules { policy, service, environment, control: &control };
         let state = State::replay(&view.history.records, &rules);
         let Some(open) = state.open.iter().find(|open| open.position == intent) else {
