@@ -27,7 +27,9 @@ use crate::ledger::place::Cloud;
 const WINDOW: usize = 16;
 /// So many names are held of a listing: some 10 MiB. Whoever needs more asks for those behind.
 const NAMES: usize = 1 << 16;
-/// The same of small objects that one round of many writers is about.
+/// So many are looked at for a few of one kind.
+const LOOKED: usize = 1 << 16;
+/// So many requests about small objects, of which one round of many writers has many.
 const SMALL: usize = 64;
 /// What is deleted, for messages.
 const SHELF: &str = super::pending::FOLDER;
@@ -219,14 +221,19 @@ impl Inner {
         Ok(names.into_iter().collect())
     }
 
-    async fn some(&self, prefix: &str, count: usize) -> Result<Vec<String>, SlotError> {
-        let listed = self.store.list(Some(&self.path(prefix))).take(count);
-        let listed: Vec<_> = listed.try_collect().await.map_err(|error| failed(prefix, error))?;
+    async fn some(&self, prefix: &str, is: fn(&str) -> bool, count: usize) -> Result<Vec<String>, SlotError> {
         let name = |path: &Path| {
             let name = format!("{prefix}{}", path.filename()?);
-            (self.path(&name) == *path).then_some(name)
+            (self.path(&name) == *path && is(&name)).then_some(name)
         };
-        Ok(listed.iter().filter_map(|object| name(&object.location)).collect())
+        let mut listed = std::pin::pin!(self.store.list(Some(&self.path(prefix))).take(LOOKED));
+        let mut names = Vec::new();
+        while names.len() < count
+            && let Some(object) = listed.next().await
+        {
+            names.extend(name(&object.map_err(|error| failed(prefix, error))?.location));
+        }
+        Ok(names)
     }
 
     async fn is_there(&self, name: &str, limit: usize) -> Result<bool, SlotError> {
@@ -291,9 +298,9 @@ impl Slots for Objects {
 }
 
 impl Shelf for Objects {
-    fn some(&self, prefix: &str, count: usize) -> Result<Vec<String>, SlotError> {
+    fn some(&self, prefix: &str, is: fn(&str) -> bool, count: usize) -> Result<Vec<String>, SlotError> {
         let (inner, prefix) = (self.inner.clone(), prefix.to_owned());
-        self.driver.run(async move { inner.some(&prefix, count).await })
+        self.driver.run(async move { inner.some(&prefix, is, count).await })
     }
 
     fn get_each(&self, names: &[String], limit: usize) -> Vec<Result<Option<Bytes>, SlotError>> {

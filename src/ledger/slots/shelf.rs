@@ -14,13 +14,14 @@ use crate::ledger::store::{Combining, Swap, TooLong};
 use crate::ledger::{Entry, LedgerError, kept};
 use crate::tlog::SignedCheckpoint;
 
-/// So many names are looked at.
+/// So many names of records are looked at.
 const NAMES: usize = 512;
 
 /// What combining asks of slots beside creating and reading them.
 pub(in crate::ledger) trait Shelf {
-    /// The names of at most `count` objects below the folder `prefix`, in any order.
-    fn some(&self, prefix: &str, count: usize) -> Result<Vec<String>, SlotError>;
+    /// At most `count` names of objects below the folder `prefix` that `is` one, in any order; what is none takes no place
+    /// among them.
+    fn some(&self, prefix: &str, is: fn(&str) -> bool, count: usize) -> Result<Vec<String>, SlotError>;
 
     /// What lies under each of `names`, each with an answer of its own.
     fn get_each(&self, names: &[String], limit: usize) -> Vec<Result<Option<Bytes>, SlotError>>;
@@ -53,8 +54,7 @@ impl Combining for Slotted {
     }
 
     fn names(&self) -> Result<Vec<String>, LedgerError> {
-        let mut names = self.on_shelf(|shelf| shelf.some(FOLDER, NAMES))?;
-        names.retain(|name| pending::is_name(name));
+        let mut names = self.on_shelf(|shelf| shelf.some(FOLDER, pending::is_name, NAMES))?;
         names.sort();
         Ok(names)
     }

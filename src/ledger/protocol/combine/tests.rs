@@ -474,6 +474,18 @@ fn d5_what_does_not_stand_is_not_appended_for_anybody() {
     assert_eq!((yard.newest(), yard.count(&record)), (2, 1));
 }
 
+/// Names that are none take no place among those that are.
+#[test]
+fn d5_junk_that_comes_first_hides_nothing() {
+    let yard = Yard::new();
+    let junk = |n| (format!("pending/!{n:04}"), Bytes::from_static(b"junk"));
+    yard.slots().put_all(&(0..600).map(junk).collect::<Vec<_>>()).unwrap();
+    let record = yard.signed("staging", 1, "left", |_| ());
+    yard.leave(&record);
+    yard.combine(0, "mine");
+    assert_eq!((yard.count(&record), yard.pending().len()), (1, 600));
+}
+
 #[test]
 fn d5_junk_is_left_alone_and_keeps_nobody_from_appending() {
     let yard = Yard::new();
