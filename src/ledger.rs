@@ -23,6 +23,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::digest::{Digest, shorten};
 use crate::evidence::Kept;
 use crate::record::{ClaimedRow, Kind};
@@ -170,6 +172,8 @@ pub struct Ledger {
     witnesses: Option<TlogPolicy>,
     /// Whether the last append was combined with those of others: the next one is then left for them at once.
     crowded: bool,
+    /// For how late a record that somebody else left is.
+    clock: fn() -> Timestamp,
 }
 
 impl fmt::Debug for Ledger {
@@ -244,7 +248,8 @@ impl Ledger {
     fn over(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Self {
         let (vkey, control) = (keys.main.clone(), keys.control.clone());
         let (verified, replayed) = (RefCell::default(), RefCell::default());
-        Self { store, vkey, control, signer, verified, replayed, pin: None, witnesses: None, crowded: false }
+        let (pin, witnesses, crowded, clock) = (None, None, false, Timestamp::now as fn() -> Timestamp);
+        Self { store, vkey, control, signer, verified, replayed, pin, witnesses, crowded, clock }
     }
 
     /// The key that checkpoints are verified with.

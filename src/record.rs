@@ -30,7 +30,7 @@ use crate::reference::{Image, Repository};
 use crate::tlog::Included;
 use crate::verify::{self, Attestation, Author, Identity, Rejected, Sign, SignError, Trust};
 
-pub(crate) use claimed::{ClaimedRow, claimed_control};
+pub(crate) use claimed::{ClaimedRow, claimed_control, payload};
 pub use claimed::{ClaimedRules, Unjudged};
 pub use control::{
     ControlBody, ControlDraft, ControlKind, ControlRecord, EffectiveFrom, NotRead, Revocation,

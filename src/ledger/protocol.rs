@@ -258,7 +258,7 @@ impl Writer<'_> {
                 Round::Nothing => {}
             }
             let at = self.ledger.tip().map_err(trouble)?;
-            if let Some((written, answer)) = offers.landed(self.ledger, &at).map_err(trouble)? {
+            if let Some((written, answer)) = offers.landed(self.ledger, &at, self.trust).map_err(trouble)? {
                 return Ok((Some(written), answer));
             }
             let lane = self.ledger.control().map_err(trouble)?;
@@ -287,7 +287,7 @@ impl Writer<'_> {
         // Once more, now that nobody finds it any more.
         let offered = offers.withdraw(self.ledger);
         let at = self.ledger.tip().map_err(trouble)?;
-        let landed = offers.landed(self.ledger, &at).map_err(trouble)?;
+        let landed = offers.landed(self.ledger, &at, self.trust).map_err(trouble)?;
         landed
             .map(|(written, answer)| (Some(written), answer))
             .ok_or_else(|| ProtocolError::Contention { offered }.into())

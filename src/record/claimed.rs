@@ -147,8 +147,12 @@ pub(crate) fn claimed_control(bytes: &[u8]) -> Option<TreeHead> {
     TreeHead::deserialize(statement.pointer("/predicate/ledger/control")?).ok()
 }
 
-fn statement(bytes: &[u8]) -> Option<Value> {
+/// What was signed, by the bytes of a record: the same whatever bundle it is put into.
+pub(crate) fn payload(bytes: &[u8]) -> Option<Vec<u8>> {
     let bundle = json::parse(bytes, json::Limits::default()).ok()?;
-    let payload = bundle.pointer("/dsseEnvelope/payload")?.as_str()?;
-    json::parse(&STANDARD.decode(payload).ok()?, json::Limits::default()).ok()
+    STANDARD.decode(bundle.pointer("/dsseEnvelope/payload")?.as_str()?).ok()
+}
+
+fn statement(bytes: &[u8]) -> Option<Value> {
+    json::parse(&payload(bytes)?, json::Limits::default()).ok()
 }

@@ -2,9 +2,10 @@
 //! whoever wins the next slot appends all that stand.
 //!
 //! Guarantees: a record is appended for somebody else only if an append by himself, now, would put the same record
-//! there. It is signed by who may say such a thing by our own policy; nothing was added to its target since it was
-//! drafted, and it follows the newest record there; its author saw a beginning of this log, and exactly the control lane
-//! that is there now; it is not in the log yet; the evidence it relies on is kept. Its index row is computed here, from
+//! there. It is signed by who may say such a thing by our own policy, and whose word is not revoked; he says that it
+//! happened just now; nothing was added to its target since it was drafted, and it follows the newest record there; its
+//! author saw a beginning of this log, and exactly the control lane that is there now; it is not in the log yet; the
+//! evidence it relies on is kept. Its index row is computed here, from
 //! its bytes. Never does: append what nobody at hand can read, wait for others, or believe that something is gone
 //! because it was taken back.
 //!
@@ -25,7 +26,9 @@
 //!
 //! Whoever read a record before it was taken back, or finds that of a writer who died, may append it as long as it
 //! stands. That is the append of a writer who stalled before it, and then died: the protocol allows for both
-//! (`tests/model.rs`, where all records are of one target, so that its compare-and-swap asks just this).
+//! (`tests/model.rs`, where all records are of one target, so that its compare-and-swap asks just this). It comes late
+//! by [`STALE`] at most, by the clock of whoever appends it: what is older than that is swept, and what is from a future
+//! as far away is left alone. So nobody who gave up finds next week that he promoted.
 //!
 //! - An intent: nobody acts upon it but the same request, which takes it up and looks at both lanes again, behind it;
 //!   by its time it is stale, and a rival closes it.
@@ -35,14 +38,18 @@
 //! - A refusal, a deployment, an approval: it was said, and nothing newer was said there.
 //!
 //! What the control lane takes from its author since is taken from it by its place in the log, like from any other.
-//! A writer looks for all that it ever left before it appends another in its place, so that one request is one record.
+//! A writer looks for all that it ever left before it appends another in its place, so that one request is one record;
+//! it knows its record by what was signed, since the same can be put into another bundle.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use super::{Position, Writer, Written, head, index_of};
+use jiff::Timestamp;
+
+use super::{Position, STALE, Writer, Written, head, index_of};
 use crate::digest::Digest;
-use crate::evidence::Kept;
+use crate::evidence::{Control, Kept};
+use crate::gate::control::in_force;
 use crate::ledger::kept::{bounded, relied_on};
 use crate::ledger::pending::{self, Pending};
 use crate::ledger::rows::contradiction;
@@ -50,9 +57,9 @@ use crate::ledger::seen::{Seen, SeenBy};
 use crate::ledger::store::{Combining, Swap, TooLong};
 use crate::ledger::{Appended, Entry, Filter, Index, Ledger, LedgerError, commit};
 use crate::policy::{ApprovalRule, EnvironmentName, Policy, ServiceName, SignerName};
-use crate::record::{Body, Content, LedgerView, Phase, TreeHead};
+use crate::record::{Body, Content, LedgerView, Phase, Record, TreeHead, payload};
 use crate::tlog::{Checkpoint, Node, SignedCheckpoint, TlogError, Whole, leaf_hash};
-use crate::verify::Trust;
+use crate::verify::{Identity, Trust};
 
 /// So many conflicts are taken before a record is left for others.
 pub(super) const PLAIN: u32 = 2;
@@ -94,6 +101,25 @@ struct Claim {
 }
 
 impl Claim {
+    fn target(&self) -> (&ServiceName, &EnvironmentName) {
+        (&self.service, &self.environment)
+    }
+
+    /// About so much it adds to a commit.
+    fn bytes(&self) -> usize {
+        self.entry.bytes.len() / 3 * 4 + ROW + self.evidence.len() * PIECE
+    }
+}
+
+/// What somebody left.
+struct Left {
+    claim: Claim,
+    author: Identity,
+    /// When it happened, by its author's clock.
+    said: Timestamp,
+}
+
+impl Left {
     /// What somebody left, if it is a record that its author may write by these rules.
     fn read(bytes: &[u8], origin: &str, policy: &Policy, trust: &Trust) -> Option<Self> {
         let Pending { record, evidence } = Pending::parse(bytes).ok()?;
@@ -109,16 +135,19 @@ impl Claim {
             return None;
         }
         let (leaf, view) = (leaf_hash(&record), content.body.ledger().clone());
-        Some(Self { entry: Entry { bytes: record, index }, leaf, service, environment, view, evidence })
+        let (author, said) = (content.author.identity().clone(), content.body.claimed_time());
+        let entry = Entry { bytes: record, index };
+        Some(Self { claim: Claim { entry, leaf, service, environment, view, evidence }, author, said })
     }
 
-    fn target(&self) -> (&ServiceName, &EnvironmentName) {
-        (&self.service, &self.environment)
-    }
-
-    /// About so much it adds to a commit.
-    fn bytes(&self) -> usize {
-        self.entry.bytes.len() / 3 * 4 + ROW + self.evidence.len() * PIECE
+    /// Whether its author may be waiting for it, by this clock: whoever gave up long ago does not find it appended.
+    fn age(&self, now: Timestamp) -> Standing {
+        let age = now.duration_since(self.said);
+        match (age > STALE, age < -STALE) {
+            (true, _) => Standing::Over,
+            (false, true) => Standing::Not,
+            (false, false) => Standing::Stands,
+        }
     }
 }
 
@@ -191,6 +220,10 @@ struct Sight<'l> {
     ledger: &'l Ledger,
     at: &'l SignedCheckpoint,
     lane: &'l Whole,
+    policy: &'l Policy,
+    trust: &'l Trust,
+    /// What the control lane says; read where others left something.
+    control: Option<Control>,
     /// The heads that were compared with the log, and whether it continues them.
     heads: BTreeMap<(u64, Digest), bool>,
 }
@@ -221,6 +254,26 @@ impl Sight<'_> {
         }
         // 4. Of this log.
         Ok(if self.continues(claim.view.observed)? { Standing::Stands } else { Standing::Not })
+    }
+
+    /// That of somebody else's.
+    fn standing_of(&mut self, left: &Left, leaves: &mut Leaves) -> Result<Standing, LedgerError> {
+        let Left { claim, author, .. } = left;
+        match left.age((self.ledger.clock)()) {
+            Standing::Stands => {}
+            other @ (Standing::Not | Standing::Over) => return Ok(other),
+        }
+        let standing = self.standing(claim, leaves)?;
+        if standing == Standing::Stands && self.is_revoked(claim, author) {
+            return Ok(Standing::Not);
+        }
+        Ok(standing)
+    }
+
+    /// Whether the word of somebody is taken from him there.
+    fn is_revoked(&mut self, claim: &Claim, author: &Identity) -> bool {
+        let control = self.control.get_or_insert_with(|| Control::read(self.lane, self.trust));
+        in_force(self.policy, &claim.service, control).of_identity(&claim.environment, author).is_some()
     }
 
     /// The newest entry of its target. What only its index row files there is none, as in
@@ -262,7 +315,7 @@ impl Sight<'_> {
 #[derive(Default)]
 struct Others {
     /// All that was read; `None` is nothing that we can judge, and is left alone.
-    read: BTreeMap<String, Option<Claim>>,
+    read: BTreeMap<String, Option<Left>>,
     /// The evidence that was seen to be kept.
     kept: BTreeSet<Digest>,
 }
@@ -277,14 +330,14 @@ impl Others {
         let found = if new.is_empty() { Vec::new() } else { store.read(&new)? };
         let origin = writer.ledger.vkey.origin().as_str();
         for (name, found) in new.into_iter().zip(found) {
-            let claim = match found {
-                Some(Ok(bytes)) => Claim::read(&bytes, origin, writer.policy, writer.trust),
+            let left = match found {
+                Some(Ok(bytes)) => Left::read(&bytes, origin, writer.policy, writer.trust),
                 Some(Err(TooLong)) => None,
                 None => continue,
             };
-            self.read.insert(name, claim);
+            self.read.insert(name, left);
         }
-        let pieces = self.read.values().flatten().flat_map(|claim| &claim.evidence);
+        let pieces = self.read.values().flatten().flat_map(|left| &left.claim.evidence);
         let unknown: BTreeSet<_> = pieces.filter(|piece| !self.kept.contains(piece)).copied().collect();
         let unknown: Vec<_> = unknown.into_iter().take(EVIDENCE).collect();
         if !unknown.is_empty() {
@@ -322,9 +375,10 @@ impl Batch {
         let mut batch = Self::default();
         batch.take(name, mine);
         let (mut bytes, mut targets) = (mine.bytes(), BTreeSet::from([mine.target()]));
-        for (name, claim) in &others.read {
-            let Some(claim) = claim else { continue };
-            match sight.standing(claim, leaves)? {
+        for (name, left) in &others.read {
+            let Some(left) = left else { continue };
+            let claim = &left.claim;
+            match sight.standing_of(left, leaves)? {
                 Standing::Not => {}
                 Standing::Over => batch.names.push(name.clone()),
                 Standing::Stands => {
@@ -401,13 +455,16 @@ impl<'t, T> Offers<'t, T> {
         &mut self,
         ledger: &Ledger,
         at: &SignedCheckpoint,
+        trust: &Trust,
     ) -> Result<Option<(Written, T)>, LedgerError> {
         for (number, Offer { claim, .. }) in self.made.iter().enumerate() {
             let size = claim.view.observed.size;
-            if let Some(index) = self.leaves.find(ledger, at, size, claim.leaf)? {
+            let written = match self.leaves.find(ledger, at, size, claim.leaf)? {
                 // It is there, which the stored hash alone does not show.
-                let shown = ledger.read(at, index)?;
-                let written = Written::of(&claim.entry, shown.index());
+                Some(index) => Some(Written::of(&claim.entry, ledger.read(at, index)?.index())),
+                None => twin(ledger, at, claim, trust)?,
+            };
+            if let Some(written) = written {
                 let offer = self.made.swap_remove(number);
                 // Whoever appended it takes it away.
                 return Ok(Some((written, offer.answer)));
@@ -426,6 +483,34 @@ impl<'t, T> Offers<'t, T> {
         take_away(ledger, &taken.collect::<Vec<_>>());
         !self.made.is_empty()
     }
+}
+
+/// The record that was signed as the claim was, in another bundle, if somebody appended that.
+fn twin(
+    ledger: &Ledger,
+    at: &SignedCheckpoint,
+    claim: &Claim,
+    trust: &Trust,
+) -> Result<Option<Written>, LedgerError> {
+    let size = claim.view.observed.size;
+    if size >= at.size() {
+        return Ok(None);
+    }
+    let filter = Filter {
+        service: Some(claim.service.to_string()),
+        environment: Some(claim.environment.to_string()),
+        kind: None,
+        limit: RECORDS,
+    };
+    let ours = payload(&claim.entry.bytes);
+    let found = ledger.log(at, size..at.size(), &filter)?.into_iter().find(|entry| {
+        // What is not signed is no record of anybody's, whatever it quotes.
+        payload(entry.bytes()) == ours && ours.is_some() && Record::read(entry, trust).is_ok()
+    });
+    Ok(found.map(|entry| Written {
+        position: Position { index: entry.index(), leaf_hash: entry.leaf() },
+        digest: entry.content(),
+    }))
 }
 
 /// The names under which others left something, as far as that can be found out now.
@@ -479,7 +564,7 @@ impl Writer<'_> {
         let _ = offers.others.look(self, names);
         // 2. Both lanes as they are now.
         let at = self.ledger.tip()?;
-        if let Some((written, answer)) = offers.landed(self.ledger, &at)? {
+        if let Some((written, answer)) = offers.landed(self.ledger, &at, self.trust)? {
             self.ledger.crowded = true;
             return Ok(Round::Appended(written, answer));
         }
@@ -487,7 +572,9 @@ impl Writer<'_> {
         // 3. Ours, as anybody's.
         let Offers { made, others, leaves, .. } = &mut *offers;
         let Some(Offer { name, claim, .. }) = made.last() else { return Ok(Round::Nothing) };
-        let mut sight = Sight { ledger: self.ledger, at: &at, lane: &lane, heads: BTreeMap::new() };
+        let (policy, trust) = (self.policy, self.trust);
+        let (control, heads) = (None, BTreeMap::new());
+        let mut sight = Sight { ledger: self.ledger, at: &at, lane: &lane, policy, trust, control, heads };
         if sight.standing(claim, leaves)? != Standing::Stands {
             offers.withdraw(self.ledger);
             return Ok(Round::Nothing);
@@ -508,7 +595,7 @@ impl Writer<'_> {
 
     /// Looks whether others appended what was left.
     fn wait<T>(&mut self, offers: &mut Offers<'_, T>) -> Result<Round<T>, LedgerError> {
-        let landed = offers.landed(self.ledger, &self.ledger.tip()?)?;
+        let landed = offers.landed(self.ledger, &self.ledger.tip()?, self.trust)?;
         self.ledger.crowded |= landed.is_some();
         Ok(landed.map_or(Round::Lost, |(written, answer)| Round::Appended(written, answer)))
     }

@@ -36,6 +36,8 @@ fn service(number: usize) -> ServiceName {
     format!("service-{number}").parse().unwrap()
 }
 
+const ALL: Filter = Filter { service: None, environment: None, kind: None, limit: usize::MAX };
+
 fn now() -> Timestamp {
     world::MORNING.parse().unwrap()
 }
@@ -78,13 +80,17 @@ impl Yard {
 
     /// Something is revoked.
     fn revoke(&self) {
+        self.revoke_these(&Revoked::Digests(vec![Digest::of(b"revoked")]));
+    }
+
+    fn revoke_these(&self, target: &Revoked) {
         let (mut ledger, actor) = (self.ledger(), self.actor("security"));
         let mut writer = Writer { signer: &self.keys["security"], ..self.writer(&mut ledger) };
         let (_, ()) = writer
             .append_control(|view| {
                 let body = Revocation {
                     actor: actor.clone(),
-                    target: Revoked::Digests(vec![Digest::of(b"revoked")]),
+                    target: target.clone(),
                     scope: Scope::default(),
                     effect: RevocationEffect::Refuse,
                     reason: "CVE-2030-1".to_owned(),
@@ -101,7 +107,8 @@ impl Yard {
 
     /// As another process has it.
     fn ledger(&self) -> Ledger {
-        Ledger::open_in(self.objects.clone(), "yard", self.log.vkey(), Some(self.log.clone())).unwrap()
+        let (objects, log) = (self.objects.clone(), Some(self.log.clone()));
+        Ledger { clock: now, ..Ledger::open_in(objects, "yard", self.log.vkey(), log).unwrap() }
     }
 
     fn slots(&self) -> Objects {
@@ -247,7 +254,7 @@ impl Yard {
         let keys = Keys { main: log.vkey(), control: &control };
         let place = Place::file(std::path::Path::new("yard"));
         let store = Slotted::open(Arc::new(hooked), place, keys, None).unwrap().for_writing().unwrap();
-        Ledger::over(Box::new(store), keys, Some(log.clone()))
+        Ledger { clock: now, ..Ledger::over(Box::new(store), keys, Some(log.clone())) }
     }
 }
 
@@ -345,7 +352,8 @@ fn d5_under_contention_everybodys_record_is_there_once() {
         let run = |drafts: Vec<Draft>| {
             let objects = objects.clone();
             move || {
-                let mut ledger = Ledger::open_in(objects, "late", log.vkey(), Some(log.clone())).unwrap();
+                let opened = Ledger::open_in(objects, "late", log.vkey(), Some(log.clone())).unwrap();
+                let mut ledger = Ledger { clock: now, ..opened };
                 let append = |mut draft: Draft| {
                     let mut writer = Writer { ledger: &mut ledger, policy, trust, signer };
                     let service = draft.body.service().clone();
@@ -474,6 +482,80 @@ fn d5_what_does_not_stand_is_not_appended_for_anybody() {
     assert_eq!((yard.newest(), yard.count(&record)), (2, 1));
 }
 
+/// Its author gave up, or died: nobody appends it next week. He himself goes on, whatever the time of what he says.
+#[test]
+fn e9_what_was_left_long_ago_is_not_appended_for_anybody() {
+    const NEXT: jiff::SignedDuration = jiff::SignedDuration::from_nanos(1);
+    let clocks: [(fn() -> Timestamp, (usize, usize)); 4] = [
+        (|| now() + STALE, (1, 0)),
+        (|| now() + STALE + NEXT, (0, 0)),
+        (|| now() - STALE, (1, 0)),
+        (|| now() - STALE - NEXT, (0, 1)),
+    ];
+    for (clock, found) in clocks {
+        let yard = Yard::new();
+        let record = yard.signed("staging", 1, "left", |_| ());
+        yard.leave(&record);
+        let mut ledger = Ledger { clock, ..yard.ledger() };
+        yard.deploy_amid(&mut ledger, 0, "mine", |drafts| yard.faster(drafts)).unwrap();
+        assert_eq!((yard.count(&record), yard.pending().len()), found, "{}", clock());
+        yard.is_clean();
+    }
+}
+
+/// Nobody appends for him whose word is taken, though he saw that it is.
+#[test]
+fn e9_what_a_revoked_author_left_is_not_appended_for_him() {
+    let yard = Yard::new();
+    let who = |who: &str| Revoked::Identities(vec![Identity::Key { id: yard.keys[who].public().id() }]);
+    yard.revoke_these(&who("release"));
+    let record = yard.signed("staging", 1, "left", |_| ());
+    yard.leave(&record);
+    yard.combine(0, "mine");
+    assert_eq!((yard.count(&record), yard.pending().len()), (1, 0), "somebody else is");
+    yard.revoke_these(&who("staging"));
+    let record = yard.signed("staging", 1, "left again", |_| ());
+    yard.leave(&record);
+    yard.combine(0, "mine again");
+    assert_eq!((yard.count(&record), yard.pending().len()), (0, 1));
+}
+
+/// What was signed lies there in another bundle: it is said once.
+#[test]
+fn d5_a_twin_of_what_was_left_is_no_second_record() {
+    let yard = Arc::new(Yard::new());
+    let (theirs, twin) = (yard.clone(), Arc::new(Mutex::new(Vec::new())));
+    let seen = twin.clone();
+    let mut ledger = yard.hooked(behind_offer(1, move || {
+        let name = theirs.pending().pop().unwrap();
+        let pending = theirs.slots().get(&name, pending::LIMIT).unwrap().unwrap();
+        let record = Pending::parse(&pending).unwrap().record;
+        let bundle: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        let other = serde_json::to_vec_pretty(&bundle).unwrap();
+        assert_ne!(other, record);
+        theirs.leave(&other);
+        theirs.slots().shelf().unwrap().delete_all(&[name]).unwrap();
+        theirs.combine(2, "somebody who takes all");
+        *seen.lock().unwrap() = other;
+    }));
+    let (service, mut drafts) = (service(0), 0);
+    let (written, ()) = yard
+        .writer(&mut ledger)
+        .append(&service, &staging(), |view| {
+            yard.faster(drafts);
+            drafts += 1;
+            let draft = yard.draft(&service, "mine", view.ledger(Digest::of(b"mine")));
+            Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
+        })
+        .unwrap();
+    let (written, twin) = (written.unwrap(), twin.lock().unwrap().clone());
+    assert_eq!((drafts, yard.count(&twin)), (PLAIN + 1, 1));
+    assert_eq!((written.digest, written.position.leaf_hash), (Digest::of(&twin), leaf_hash(&twin)));
+    let (tip, history) = (ledger.tip().unwrap(), Filter { service: Some(service.to_string()), ..ALL });
+    assert_eq!(ledger.log(&tip, 0..tip.size(), &history).unwrap().len(), 1);
+    yard.is_clean();
+}
+
 /// Names that are none take no place among those that are.
 #[test]
 fn d5_junk_that_comes_first_hides_nothing() {
@@ -559,7 +641,7 @@ fn b5_a_decision_names_its_evidence_or_is_not_taken() {
     let Yard { policy, trust, log, .. } = &yard;
     let read = |evidence: &BTreeSet<Digest>| {
         let pending = Pending { record: record.clone(), evidence: evidence.clone() }.to_bytes();
-        Claim::read(&pending, log.vkey().origin().as_str(), policy, trust).is_some()
+        Left::read(&pending, log.vkey().origin().as_str(), policy, trust).is_some()
     };
     assert!(read(&relied));
     for piece in &relied {
@@ -571,7 +653,7 @@ fn b5_a_decision_names_its_evidence_or_is_not_taken() {
     draft = world.forged("staging", &Built::shop("1"), Phase::Intent, None);
     let record = draft.sign(world.key("staging")).unwrap();
     let pending = Pending { record, evidence: relied }.to_bytes();
-    assert!(Claim::read(&pending, log.vkey().origin().as_str(), policy, trust).is_none());
+    assert!(Left::read(&pending, log.vkey().origin().as_str(), policy, trust).is_none());
 }
 
 #[test]
@@ -633,14 +715,14 @@ fn d5_what_was_taken_back_and_appended_all_the_same_is_no_second_record() {
                         theirs.revoke();
                     }
                     2 => {
-                        let claim = Claim::read(
+                        let claim = Left::read(
                             &Pending { record: first.take().unwrap(), evidence: [].into() }.to_bytes(),
                             theirs.log.vkey().origin().as_str(),
                             &theirs.policy,
                             &theirs.trust,
                         );
                         let size = theirs.size();
-                        let _ = theirs.ledger().append(size, &[claim.unwrap().entry]).unwrap();
+                        let _ = theirs.ledger().append(size, &[claim.unwrap().claim.entry]).unwrap();
                     }
                     _ => {}
                 }
