@@ -1,6 +1,7 @@
 //! What was revoked: by whom the policy lets revoke, and not lifted.
 //!
-//! Negative evidence, and the rule for it is the other way round: adding a revocation can only turn a yes into a no.
+//! Negative evidence, and the rule for it is the other way round: adding a revocation can only turn a yes into a no
+//! (but for one: that of a record that nobody can judge, [`unjudged`](super::unjudged)).
 //! A revocation by anybody else counts for nothing and is told as a remark, or any key could close production. What a
 //! revoked signer said still counts where it hurts the requester: that something was removed, failed, was rejected.
 //!
