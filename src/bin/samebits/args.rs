@@ -130,8 +130,9 @@ Every role gets a key of its own from the first minute: who builds, who deploys
 to staging, who deploys to production and who promotes are four identities. The
 private keys are written to keys/*.key, which .gitignore keeps out of the
 repository; move each to the job that needs it, and to no other. The ledger is a
-file; --ledger URL makes it in another place (s3://BUCKET/PREFIX, file:FOLDER,
-git+https://HOST/PATH#BRANCH, postgres://HOST/DATABASE, …), where nothing may be yet.
+file; --ledger URL makes it in another place, where nothing may be yet
+(s3://BUCKET/PREFIX, file:FOLDER, git+https://HOST/PATH#BRANCH,
+postgres://HOST/DATABASE, …).
 
 EXAMPLE
   samebits init --service shop --registry registry.example")]
