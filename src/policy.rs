@@ -295,6 +295,16 @@ impl Policy {
         }
     }
 
+    /// Every repository that an environment runs from.
+    pub fn environment_repositories(&self) -> impl Iterator<Item = (&Repository, &Environment)> {
+        self.homes.iter().filter_map(|(repository, (_, environment))| {
+            environment
+                .as_ref()
+                .and_then(|name| self.environment(name))
+                .map(|environment| (repository, environment))
+        })
+    }
+
     /// The names an author goes by when they speak about a service, sorted: by identity, and by what else the
     /// certificate says where a signer asks for it.
     pub fn who(&self, author: &Author, service: &ServiceName) -> Vec<&SignerName> {

@@ -9,12 +9,15 @@
 //!
 //! Start at [`Reference`] (what a person types) and [`Image`] (what everything after resolution uses).
 
+mod host;
+
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::host::{canonical, is_host};
 use crate::digest::{Digest, DigestError, shorten};
 
 /// A repository: a path at a registry, or an OCI image layout on disk.
@@ -108,7 +111,8 @@ pub enum ReferenceError {
     NoRegistry(String),
     /// The host is outside the grammar.
     #[error(
-        "`{0}` is not a registry host: expected lowercase letters, digits, `.`, `-` and an optional `:port`"
+        "`{0}` is not a registry host: expected lowercase letters, digits, `.`, `-` and an optional `:port`, an address \
+         and a port as they are usually written"
     )]
     Host(String),
     /// The path is outside the grammar.
@@ -159,6 +163,15 @@ impl Repository {
             return Err(ReferenceError::Layout(shorten(folder)));
         }
         Ok(Self(Place::Layout { folder: normalise(folder) }))
+    }
+
+    /// The place under one name, where several names are known to mean the same one: for finding out whether two
+    /// repositories may be one. A layout stays as it is spelled; links on a disk are for who may look at it.
+    pub fn canonical(&self) -> String {
+        match &self.0 {
+            Place::Registry { host, path } => format!("{}/{path}", canonical(host)),
+            Place::Layout { .. } => self.to_string(),
+        }
     }
 
     /// Whether both are served by the same registry, so that blobs can be mounted from one to the other.
@@ -364,38 +377,6 @@ fn last_component(text: &str) -> &str {
     text.rsplit('/').next().unwrap_or(text)
 }
 
-/// `host`, `host:port`, `1.2.3.4:port`, `[::1]:port`; a port has 1 to 5 digits and is at most 65535.
-fn is_host(host: &str) -> bool {
-    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => {
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            match rest.strip_prefix(':') {
-                Some(port) => ("v6", Some(port)),
-                None if rest.is_empty() => ("v6", None),
-                None => return false,
-            }
-        }
-        None => match host.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (host, None),
-        },
-    };
-    let port_is_good = port.is_none_or(|port| {
-        (1..=5).contains(&port.len())
-            && port.bytes().all(|byte| byte.is_ascii_digit())
-            && port.parse::<u16>().is_ok_and(|number| number > 0)
-    });
-    let label_is_good = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    port_is_good && name.len() <= 253 && name.split('.').all(label_is_good)
-}
-
 /// distribution-spec v1.1: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_path_component(component: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -515,6 +496,12 @@ mod tests {
             ("registry..example/shop:1", |e| matches!(e, E::Host(_))),
             ("registry.example:99999/shop:1", |e| matches!(e, E::Host(_))),
             ("registry.example:/shop:1", |e| matches!(e, E::Host(_))),
+            ("registry.example:05000/shop:1", |e| matches!(e, E::Host(_))),
+            ("127.1/shop:1", |e| matches!(e, E::Host(_))),
+            ("127.0.0.01:5000/shop:1", |e| matches!(e, E::Host(_))),
+            ("0x7f.0.0.1:5000/shop:1", |e| matches!(e, E::Host(_))),
+            ("2130706433:5000/shop:1", |e| matches!(e, E::Host(_))),
+            ("[0:0:0:0:0:0:0:1]:5000/shop:1", |e| matches!(e, E::Host(_))),
             ("user:pw@registry.example/shop:1", |e| matches!(e, E::Digest { .. })),
             ("https://registry.example/shop:1", |e| matches!(e, E::NoRegistry(_) | E::Host(_) | E::Path(_))),
             ("registry.example/Shop:1", |e| matches!(e, E::Path(_))),

@@ -21,6 +21,7 @@ mod served;
 mod copy {
     mod archive;
     mod closed;
+    mod guarded;
     mod killed;
     mod platforms;
     mod promoted;

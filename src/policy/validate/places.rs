@@ -140,10 +140,7 @@ impl Check<'_> {
 
 /// Gives a repository its role, or says whose it is already.
 fn take(roles: &mut BTreeMap<String, String>, repository: &Repository, role: String) -> Option<Problem> {
-    let place = match repository.location() {
-        Location::Registry { host, path } => format!("{}/{path}", canonical(host)),
-        Location::Layout { .. } => repository.to_string(),
-    };
+    let place = repository.canonical();
     match roles.get(&place) {
         Some(first) => Some(Problem::Collision {
             repository: repository.to_string(),
@@ -154,14 +151,6 @@ fn take(roles: &mut BTreeMap<String, String>, repository: &Repository, role: Str
             roles.insert(place, role);
             None
         }
-    }
-}
-
-/// One host for the names that are known to mean the same registry.
-fn canonical(host: &str) -> &str {
-    match host.strip_suffix(":443").unwrap_or(host) {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
-        host => host,
     }
 }
 
@@ -238,12 +227,5 @@ mod tests {
         {
             assert!(!is_registry_host(wrong), "{wrong:?} was accepted");
         }
-    }
-
-    #[test]
-    fn one_registry_has_one_name() {
-        assert_eq!(canonical("a.example:443"), "a.example");
-        assert_eq!(canonical("index.docker.io"), "docker.io");
-        assert_ne!(canonical("a.example:5000"), "a.example");
     }
 }

@@ -1,9 +1,10 @@
 //! `copy`: bytes from one place to another, and no decision about them.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, anyhow};
 use samebits::archive::ArchiveError;
-use samebits::policy::Home;
-use samebits::reference::Destination;
+use samebits::reference::{Destination, Location, Repository};
 use samebits::registry::{Along, Registries, Transfer, TransferError};
 
 use crate::Outcome;
@@ -12,23 +13,23 @@ use crate::commands::ask::remarks;
 use crate::commands::block_on;
 use crate::output::{Arrived, Copied};
 use crate::report::Outputs;
-use crate::session::{self, Session};
+use crate::session::{self, POLICY, Session};
 use crate::trouble::{Trouble, undecided, usage};
 
 pub(crate) fn copy(common: &Common, outputs: &Outputs, args: &Copy) -> Result<Outcome, Trouble> {
     // Nobody needs a policy to copy; where there is one, it says how its registries are spoken to.
     let there = common.policy.is_some() || session::find_policy().is_ok();
     let session = there.then(|| Session::read(common, outputs)).transpose()?;
-    let mut notes = Vec::new();
-    if let Some(session) = &session {
-        notes.extend(of_an_environment(session, &args.to)?);
-    }
+    // Relative layouts begin where they are typed.
+    let here = std::env::current_dir().context("there is no current folder").map_err(usage)?;
+    let mut notes = match &session {
+        Some(session) => of_an_environment(session, &here, &args.to)?,
+        None => vec![format!("no {POLICY} is here or above: no environment's tag was guarded")],
+    };
     let config = match &session {
         Some(session) => session::http_config(&session.policy, &session.folder),
         None => session::http_config_without_policy(),
     };
-    // Relative layouts as they are typed: nothing is compared with how a policy spells them.
-    let here = std::env::current_dir().context("there is no current folder").map_err(usage)?;
     let transfer = Transfer {
         from: args.from.clone(),
         to: args.to.clone(),
@@ -52,24 +53,44 @@ pub(crate) fn copy(common: &Common, outputs: &Outputs, args: &Copy) -> Result<Ou
     Ok(Outcome::Yes)
 }
 
-/// The tag of an environment is derived from the ledger: not set by a copy. Anywhere else in the repository of an
-/// environment a copy means nothing, and that is said.
-fn of_an_environment(session: &Session<'_>, to: &Destination) -> Result<Option<String>, Trouble> {
-    let repository = session.repository(&to.repository)?;
-    let environment = match session.policy.home_of(&repository) {
-        Some(Home::Environment(_, environment)) => environment,
-        Some(Home::Service(_)) | None => return Ok(None),
-    };
-    match &to.tag {
-        Some(tag) if environment.tag() == Some(tag) => Err(usage(anyhow!(
-            "the tag `{tag}` of {repository} says what was promoted into `{}`: it is set by `samebits promote` alone",
-            environment.name()
-        ))),
-        Some(_) | None => Ok(Some(format!(
-            "{repository} is where `{}` runs from: what is copied there has not been promoted",
-            environment.name()
-        ))),
+/// The tag of an environment is derived from the ledger: not set by a copy, however the place is spelled. Anywhere else
+/// in the repository of an environment a copy means nothing, and that is said.
+fn of_an_environment(session: &Session<'_>, here: &Path, to: &Destination) -> Result<Vec<String>, Trouble> {
+    let mut notes = Vec::new();
+    for (repository, environment) in session.policy.environment_repositories() {
+        if place(here, &to.repository) != place(&session.folder, repository) {
+            continue;
+        }
+        let name = environment.name();
+        match &to.tag {
+            Some(tag) if environment.tag() == Some(tag) => {
+                return Err(usage(anyhow!(
+                    "the tag `{tag}` of {repository} says what was promoted into `{name}`: it is set by \
+                     `samebits promote` alone"
+                )));
+            }
+            Some(_) | None => notes.push(format!(
+                "{repository} is where `{name}` runs from: what is copied there has not been promoted"
+            )),
+        }
     }
+    Ok(notes)
+}
+
+/// Where a repository is, under one name. A layout: without links, as far as it is there.
+fn place(base: &Path, repository: &Repository) -> String {
+    match repository.location() {
+        Location::Registry { .. } => repository.canonical(),
+        Location::Layout { folder } => format!("oci:{}", without_links(&base.join(folder)).display()),
+    }
+}
+
+fn without_links(path: &Path) -> PathBuf {
+    let real = path.ancestors().find_map(|above| {
+        let below = path.strip_prefix(above).ok()?;
+        Some(std::fs::canonicalize(above).ok()?.join(below))
+    });
+    real.unwrap_or_else(|| path.to_owned())
 }
 
 fn trouble(error: TransferError) -> Trouble {
