@@ -184,7 +184,12 @@ impl Remote {
 fn entries<'a>(asked: &Asked, index: &'a mut Value) -> Result<&'a mut Vec<Value>, RegistryError> {
     let missing = || malformed(asked, serde::de::Error::missing_field("manifests"));
     // Not by `index["…"]`: that panics where the document is an array, which serde takes for a struct too.
-    index.get_mut("manifests").and_then(Value::as_array_mut).ok_or_else(missing)
+    let list = index.get_mut("manifests").ok_or_else(missing)?;
+    // Read as an empty list, and written as one.
+    if list.is_null() {
+        *list = json!([]);
+    }
+    list.as_array_mut().ok_or_else(missing)
 }
 
 /// `sha256-<hex>` (distribution-spec v1.1, "Referrers Tag Schema").

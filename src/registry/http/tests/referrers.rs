@@ -175,6 +175,21 @@ async fn b12_two_writers_of_a_fallback_tag_lose_nothing_or_say_so() {
     assert!(remote.referrers("shop", digest(&subject)).await.is_err());
 }
 
+/// Some tools write an empty list as `null`.
+#[tokio::test]
+async fn b12_null_under_a_fallback_tag_is_an_empty_list_to_add_to() {
+    let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let null = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":null}}"#);
+    let null = fake.seed_manifest("shop", INDEX, null.as_bytes());
+    fake.tag("shop", &format!("sha256-{}", digest(&subject).hex()), &null);
+    let remote = remote(&fake);
+    let ours = descriptor(&referrer_of(&subject, "a"));
+    assert_eq!(remote.referrers("shop", digest(&subject)).await.unwrap(), Listing::Listed(Vec::new()));
+    remote.attach_fallback("shop", digest(&subject), std::slice::from_ref(&ours)).await.unwrap();
+    assert_eq!(remote.referrers("shop", digest(&subject)).await.unwrap(), Listing::Listed(vec![ours]));
+}
+
 #[tokio::test]
 async fn several_referrers_are_one_write_of_the_fallback_tag() {
     let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
