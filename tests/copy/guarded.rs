@@ -1,6 +1,7 @@
 //! The tags of environments, which a copy does not set, however their place is spelled.
 
 use crate::cli::Yard;
+use crate::registry::Fake;
 
 /// A policy whose production runs from `place`, with an image in `oci:registry/shop`.
 fn production_at(place: &str) -> Yard {
@@ -74,4 +75,17 @@ fn f9_without_a_policy_it_is_said_that_nothing_was_guarded() {
     assert!(said.contains("no environment's tag was guarded"), "{said}");
     let guarded = copies_to(&production_at("oci:registry/production/{service}"), "oci:there:1", 0);
     assert!(!guarded.contains("guarded"), "{guarded}");
+}
+
+/// A file that lies above the folder guards its tags, and no more: how a registry is spoken to is for one that was typed.
+#[test]
+fn f9_what_a_policy_says_of_registries_counts_only_where_it_was_named() {
+    let (yard, fake) = (production_at("oci:registry/production/{service}"), Fake::start());
+    // A host that the policy names speaks TLS, on loopback too; this one does not.
+    let settings = format!("\n[registries.\"{}\"]\nplain-http = false\n", fake.host());
+    yard.edit_policy(|text| text + &settings);
+    let to = format!("{}/shop:1", fake.host());
+    let said = copies_to(&yard, &to, 0);
+    assert!(said.contains("does not count for a copy"), "{said}");
+    yard.run(["copy", "oci:registry/shop:1", &to, "--policy", "samebits.toml"]).exits(3);
 }

@@ -7,7 +7,8 @@ use samebits::reference::{Destination, Reference};
 pub(super) const HELP: &str = "\
 This is no promotion: no policy is asked, nothing is decided or recorded, and
 what lies somewhere because it was copied there has not been promoted. The tag
-that an environment of the policy file has is set by `promote` alone.
+that an environment of the policy file has is set by `promote` alone. What that
+file says of registries ([registries]) counts only where --policy names it.
 
 Copied are the index with every platform, byte for byte, all blobs, and whatever
 refers to any of that, and to that in its turn: signatures, attestations, bills

@@ -17,7 +17,7 @@ use crate::session::{self, POLICY, Session};
 use crate::trouble::{Trouble, undecided, usage};
 
 pub(crate) fn copy(common: &Common, outputs: &Outputs, args: &Copy) -> Result<Outcome, Trouble> {
-    // Nobody needs a policy to copy; where there is one, it says how its registries are spoken to.
+    // Nobody needs a policy to copy; where there is one, it guards its tags.
     let there = common.policy.is_some() || session::find_policy().is_ok();
     let session = there.then(|| Session::read(common, outputs)).transpose()?;
     // Relative layouts begin where they are typed.
@@ -26,8 +26,14 @@ pub(crate) fn copy(common: &Common, outputs: &Outputs, args: &Copy) -> Result<Ou
         Some(session) => of_an_environment(session, &here, &args.to)?,
         None => vec![format!("no {POLICY} is here or above: no environment's tag was guarded")],
     };
+    // How registries are spoken to is for a file that was typed: who may write one above the current folder must not say
+    // whose certificates count, and where a login is sent in the clear.
     let config = match &session {
-        Some(session) => session::http_config(&session.policy, &session.folder),
+        Some(session) if common.policy.is_some() => session::http_config(&session.policy, &session.folder),
+        Some(session) => {
+            warn_of_settings(session, args);
+            session::http_config_without_policy()
+        }
         None => session::http_config_without_policy(),
     };
     let transfer = Transfer {
@@ -51,6 +57,19 @@ pub(crate) fn copy(common: &Common, outputs: &Outputs, args: &Copy) -> Result<Ou
     let lines: Vec<String> = report.images.iter().map(|arrived| arrived.image.to_string()).collect();
     outputs.emit_line(&report, Some(&lines.join("\n")), common.quiet).map_err(undecided)?;
     Ok(Outcome::Yes)
+}
+
+fn warn_of_settings(session: &Session<'_>, args: &Copy) {
+    for repository in [args.from.repository(), &args.to.repository] {
+        if let Location::Registry { host, .. } = repository.location()
+            && session.policy.registries().contains_key(host)
+        {
+            let file = session.file.display();
+            session.warn(format_args!(
+                "warning: what {file} says of {host} does not count for a copy: expected --policy {file}"
+            ));
+        }
+    }
 }
 
 /// The tag of an environment is derived from the ledger: not set by a copy, however the place is spelled. Anywhere else
