@@ -336,11 +336,12 @@ pub(super) fn list(index: &mut Value, tag: Option<&Tag>, document: &Document, di
             }
         }
     }
-    // The children of an index are reached through it.
+    // The children of an index are reached through it. A referrer stays listed: only so is it found for its subject.
     let children: BTreeSet<String> =
         document.children().iter().map(|child| child.digest.to_string()).collect();
     entries.retain(|entry| {
-        name(entry).is_some() || entry["digest"].as_str().is_none_or(|digest| !children.contains(digest))
+        let refers = name(entry).is_some() || entry.get("artifactType").is_some();
+        refers || entry["digest"].as_str().is_none_or(|digest| !children.contains(digest))
     });
 }
 

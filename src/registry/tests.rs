@@ -416,6 +416,27 @@ async fn d11_a_signature_at_the_destination_is_not_replaced_by_a_longer_list_wit
     assert_eq!(world.registries.tagged(&repository("production"), &name).await.unwrap(), Some(more));
 }
 
+/// Whoever may write an image must not make evidence vanish by listing it as a platform.
+#[tokio::test]
+async fn b5_a_referrer_that_a_later_index_lists_as_its_child_is_still_found() {
+    let world = World::new();
+    let image = world.image("staging", "x").await;
+    let annotations = BTreeMap::new();
+    let referrer = world.registries.attach(&image, BUNDLE, BUNDLE, b"bundle", &annotations).await.unwrap();
+    let there = Image::new(image.repository.clone(), referrer);
+    let size = world.registries.manifest(&there).await.unwrap().unwrap().bytes.len();
+    let child = json!({ "mediaType": OCI_MANIFEST, "digest": referrer, "size": size });
+    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child] });
+    for (index, name) in [(&index, None), (&index, Some(tag("later")))] {
+        let bytes = Bytes::from(index.to_string());
+        world.registries.push_manifest(&image.repository, OCI_INDEX, bytes, name.as_ref()).await.unwrap();
+        let Referrers::Listed(listed) = world.registries.referrers(&image).await.unwrap() else {
+            panic!("unsupported")
+        };
+        assert_eq!(listed.iter().map(|one| one.digest).collect::<Vec<_>>(), [referrer]);
+    }
+}
+
 #[tokio::test]
 async fn a_referrer_of_something_that_is_not_there_is_an_error() {
     let world = World::new();
