@@ -60,9 +60,9 @@ pub enum ArchiveError {
     },
 }
 
-/// Whether a path names an archive.
+/// Whether a path is one of an archive: by its name, unless a folder is there.
 pub fn is_archive(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "tar")
+    path.extension().is_some_and(|ending| ending == "tar") && !path.is_dir()
 }
 
 /// What an archive holds: names and places.

@@ -267,6 +267,12 @@ pub enum Problem {
         /// Number of services.
         services: usize,
     },
+    /// An environment that would run from an archive.
+    #[error("`{repository}` is an archive, which is written once: no promotion could add to it")]
+    RepositoryIsArchive {
+        /// The repository.
+        repository: String,
+    },
     /// One repository in two roles.
     #[error("`{repository}` is the repository of {first} and of {second}")]
     Collision {
@@ -639,6 +645,9 @@ impl Problem {
             Self::Repository { source } | Self::Tag { source } => return Some(neutral(&source.to_string())),
             Self::Platform { source } => return Some(shorten_message(&source.to_string())),
             Self::RepositoryWithoutService { .. } => "put `{service}` into the path",
+            Self::RepositoryIsArchive { .. } => {
+                "an environment runs from a registry or a folder: expected a name without `.tar`"
+            }
             Self::Collision { .. } => "every service needs a repository of its own in every environment",
             Self::Duration { source, .. } => return Some(source.to_string()),
             Self::EntryFalse => "an environment has `entry = true` or `after`",

@@ -39,7 +39,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// A layout in a folder, or in an archive where the name ends in `.tar`.
+    /// A layout in a folder, or in an archive where the name ends in `.tar` and no folder has it.
     pub(crate) fn new(path: PathBuf) -> Self {
         match is_archive(&path) {
             true => Self::archive(path),

@@ -437,6 +437,20 @@ async fn b5_a_referrer_that_a_later_index_lists_as_its_child_is_still_found() {
     }
 }
 
+/// Where a folder is there, it is one, whatever its name.
+#[tokio::test]
+async fn a_folder_whose_name_ends_in_tar_is_a_folder() {
+    let world = World::new();
+    fs::create_dir(world.path("x.tar")).unwrap();
+    let image = world.image("x.tar", "x").await;
+    assert!(world.path("x.tar/index.json").is_file());
+    world.registries.set_tag(&image, &tag("2")).await.unwrap();
+    assert_eq!(world.registries.tagged(&image.repository, &tag("2")).await.unwrap(), Some(image.digest));
+    // Where nothing is, it would be an archive, to which nothing is added.
+    let error = world.registries.push_blob(&repository("y.tar"), Bytes::from_static(b"x")).await.unwrap_err();
+    assert!(matches!(error, RegistryError::LayoutWritten { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn a_referrer_of_something_that_is_not_there_is_an_error() {
     let world = World::new();

@@ -396,6 +396,16 @@ fn the_policy_says_what_the_file_says() {
 }
 
 #[test]
+fn an_environment_does_not_run_from_an_archive() {
+    let text = with("\"registry.example/staging/{service}\"", "\"oci:staging/{service}.tar\"");
+    let shown = validate(&text).unwrap_err().to_string();
+    assert!(shown.contains("`oci:staging/basket.tar` is an archive"), "{shown}");
+    let line = 1 + text.lines().position(|line| line.contains("{service}.tar")).unwrap();
+    assert!(shown.contains(&format!("samebits.toml:{line}:")), "{shown}");
+    validate(&text.replace("{service}.tar", "{service}.tarred")).unwrap();
+}
+
+#[test]
 fn a_repository_belongs_to_one_service_and_one_role() {
     let policy = validate(SAMPLE).unwrap();
     let repository = |text: &str| text.parse::<Repository>().unwrap();

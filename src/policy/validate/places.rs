@@ -1,5 +1,7 @@
 //! Where things are: the ledger, the registries, and one role for every repository.
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -103,6 +105,11 @@ impl Check<'_> {
                         break;
                     }
                 };
+                if is_archive(&repository) {
+                    let repository = repository.to_string();
+                    self.errors.push(span, Problem::RepositoryIsArchive { repository });
+                    break;
+                }
                 let role = format!("service `{service}` in environment `{}`", environment.name);
                 if let Some(problem) = take(&mut roles, &repository, role) {
                     self.errors.push(span, problem);
@@ -151,6 +158,14 @@ fn take(roles: &mut BTreeMap<String, String>, repository: &Repository, role: Str
             roles.insert(place, role);
             None
         }
+    }
+}
+
+/// Whether a repository is an archive, by its name: that is all that is known here.
+fn is_archive(repository: &Repository) -> bool {
+    match repository.location() {
+        Location::Layout { folder } => Path::new(folder).extension().is_some_and(|ending| ending == "tar"),
+        Location::Registry { .. } => false,
     }
 }
 
