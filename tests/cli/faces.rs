@@ -89,10 +89,30 @@ fn init_makes_the_ledger_where_it_is_told_to() {
             assert!(!yard.path("again/keys").exists() && !yard.path("again/samebits.toml").exists());
         }
     }
-    for (url, code) in [("ftp://x/y", 2), ("git+file:///nowhere/at/all.git#ledger", 3)] {
-        yard.run(["init", "--policy", "new/samebits.toml", "--ledger", url]).exits(code);
-        assert!(!yard.path("new/keys").exists());
+    yard.run(["init", "--policy", "new/samebits.toml", "--ledger", "ftp://x/y"]).exits(2);
+    assert!(!yard.path("new/keys").exists());
+}
+
+/// Where it is not known whether the ledger was made, its only key stays, and is named.
+#[test]
+fn init_keeps_the_key_of_a_ledger_that_may_be_there() {
+    let yard = Yard::empty();
+    // The cache cannot be made: found out when the ledger is there already.
+    yard.write(".cache", "a file");
+    let url = format!("file:{}", yard.path("slots").display());
+    let ran = yard.run(["init", "--policy", "new/samebits.toml", "--ledger", &url]).exits(3);
+    for said in
+        ["it is not known whether", url.as_str(), "new/keys/ledger.key", "verifier app.example/promotions+"]
+    {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
     }
+    assert!(!ran.stderr.contains("nothing was written"), "{}", ran.stderr);
+    assert!(yard.path("new/keys/ledger.key").exists() && !yard.path("new/samebits.toml").exists());
+    assert!(std::fs::read_dir(yard.path("slots")).unwrap().next().is_some());
+    // Nothing that answers: who knows.
+    let nowhere = "git+file:///nowhere/at/all.git#ledger";
+    yard.run(["init", "--policy", "other/samebits.toml", "--ledger", nowhere]).exits(3);
+    assert!(yard.path("other/keys/ledger.key").exists());
 }
 
 #[test]

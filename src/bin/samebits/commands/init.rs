@@ -81,15 +81,24 @@ pub(crate) fn init(common: &Common, outputs: &Outputs, init: &Init) -> Result<Ou
     let base = base.context("the folder cannot be found").map_err(undecided)?;
     let cache = cache_folder();
     if let Err(error) = Ledger::create(url, Folders { base: &base, cache: cache.as_deref() }, &log) {
-        // Keys of no ledger: all of them were made just now, by us.
-        files.iter().for_each(|file| drop(fs::remove_file(file)));
-        drop(fs::remove_dir(folder.join("keys")));
-        let there = matches!(
+        let nothing = matches!(
             error,
             LedgerError::Exists { .. } | LedgerError::Url { .. } | LedgerError::Scheme { .. }
         );
-        let error = anyhow::Error::from(error).context("the ledger cannot be created; nothing was written");
-        return Err(if there { usage(error) } else { undecided(error) });
+        let error = anyhow::Error::from(error);
+        if !nothing {
+            let key = folder.join(LEDGER_KEY);
+            return Err(undecided(error.context(format!(
+                "it is not known whether the ledger {url} was created. If it was, its key is {} (verifier {}): keep the \
+                 keys until you have looked. No policy file was written",
+                key.display(),
+                log.vkey()
+            ))));
+        }
+        // Keys of no ledger: all of them were made just now, by us.
+        files.iter().for_each(|file| drop(fs::remove_file(file)));
+        drop(fs::remove_dir(folder.join("keys")));
+        return Err(usage(error.context("the ledger cannot be created; nothing was written")));
     }
     files.push(match url == LEDGER_URL {
         true => folder.join(LEDGER_FILE).display().to_string(),
