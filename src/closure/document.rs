@@ -238,6 +238,21 @@ impl Document {
         Ok(Self { media_type: media_type.to_owned(), content, artifact_type, subject, annotations })
     }
 
+    /// Whether a runtime would run it, or look into it. Whoever may write beside the source may attach what he likes, and
+    /// must not get it past the gate as an attachment of something else: neither by digest nor under one of cosign's tags.
+    /// cosign's own images have the configuration of an image and layers of other kinds.
+    pub fn can_run(&self) -> bool {
+        match &self.content {
+            Content::Index(_) => true,
+            Content::Manifest { config, layers } => {
+                // Docker takes these for image configurations too (moby, `distribution/registry.go`, `ImageTypes`).
+                let odd = ["application/octet-stream", "application/json", "text/html", "text/plain"];
+                let image = config.is_image_config() || odd.contains(&config.media_type.as_str());
+                image && layers.iter().any(Descriptor::is_image_layer)
+            }
+        }
+    }
+
     /// The blobs of a manifest (configuration first); none of an index.
     pub fn blobs(&self) -> Vec<Descriptor> {
         match &self.content {

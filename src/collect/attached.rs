@@ -167,6 +167,9 @@ pub async fn attached(
                 .remarks
                 .push(format!("{} is listed as a referrer of {} and is not there", thing.digest, thing.on));
         }
+        if let What::Left(why) = &thing.what {
+            attached.remarks.push(format!("{} on {} is {why}", thing.digest, thing.on));
+        }
         // To people each place is shown; to the gate the same evidence twice says nothing more.
         if let What::Candidate(raw) = &thing.what
             && look == Look::Evidence
@@ -276,6 +279,8 @@ struct Thing {
 enum What {
     Candidate(Raw),
     Other(String),
+    /// Evidence in what a copy of the image leaves behind, in words: for the environments after it there is none.
+    Left(String),
     /// Listed, and not there: it can only be missing evidence, which never helps anyone.
     Gone,
 }
@@ -291,7 +296,7 @@ impl Thing {
                 }
                 Err(rejected) => Content::Rejected(Box::new(rejected)),
             },
-            What::Other(words) => Content::Other(words),
+            What::Other(words) | What::Left(words) => Content::Other(words),
             What::Gone => Content::Other("listed, and not there".to_owned()),
         };
         Item { on, place, media_type, digest, size, content }
@@ -390,7 +395,7 @@ impl<'a> Reader<'a> {
             return Ok(vec![thing(descriptor.artifact_type, descriptor.size, What::Gone)]);
         };
         self.take(on, &fetched.bytes)?;
-        let carrier = match Carrier::read(&fetched.bytes) {
+        let carrier = match Carrier::read(&fetched.bytes, &fetched.media_type) {
             Ok(carrier) => carrier,
             Err(why) if may_carry => return Err(malformed(on, digest, why)),
             Err(why) => {
@@ -417,9 +422,10 @@ impl<'a> Reader<'a> {
         };
         let looks = suffixes.iter().map(|suffix| async move {
             let found = self.ask(on, self.registries.legacy(on, *suffix)).await?;
-            let Some((tag, Fetched { digest, bytes, .. })) = found else { return Ok(Vec::new()) };
+            let Some((tag, Fetched { digest, media_type, bytes })) = found else { return Ok(Vec::new()) };
             self.take(on, &bytes)?;
-            let carrier = Carrier::read(&bytes).map_err(|why| malformed(on, digest, why))?;
+            let carrier = Carrier::read(&bytes, &media_type);
+            let carrier = carrier.map_err(|why| malformed(on, digest, why))?;
             self.carried(on, &Place::Tag(tag, *suffix), digest, &carrier).await
         });
         let all: Vec<Vec<Thing>> = stream::iter(looks).buffered(Suffix::ALL.len()).try_collect().await?;
@@ -436,6 +442,19 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<Thing>, CollectError> {
         let is_evidence = place.source().is_some();
         let layers = carrier.layers.iter().filter_map(|layer| Some((layer, layer.format()?)));
+        let listed_on = matches!(place, Place::Referrer(_)).then_some(on.digest);
+        if let Some(why) = carrier.left_behind(listed_on)
+            && layers.clone().next().is_some()
+        {
+            return Ok(vec![Thing {
+                on: on.digest,
+                place: place.clone(),
+                media_type: carrier.artifact_type.clone(),
+                digest: manifest,
+                size: carrier.size(),
+                what: What::Left(format!("no evidence, since a copy of the image leaves it behind: {why}")),
+            }]);
+        }
         let fetches = layers.filter(|_| is_evidence).map(|(layer, format)| async move {
             let bytes = self.blob(on, layer).await?;
             let size = bytes.len() as u64;

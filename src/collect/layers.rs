@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::closure::Descriptor;
+use crate::closure::{Descriptor, Document};
 use crate::digest::{Digest, shorten};
 use crate::evidence::{DSSE_LAYER, Format, SIMPLE_SIGNING_LAYER, is_bundle};
 use crate::json;
@@ -63,16 +63,25 @@ pub(super) struct Carrier {
     /// Its own artifact type, else the media type of its configuration.
     pub(super) artifact_type: String,
     pub(super) layers: Vec<Layer>,
+    /// What it says it refers to.
+    subject: Option<String>,
+    /// Whether a runtime would run it.
+    can_run: bool,
 }
 
 impl Carrier {
+    /// `media_type` is what the registry calls it.
+    ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn read(bytes: &[u8], media_type: &str) -> Result<Self, String> {
         let mut value = json::parse(bytes, json::Limits::default()).map_err(|error| error.to_string())?;
         let own = value.get("artifactType").and_then(Value::as_str).filter(|text| !text.is_empty());
         let config = || value.get("config")?.get("mediaType")?.as_str();
         let artifact_type = own.or_else(config).unwrap_or_default().to_owned();
+        let subject = value.pointer("/subject/digest").and_then(Value::as_str).map(str::to_owned);
+        // What is no document to the copy either makes the copy an error.
+        let can_run = Document::read(bytes, Some(media_type), None).is_ok_and(|document| document.can_run());
         let mut layers = Vec::new();
         // `blobs`: application/vnd.oci.artifact.manifest.v1+json, which never left its release candidate.
         for list in ["layers", "blobs"] {
@@ -83,7 +92,21 @@ impl Carrier {
         }
         match layers.len() {
             count if count > LAYERS => Err(format!("it has {count} layers, more than {LAYERS}")),
-            _ => Ok(Self { artifact_type, layers }),
+            _ => Ok(Self { artifact_type, layers, subject, can_run }),
+        }
+    }
+
+    /// Why a copy of the image would leave it behind, in words: evidence that does not come along is none. `listed_on` is
+    /// what it is listed on; none for what lies under a tag.
+    pub(super) fn left_behind(&self, listed_on: Option<Digest>) -> Option<String> {
+        if self.can_run {
+            return Some("it can run".to_owned());
+        }
+        let on = listed_on?.to_string();
+        match self.subject.as_deref() {
+            Some(subject) if subject == on => None,
+            Some(subject) => Some(format!("it refers to {}", shorten(subject))),
+            None => Some("it refers to nothing".to_owned()),
         }
     }
 

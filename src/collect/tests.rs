@@ -469,3 +469,47 @@ fn b9_a_file_that_holds_no_bundle_is_an_error_with_its_place() {
     std::fs::write(path("many.jsonl"), lines).unwrap();
     assert!(matches!(Files::read(&[path("many.jsonl")]).unwrap_err(), FilesError::TooMuch { .. }));
 }
+
+/// What the copy leaves behind is no evidence here either; the honest one beside it counts.
+#[tokio::test]
+async fn b5_what_a_copy_leaves_behind_is_no_candidate() {
+    let image_layer = "application/vnd.oci.image.layer.v1.tar";
+    type Change = fn(&mut Value);
+    let left: [(&str, Change, &str); 3] = [
+        (
+            "it can run",
+            |manifest| manifest["config"]["mediaType"] = json!(IMAGE_CONFIG),
+            "application/vnd.oci.image.layer.v1.tar",
+        ),
+        (
+            "it refers to sha256:00",
+            |manifest| manifest["subject"]["digest"] = json!(format!("sha256:{}", "0".repeat(64))),
+            "",
+        ),
+        ("it refers to nothing", |manifest| drop(manifest.as_object_mut().unwrap().remove("subject")), ""),
+    ];
+    for (why, change, beside) in left {
+        let world = World::with(Behaviour { referrers_api: false, ..Behaviour::default() }).await;
+        let root = world.image.digest;
+        let bundle = world.bundle(root);
+        let mut respelled = bundle.clone();
+        respelled.push(b'\n');
+        let blob = world.fake.seed_blob("shop", b"layer");
+        let other = world.refer(root, (BUNDLE[0], &respelled), |manifest| {
+            change(manifest);
+            if beside == image_layer {
+                let layer = json!({ "mediaType": image_layer, "digest": blob, "size": 5 });
+                manifest["layers"].as_array_mut().unwrap().push(layer);
+            }
+        });
+        let honest = world.refer(root, (BUNDLE[0], &bundle), |_| ());
+        let entry = |digest| json!({ "mediaType": OCI_MANIFEST, "digest": digest, "size": 1 });
+        world.fall_back(root, &[entry(other), entry(honest)]);
+        let attached = world.look(Look::Evidence).await.unwrap();
+        let (found, discarded, remarks) = attached.evidence(&world.closure);
+        let found: Vec<Digest> = found.iter().map(|found| Digest::of(found.raw.bytes())).collect();
+        assert_eq!((found, discarded.len()), (vec![Digest::of(&bundle)], 0), "{why}");
+        let said = remarks.iter().any(|remark| remark.contains(&other.to_string()) && remark.contains(why));
+        assert!(said, "{why}: {remarks:?}");
+    }
+}

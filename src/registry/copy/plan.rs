@@ -9,7 +9,7 @@ use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{CopyError, Copying, Side};
-use crate::closure::{ClosureError, Content, Descriptor, Document};
+use crate::closure::{ClosureError, Document};
 use crate::digest::Digest;
 use crate::reference::{Image, Tag};
 use crate::registry::wire::{Fetched, Listing, Which};
@@ -101,7 +101,7 @@ impl Copying {
             subjects = Vec::new();
             for referrer in found {
                 let new = seen.insert(referrer.fetched.digest);
-                if can_run(&referrer.document) {
+                if referrer.document.can_run() {
                     if new {
                         plan.runnable.push(referrer.fetched.digest);
                     }
@@ -161,21 +161,6 @@ impl Copying {
         match document.subject.as_ref().is_some_and(|claimed| claimed.digest == subject) {
             true => Ok((digest, Claim::True(Box::new(Referrer { fetched, document, tag: None })))),
             false => Ok((digest, Claim::False)),
-        }
-    }
-}
-
-/// Whether a runtime would run it, or look into it. Whoever may write beside the source may attach what he likes, and
-/// must not get it past the gate as an attachment of something else: neither by digest nor under one of cosign's tags.
-/// cosign's own images have the configuration of an image and layers of other kinds.
-fn can_run(document: &Document) -> bool {
-    match &document.content {
-        Content::Index(_) => true,
-        Content::Manifest { config, layers } => {
-            // Docker takes these for image configurations too (moby, `distribution/registry.go`, `ImageTypes`).
-            let odd = ["application/octet-stream", "application/json", "text/html", "text/plain"];
-            let image = config.is_image_config() || odd.contains(&config.media_type.as_str());
-            image && layers.iter().any(Descriptor::is_image_layer)
         }
     }
 }
