@@ -24,7 +24,9 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
-use crate::registry::{Attachment, CopyError, CopyReport, Registries, RegistryError, Suffix};
+use crate::registry::{
+    Attachment, Carried as AtDestination, CopyError, CopyReport, Registries, RegistryError, Suffix,
+};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
 use publish::{TAG_ATTEMPTS, bundle, subject, summarise, without_summary};
 
@@ -424,7 +426,13 @@ impl Walk<'_> {
         }
         // 6. Copy by digest.
         watch(Stage::Copy(&intent.verdict().destination));
-        let copied = self.copy(intent, closure).await?;
+        let copied = match self.copy(intent, closure).await {
+            Ok(copied) => copied,
+            Err(failed) => {
+                let (intent, error) = *failed;
+                return self.given_up(intent, error, target, request, signer).await.map(Err);
+            }
+        };
         // 7. Commit.
         let promotion = self.commit(copied, environment, signer)?;
         watch(Stage::Commit(promotion.commit));
@@ -433,23 +441,44 @@ impl Walk<'_> {
 
     /// The bytes, read back; and the evidence that the decision relies on is among them: the same bytes, so that what was
     /// verified holds there too.
-    async fn copy(&self, intent: Intent, closure: &Closure) -> Result<Copied, WalkError> {
+    async fn copy(&self, intent: Intent, closure: &Closure) -> Result<Copied, Box<(Intent, WalkError)>> {
         let verdict = intent.verdict();
         let (from, to) = (&verdict.image.repository, &verdict.destination.repository);
         let (destination, index) = (verdict.destination.clone(), intent.position().index);
-        let copied = self.registries.copy(closure, from, to).await;
-        let report = copied.map_err(|source| WalkError::Copy {
-            destination: destination.clone(),
-            intent: index,
-            source: Box::new(source),
-        })?;
+        let report = match self.registries.copy(closure, from, to).await {
+            Ok(report) => report,
+            Err(source) => {
+                let source = Box::new(source);
+                return Err(Box::new((intent, WalkError::Copy { destination, intent: index, source })));
+            }
+        };
         match left_behind(verdict, &report) {
             None => Ok(Copied { intent, report }),
             Some((evidence, on)) => {
                 let destination = Box::new(destination);
-                Err(WalkError::Evidence { destination, intent: index, evidence, on })
+                Err(Box::new((intent, WalkError::Evidence { destination, intent: index, evidence, on })))
             }
         }
+    }
+
+    /// After a copy that did not end well. Where the evidence did not come along and by what lies there now the answer is
+    /// no, the intent is closed, so that nobody waits for it; else it stays open.
+    async fn given_up(
+        &mut self,
+        intent: Intent,
+        error: WalkError,
+        target: &Target<'_>,
+        request: &Request,
+        signer: &dyn Sign,
+    ) -> Result<Answer, WalkError> {
+        let WalkError::Evidence { .. } = error else { return Err(error) };
+        let now = (self.clock)();
+        let evidence = collect(target, self.registries, &request.files, self.ledger, self.trust, now).await;
+        let Ok(Decision::Denied(denied)) = evidence.map(|evidence| decide(target, &evidence)) else {
+            return Err(error);
+        };
+        let record = intent.abort(&mut self.writer(signer), target.environment(), &denied)?;
+        Ok(Answer::Denied { denied: Box::new(denied), record: Some(record) })
     }
 
     fn commit(
@@ -530,7 +559,7 @@ impl Walk<'_> {
 /// once the commit is recorded; a tag of cosign that holds somebody else's evidence there was kept, which the answer says.
 fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest)> {
     let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
-    carried.map(|it| (it, it.resource.digest.0)).find_map(|(Carried { on, source, .. }, evidence)| {
+    carried.map(|it| (it, it.resource.digest.0)).find_map(|(Carried { on, source, layer, .. }, evidence)| {
         let suffix = match source {
             Source::Referrer => None,
             Source::SignatureTag => Some(Suffix::Sig),
@@ -538,8 +567,9 @@ fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest
             Source::File | Source::Ledger => return None,
         };
         let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
-        let there =
-            report.carried.contains(&evidence) || kept.is_some_and(|tag| report.legacy_kept.contains(&tag));
+        let layer = layer.as_ref().map(|layer| layer.digest.0);
+        let there = report.carried.contains(&AtDestination { digest: evidence, layer })
+            || kept.is_some_and(|tag| report.legacy_kept.contains(&tag));
         (!there).then_some((evidence, *on))
     })
 }

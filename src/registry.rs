@@ -34,7 +34,7 @@ use crate::digest::Digest;
 use crate::reference::{Image, Location, Reference, Repository, Tag};
 
 pub use attach::{Attachment, Subject};
-pub use copy::{Along, CopyError, CopyReport, Side};
+pub use copy::{Along, Carried, CopyError, CopyReport, Side};
 pub use error::RegistryError;
 pub use http::{HttpConfig, Proxies, Retry};
 pub use layout::problem::LayoutProblem;

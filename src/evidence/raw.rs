@@ -72,6 +72,13 @@ struct KeptLayer {
     media_type: String,
 }
 
+/// cosign's annotations, and those that are not empty.
+fn cosigns(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours = |name: &str| COSIGN.iter().any(|prefix| name.starts_with(prefix));
+    let ours = annotations.iter().filter(|(name, text)| ours(name) && !text.is_empty());
+    ours.map(|(name, text)| (name.clone(), text.clone())).collect()
+}
+
 impl Raw {
     /// A bundle, which holds everything itself.
     pub fn bundle(bytes: Bytes) -> Self {
@@ -80,28 +87,38 @@ impl Raw {
 
     /// The content of a layer, whose signature, certificate and log entry may lie in the layer's annotations.
     pub fn layer(format: Format, bytes: Bytes, annotations: &BTreeMap<String, String>) -> Self {
+        match format {
+            Format::Bundle => Self::bundle(bytes),
+            Format::SimpleSigning | Format::Envelope => {
+                let descriptor = Self::described(format, Digest::of(&bytes), bytes.len() as u64, annotations);
+                Self { format, bytes, annotations: cosigns(annotations), descriptor }
+            }
+        }
+    }
+
+    /// [`Raw::descriptor`] of a layer, by what its manifest says of it.
+    pub fn described(
+        format: Format,
+        digest: Digest,
+        size: u64,
+        annotations: &BTreeMap<String, String>,
+    ) -> Option<Bytes> {
         let media_type = match format {
-            Format::Bundle => return Self::bundle(bytes),
+            Format::Bundle => return None,
             Format::SimpleSigning => SIMPLE_SIGNING_LAYER,
             Format::Envelope => DSSE_LAYER,
         };
-        let ours = |name: &str| COSIGN.iter().any(|prefix| name.starts_with(prefix));
-        let annotations: BTreeMap<String, String> = annotations
-            .iter()
-            .filter(|(name, text)| ours(name) && !text.is_empty())
-            .map(|(name, text)| (name.clone(), text.clone()))
-            .collect();
-        let descriptor = (!annotations.is_empty()).then(|| {
+        let annotations = cosigns(annotations);
+        (!annotations.is_empty()).then(|| {
             // The keys of a JSON object are sorted here, so that the same layer has one spelling.
             let descriptor = json!({
                 "annotations": annotations,
-                "digest": Digest::of(&bytes),
+                "digest": digest,
                 "mediaType": media_type,
-                "size": bytes.len(),
+                "size": size,
             });
             Bytes::from(descriptor.to_string())
-        });
-        Self { format, bytes, annotations, descriptor }
+        })
     }
 
     /// What was kept of it: its bytes, and the descriptor of the layer that carried it, where one was kept. `None`

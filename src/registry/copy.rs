@@ -24,6 +24,7 @@ use super::wire::{Fetched, Mounted, Which};
 use super::{CONCURRENCY, RegistryError, TRIES, put};
 use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
+use crate::evidence::{Format, Raw};
 use crate::reference::{Repository, Tag};
 
 /// Which of the two repositories the trouble was with.
@@ -83,6 +84,25 @@ pub enum Along {
     Nothing,
 }
 
+/// A blob that is at the destination, and what is said of it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Carried {
+    /// The blob.
+    pub digest: Digest,
+    /// The digest of [`Raw::descriptor`] of the layer, where a part of the proof lies there: a signature of cosign's is not
+    /// in the blob.
+    pub layer: Option<Digest>,
+}
+
+impl From<&Descriptor> for Carried {
+    fn from(blob: &Descriptor) -> Self {
+        let Descriptor { media_type, digest, size, annotations, .. } = blob;
+        let described = |format| Raw::described(format, *digest, *size, annotations);
+        let layer = Format::of(media_type).and_then(described).map(|bytes| Digest::of(&bytes));
+        Self { digest: *digest, layer }
+    }
+}
+
 /// What a copy did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopyReport {
@@ -100,8 +120,8 @@ pub struct CopyReport {
     pub bytes_copied: u64,
     /// Referrers at the destination, those under cosign's tags included.
     pub referrers: usize,
-    /// The blobs of those referrers: the evidence itself.
-    pub carried: BTreeSet<Digest>,
+    /// The blobs of those referrers, the evidence itself; and of the image, for a referrer may be listed in its index too.
+    pub carried: BTreeSet<Carried>,
     /// The source has no referrers API and, for a manifest of the image or more, no fallback tag: of what refers to
     /// those only cosign's tags were looked at.
     pub referrers_unsupported: bool,
@@ -172,6 +192,8 @@ impl Copying {
 
     /// What was done.
     fn report(&self, plan: Plan, written: &[Written], legacy_kept: Vec<Tag>) -> CopyReport {
+        let of_image = self.closure.manifests().flat_map(|manifest| &manifest.blobs).map(Carried::from);
+        let of_referrers = written.iter().flat_map(|one| &one.blobs).copied();
         CopyReport {
             manifests: self.closure.manifests().count(),
             blobs_copied: self.copied.load(Ordering::Relaxed),
@@ -180,7 +202,7 @@ impl Copying {
             blobs_foreign: self.foreign.load(Ordering::Relaxed),
             bytes_copied: self.bytes.load(Ordering::Relaxed),
             referrers: written.len(),
-            carried: written.iter().flat_map(|one| &one.blobs).copied().collect(),
+            carried: of_image.chain(of_referrers).collect(),
             referrers_unsupported: plan.unsupported,
             referrers_dangling: plan.dangling,
             referrers_runnable: plan.runnable,

@@ -1,18 +1,52 @@
 //! The copy inside a promotion: read back before the commit, with the evidence that was relied on; and recorded by it.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use samebits::reference::Image;
-use serde_json::Value;
+use samebits::verify::COSIGN_SIGN;
+use serde_json::{Value, json};
 
 use crate::cli::Yard;
-use crate::registry::{Fake, Reply};
+use crate::registry::{Behaviour, Fake, MANIFEST, Reply};
+
+const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A service whose repositories are in a registry, with an image that may enter staging.
 fn shop() -> (Yard, Fake, Image) {
-    let (yard, fake) = (Yard::empty(), Fake::start());
+    let (yard, fake, image) = unsigned(Behaviour::default());
+    yard.attest(&image, "build", COSIGN_SIGN);
+    (yard, fake, image)
+}
+
+/// The same, and nothing is attached.
+fn unsigned(behaviour: Behaviour) -> (Yard, Fake, Image) {
+    let (yard, fake) = (Yard::empty(), Fake::with(behaviour));
     yard.run(["init", "--service", "shop", "--registry", fake.host()]).exits(0);
     let image = yard.push_to(&format!("{}/shop", fake.host()).parse().unwrap(), "1", "hello");
-    yard.attest(&image, "build", samebits::verify::COSIGN_SIGN);
     (yard, fake, image)
+}
+
+fn seed(fake: &Fake, media_type: &str, bytes: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": fake.seed_blob("shop", bytes), "size": bytes.len() })
+}
+
+/// cosign's older signature of an image: the payload in a layer, the signature beside it.
+fn simple_signing(fake: &Fake, image: &Image, sign: impl FnOnce(&[u8]) -> String) -> Vec<u8> {
+    let payload = json!({
+        "critical": {
+            "identity": { "docker-reference": image.repository },
+            "image": { "docker-manifest-digest": image.digest },
+            "type": "cosign container image signature",
+        },
+        "optional": null,
+    });
+    let payload = payload.to_string().into_bytes();
+    let mut layer = seed(fake, "application/vnd.dev.cosign.simplesigning.v1+json", &payload);
+    layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": sign(&payload) });
+    let config = seed(fake, IMAGE_CONFIG, b"{}");
+    json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] })
+        .to_string()
+        .into_bytes()
 }
 
 fn open_intents(yard: &Yard) -> Vec<String> {
@@ -54,6 +88,93 @@ fn b5_evidence_that_vanishes_between_the_decision_and_the_copy_stops_the_promoti
     assert_eq!(open_intents(&yard), ["intent", "commit"]);
 }
 
+/// Whoever can push beside the source attaches the honest bundle once more, spelled otherwise, in something that can run:
+/// the copy leaves that behind, so that the gate must not rely on it.
+#[test]
+fn b5_evidence_in_what_can_run_does_not_stand_in_the_way_of_the_honest() {
+    let (yard, fake, image) = shop();
+    let listed = yard.runtime.block_on(yard.registries.referrers(&image)).unwrap();
+    let samebits::registry::Referrers::Listed(listed) = listed else { panic!("{listed:?}") };
+    let honest = listed[0].digest;
+    let of = Image::new(image.repository.clone(), honest);
+    let manifest = yard.runtime.block_on(yard.registries.manifest(&of)).unwrap().unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+    let layer = &manifest["layers"][0];
+    let digest = layer["digest"].as_str().unwrap().parse().unwrap();
+    let bundle = yard.registries.blob_bytes(&image.repository, digest, 1 << 20);
+    let bundle: Value = serde_json::from_slice(&yard.runtime.block_on(bundle).unwrap().unwrap()).unwrap();
+    let respelled = serde_json::to_vec_pretty(&bundle).unwrap();
+    let carrier = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "artifactType": manifest["artifactType"],
+        "config": seed(&fake, IMAGE_CONFIG, b"{\"os\":\"linux\",\"architecture\":\"amd64\"}"),
+        "layers": [
+            seed(&fake, layer["mediaType"].as_str().unwrap(), &respelled),
+            seed(&fake, "application/vnd.oci.image.layer.v1.tar", b"not decided upon"),
+        ],
+        "subject": manifest["subject"],
+    });
+    // It is listed first: the registry lists in the order of the digests.
+    let first = (0..).find_map(|number| {
+        let mut carrier = carrier.clone();
+        carrier["annotations"] = json!({ "number": number.to_string() });
+        let bytes = carrier.to_string().into_bytes();
+        (samebits::digest::Digest::of(&bytes) < honest).then_some(bytes)
+    });
+    let carrier = fake.seed_manifest("shop", MANIFEST, &first.unwrap());
+    let ran = yard.promote(&image.to_string(), "staging").exits(0);
+    assert_eq!(ran.stdout, format!("{}/staging/shop@{}\n", fake.host(), image.digest));
+    assert_eq!(open_intents(&yard), ["intent", "commit"]);
+    let there =
+        Image::new(format!("{}/staging/shop", fake.host()).parse().unwrap(), carrier.parse().unwrap());
+    assert_eq!(yard.runtime.block_on(yard.registries.manifest(&there)).unwrap(), None);
+}
+
+/// cosign's older signature stands in the annotations of a layer: the payload alone proves nothing.
+#[test]
+fn b5_a_signature_that_is_swapped_between_the_decision_and_the_copy_is_not_committed() {
+    let (yard, fake, image) = unsigned(Behaviour { digest_header: false, ..Behaviour::default() });
+    let honest =
+        simple_signing(&fake, &image, |payload| STANDARD.encode(yard.key("build").sign(payload).unwrap()));
+    let junk = simple_signing(&fake, &image, |_| STANDARD.encode(b"junk"));
+    let tag = format!("sha256-{}.sig", image.digest.hex());
+    fake.tag("shop", &tag, &fake.seed_manifest("shop", MANIFEST, &honest));
+    let path = format!("/v2/shop/manifests/{tag}");
+    fake.on("GET", &path, 1, Reply::Header("x-seen", "by the gate".to_owned()));
+    fake.on("GET", &path, usize::MAX, Reply::Bytes(junk));
+    // By what lies there now the answer is no: nobody waits for the intent.
+    let ran = yard.promote(&image.to_string(), "staging").exits(1);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(open_intents(&yard), ["intent", "aborted"]);
+    assert_eq!(fake.tagged("staging/shop", "staging"), None);
+}
+
+/// A referrer that is also a child of the index comes along with the image.
+#[test]
+fn b5_a_signature_that_the_index_lists_comes_along_with_the_image() {
+    let (yard, fake, image) = unsigned(Behaviour::default());
+    let closure = yard.runtime.block_on(yard.registries.closure(&image)).unwrap();
+    let index = closure.manifest(image.digest).unwrap();
+    let mut index: Value = serde_json::from_slice(&index.bytes).unwrap();
+    let mut children = index["manifests"].as_array().unwrap().clone();
+    for child in children.clone() {
+        let platform =
+            Image::new(image.repository.clone(), child["digest"].as_str().unwrap().parse().unwrap());
+        yard.attest(&platform, "build", COSIGN_SIGN);
+        let listed = yard.runtime.block_on(yard.registries.referrers(&platform)).unwrap();
+        let samebits::registry::Referrers::Listed(listed) = listed else { panic!("{listed:?}") };
+        children.push(json!({
+            "mediaType": MANIFEST, "digest": listed[0].digest, "size": listed[0].size,
+            "platform": { "os": "unknown", "architecture": "unknown" },
+        }));
+    }
+    index["manifests"] = json!(children);
+    let root = fake.seed_manifest("shop", crate::registry::INDEX, index.to_string().as_bytes());
+    let image = Image::new(image.repository, root.parse().unwrap());
+    let ran = yard.promote(&image.to_string(), "staging").exits(0);
+    assert_eq!(ran.stdout, format!("{}/staging/shop@{}\n", fake.host(), image.digest));
+}
+
 /// DESIGN section 5: there is no record of the copy alone. The commit says what was copied, from where, to where.
 #[test]
 fn a11_the_commit_is_the_record_of_the_copy() {
@@ -63,7 +184,7 @@ fn a11_the_commit_is_the_record_of_the_copy() {
     yard.run(["ledger", "verify", "1.tlog-proof"]).exits(0);
     let bundle: Value = serde_json::from_str(&yard.read("1.json")).unwrap();
     let payload = bundle["dsseEnvelope"]["payload"].as_str().unwrap();
-    let statement = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, payload).unwrap();
+    let statement = STANDARD.decode(payload).unwrap();
     let statement: Value = serde_json::from_slice(&statement).unwrap();
     let said = &statement["predicate"];
     assert_eq!(said["phase"], "commit");

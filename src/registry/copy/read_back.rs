@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::plan::Referrer;
-use super::{CopyError, Copying, Side};
+use super::{Carried, CopyError, Copying, Side};
 use crate::closure::{ClosureError, Manifest};
 use crate::digest::Digest;
 use crate::reference::{Image, Reference, Tag};
@@ -25,7 +25,7 @@ pub(super) struct Written {
     /// Cosign's tag.
     pub(super) tag: Option<Tag>,
     /// What it is made of.
-    pub(super) blobs: Vec<Digest>,
+    pub(super) blobs: Vec<Carried>,
 }
 
 impl Written {
@@ -35,7 +35,7 @@ impl Written {
             digest: fetched.digest,
             subject: document.subject.as_ref().map(|subject| subject.digest),
             tag: tag.clone(),
-            blobs: document.blobs().iter().map(|blob| blob.digest).collect(),
+            blobs: document.blobs().iter().map(Carried::from).collect(),
         }
     }
 }
