@@ -145,7 +145,7 @@ fn b5_a_signature_that_is_swapped_between_the_decision_and_the_copy_is_not_commi
     // By what lies there now the answer is no: nobody waits for the intent.
     let ran = yard.promote(&image.to_string(), "staging").exits(1);
     assert_eq!(ran.stdout, "");
-    assert_eq!(open_intents(&yard), ["intent", "aborted"]);
+    assert_eq!(open_intents(&yard), ["intent", "abort"]);
     assert_eq!(fake.tagged("staging/shop", "staging"), None);
 }
 
@@ -166,6 +166,10 @@ fn b5_a_signature_that_the_index_lists_comes_along_with_the_image() {
         children.push(json!({
             "mediaType": MANIFEST, "digest": listed[0].digest, "size": listed[0].size,
             "platform": { "os": "unknown", "architecture": "unknown" },
+            "annotations": {
+                "vnd.docker.reference.type": "attestation-manifest",
+                "vnd.docker.reference.digest": platform.digest,
+            },
         }));
     }
     index["manifests"] = json!(children);
