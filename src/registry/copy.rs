@@ -10,8 +10,8 @@ mod plan;
 mod read_back;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -21,7 +21,7 @@ use self::plan::{Plan, Referrer};
 use self::read_back::Written;
 use super::backend::Backend;
 use super::wire::{Fetched, Mounted, Which};
-use super::{CONCURRENCY, RegistryError, TRIES, put};
+use super::{CONCURRENCY, RegistryError, TRIES, attach, put, write};
 use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
 use crate::evidence::{Format, Raw};
@@ -140,6 +140,8 @@ pub(super) struct Copying {
     destination: Backend,
     closure: Closure,
     along: Along,
+    /// The blobs that the destination has acknowledged.
+    done: Mutex<BTreeSet<(Digest, u64, bool)>>,
     copied: AtomicUsize,
     mounted: AtomicUsize,
     present: AtomicUsize,
@@ -154,6 +156,7 @@ impl Copying {
             destination,
             closure: closure.clone(),
             along,
+            done: Mutex::default(),
             copied: AtomicUsize::new(0),
             mounted: AtomicUsize::new(0),
             present: AtomicUsize::new(0),
@@ -217,7 +220,7 @@ impl Copying {
         loop {
             for blob in queue.by_ref().take(CONCURRENCY - tasks.len()) {
                 let copying = Arc::clone(self);
-                tasks.spawn(async move { copying.blob(&blob).await });
+                tasks.spawn(async move { copying.once(&blob).await });
             }
             // Leaving early drops the set, which ends what is still under way.
             match tasks.join_next().await {
@@ -230,6 +233,17 @@ impl Copying {
                 },
             }
         }
+    }
+
+    /// One blob, unless this copy has brought it already: every referrer has the same empty configuration.
+    async fn once(&self, blob: &Descriptor) -> Result<(), CopyError> {
+        let done = || self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if done().contains(&sent(blob)) {
+            return Ok(());
+        }
+        self.blob(blob).await?;
+        done().insert(sent(blob));
+        Ok(())
     }
 
     /// One blob: mounted, or there, or sent.
@@ -312,36 +326,85 @@ impl Copying {
         referrers: Vec<Referrer>,
     ) -> Result<(Vec<Written>, Vec<Tag>), CopyError> {
         let (mut written, mut kept) = (Vec::new(), Vec::new());
-        for referrer in referrers {
-            let Referrer { fetched: Fetched { digest, media_type, bytes }, document, tag } = &referrer;
-            let at = self.at(Side::Destination);
-            let there = match tag {
-                None => None,
-                Some(tag) => self.destination.manifest(Which::Tag(tag)).await.map_err(&at)?,
-            };
-            if let (Some(there), Some(tag)) = (&there, tag)
-                && there.digest != *digest
-                && !is_superset(document, there)
-            {
-                kept.push(tag.clone());
-                continue;
-            }
-            self.content(document).await?;
-            if there.is_none_or(|there| there.digest != *digest) {
-                let which = tag.as_ref().map_or(Which::Digest(*digest), Which::Tag);
-                put(&self.destination, which, media_type, bytes.clone()).await.map_err(&at)?;
-            }
-            written.push(Written::of(&referrer));
+        for together in in_steps(referrers) {
+            let (new, left) = self.together(together).await?;
+            written.extend(new);
+            kept.extend(left);
         }
         Ok((written, kept))
     }
 
-    /// The blobs of a referrer, which is never an index.
-    async fn content(self: &Arc<Self>, document: &Document) -> Result<(), CopyError> {
+    /// [`Copying::referrers`] of those that do not wait for one another: each fallback tag is written once.
+    async fn together(
+        self: &Arc<Self>,
+        referrers: Vec<Referrer>,
+    ) -> Result<(Vec<Written>, Vec<Tag>), CopyError> {
+        let at = self.at(Side::Destination);
+        // 1. What is under cosign's tags there.
+        let looks: Vec<_> = referrers.into_iter().map(|referrer| self.under_its_tag(referrer)).collect();
+        let looks = stream::iter(looks).buffered(CONCURRENCY).try_collect::<Vec<_>>().await.map_err(&at)?;
+        let (ours, theirs): (Vec<_>, Vec<_>) = looks
+            .into_iter()
+            .partition(|(referrer, there)| there.as_ref().is_none_or(|it| yields(it, referrer)));
+        let kept = theirs.into_iter().filter_map(|(referrer, _)| referrer.tag).collect();
+        // 2. Contents, each once.
         let mut seen = BTreeSet::new();
-        let blobs = document.blobs().into_iter().filter(|blob| seen.insert(blob.digest));
-        self.blobs(blobs.collect()).await
+        let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
+        self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
+        // 3. The referrers. Which of them the registry lists by itself is said in its answers.
+        let missing = ours.iter().filter(|(referrer, there)| {
+            there.as_ref().is_none_or(|there| there.digest != referrer.fetched.digest)
+        });
+        let writes: Vec<_> = missing
+            .map(|(Referrer { fetched: Fetched { digest, media_type, bytes }, tag, .. }, _)| {
+                let which = tag.as_ref().map_or(Which::Digest(*digest), Which::Tag);
+                write(&self.destination, which, media_type, bytes.clone())
+            })
+            .collect();
+        let unlisted: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
+        // 4. Fallback tags.
+        attach::list(&self.destination, unlisted.into_iter().flatten()).await.map_err(&at)?;
+        Ok((ours.iter().map(|(referrer, _)| Written::of(referrer)).collect(), kept))
     }
+
+    async fn under_its_tag(&self, referrer: Referrer) -> Result<(Referrer, Option<Fetched>), RegistryError> {
+        let there = match &referrer.tag {
+            None => None,
+            Some(tag) => self.destination.manifest(Which::Tag(tag)).await?,
+        };
+        Ok((referrer, there))
+    }
+}
+
+/// In their order, as many at a time as do not wait for one another: for a subject, or for the same manifest.
+fn in_steps(referrers: Vec<Referrer>) -> Vec<Vec<Referrer>> {
+    let mut steps: Vec<Vec<Referrer>> = Vec::new();
+    let mut now = BTreeSet::new();
+    for referrer in referrers {
+        let subject = referrer.document.subject.as_ref().map(|subject| subject.digest);
+        let waits = now.contains(&referrer.fetched.digest) || subject.is_some_and(|it| now.contains(&it));
+        if waits {
+            now.clear();
+        }
+        if now.is_empty() {
+            steps.push(Vec::new());
+        }
+        now.insert(referrer.fetched.digest);
+        if let Some(step) = steps.last_mut() {
+            step.push(referrer);
+        }
+    }
+    steps
+}
+
+/// What makes a blob the same to a copy: one that may be left out is not one that has to be there.
+fn sent(blob: &Descriptor) -> (Digest, u64, bool) {
+    (blob.digest, blob.size, blob.is_foreign())
+}
+
+/// Whether what is under a tag may be written over, or is the same.
+fn yields(there: &Fetched, referrer: &Referrer) -> bool {
+    there.digest == referrer.fetched.digest || is_superset(&referrer.document, there)
 }
 
 /// Whether ours holds everything that is there, and more: only then may it take the tag.

@@ -77,6 +77,30 @@ fn b1_a_referrer_that_could_be_run_stays_behind_and_is_named() {
     bench.is_whole(&pushed, &to);
 }
 
+/// Where the registry lists no referrers itself, what lies at one depth is listed at once; no blob is sent twice.
+#[test]
+fn referrers_of_one_subject_are_listed_together() {
+    let bench = Bench::new();
+    let here = Fake::start();
+    let there = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let (from, to) = (format!("{}/shop", here.host()), format!("{}/mirror", there.host()));
+    let mut pushed = bench.push(&from, "hello");
+    let (shop, root): (Repository, _) = (from.parse().unwrap(), pushed.image.digest);
+    for number in 0..10_u8 {
+        let referrer = bench.wait(async {
+            let layer = bench.blob(&shop, "application/vnd.example.note", &[number]).await;
+            bench.manifest(&shop, "application/vnd.oci.empty.v1+json", &[layer], Some(root), None).await
+        });
+        pushed.attached.push((root, referrer));
+    }
+    bench.copy(&format!("{from}:1"), &to, &[]).exits(0);
+    bench.is_whole(&pushed, &to);
+    // The fallback tag, and cosign's three, which begin alike.
+    assert_eq!(there.count("PUT", &format!("/v2/mirror/manifests/sha256-{}", root.hex())), 1 + 3);
+    let empty = samebits::digest::Digest::of(b"{}");
+    assert_eq!([there.count("HEAD", &empty.hex()), there.count("PUT", &empty.hex())], [1, 1]);
+}
+
 #[test]
 fn between_repositories_of_one_registry_that_wants_tokens_blobs_are_mounted() {
     let bench = Bench::new();
