@@ -255,7 +255,7 @@ fn e9_a_promotion_that_cannot_be_judged_here_lets_nobody_past() {
 #[test]
 fn e9_no_step_goes_past_a_promotion_that_cannot_be_judged_here() {
     for (phase, when) in [(Phase::Intent, 2), (Phase::Intent, 4), (Phase::Abort, 2), (Phase::Abort, 4)] {
-        let policy = on_disk();
+        let policy = guarded(&on_disk());
         let (mut world, _, request) = ready_with(&policy);
         let (job, elsewhere) = (Job::new(), Instance::new(Kind::Public));
         job.govern(&mut world, &policy, RELEASE, &elsewhere);
@@ -296,7 +296,7 @@ fn e9_no_step_goes_past_a_promotion_that_cannot_be_judged_here() {
                 let fix = format!("{:?}", decision.verdict());
                 assert!(!fix.contains("revoke --record"), "{fix}");
             }
-            Phase::Intent => drop(promoted(block_on(world.promote(&request, "release")))),
+            Phase::Intent => drop(yes(&block_on(world.check(&request, "release")).unwrap())),
             Phase::Commit | Phase::Refused => panic!("{phase}"),
         }
     }
