@@ -173,7 +173,7 @@ impl Slots for Git {
 
     fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, SlotError> {
         let _alone = self.cache.lock()?;
-        let names = self.cache.list(&self.cache.fetch()?)?;
+        let names = self.cache.list(&self.cache.fetch()?, prefix)?;
         Ok(names.into_iter().filter(|name| name.starts_with(prefix) && name.as_str() > after).collect())
     }
 

@@ -48,12 +48,12 @@ pub enum GitError {
         /// How long it had.
         seconds: u64,
     },
-    /// It was ended because of what it wrote.
-    #[error("`git {command}` was ended: expected at most {limit} bytes to fetch, and there was no end")]
+    /// It was ended because of what it wrote or printed.
+    #[error("`git {command}` was ended: expected at most {limit} bytes of it, and there was no end")]
     TooMuch {
         /// The command.
         command: &'static str,
-        /// How much it may write.
+        /// How much it may be.
         limit: u64,
     },
     /// The push ended without an answer.

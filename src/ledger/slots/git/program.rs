@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Output};
+use std::process::{Command, Output};
 
 use bytes::Bytes;
 
@@ -237,7 +237,7 @@ impl Cache {
         let refspec = format!("+refs/heads/{}:{HEAD}", self.branch);
         let arguments =
             ["--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
-        let fetched = self.run("fetch", &[&arguments[..], &["--", &self.url, &refspec]].concat(), |_| Ok(()));
+        let fetched = self.run("fetch", &[&arguments[..], &["--", &self.url, &refspec]].concat(), Vec::new());
         if let Err(GitError::TooLong { .. } | GitError::TooMuch { .. }) = &fetched {
             // What came is of nothing that is known: away with it.
             drop(self.local("prune", &["--expire=now"]));
@@ -249,7 +249,7 @@ impl Cache {
         // Nothing there, or nobody there?
         let reference = format!("refs/heads/{}", self.branch);
         let listed =
-            self.run("ls-remote", &["--quiet", "--exit-code", "--", &self.url, &reference], |_| Ok(()))?;
+            self.run("ls-remote", &["--quiet", "--exit-code", "--", &self.url, &reference], Vec::new())?;
         match listed.status.code() {
             Some(2) => {
                 self.local("update-ref", &["-d", HEAD])?;
@@ -295,14 +295,17 @@ impl Cache {
 
     fn batch(&self, how: &'static str, commit: &str, names: &[String]) -> Result<Vec<u8>, GitError> {
         let asked = names.iter().map(|name| format!("{commit}:{name}\n")).collect::<String>();
-        let output = self.run("cat-file", &[how], |input| input.write_all(asked.as_bytes()))?;
+        let output = self.run("cat-file", &[how], asked.into_bytes())?;
         succeeded("cat-file", output)
     }
 
-    /// The names of all files, in order.
-    pub(super) fn list(&self, head: &Head) -> Result<Vec<String>, SlotError> {
+    /// The names of all files below the folder of `prefix`, in order: what else lies on the branch is not walked through.
+    pub(super) fn list(&self, head: &Head, prefix: &str) -> Result<Vec<String>, SlotError> {
         let Some(commit) = &head.commit else { return Ok(Vec::new()) };
-        Ok(self.names("ls-tree", &["-r", "-z", "--name-only", "--full-tree", commit])?.into_iter().collect())
+        let folder = prefix.rsplit_once('/').map(|(folder, _)| folder);
+        let mut arguments = vec!["-r", "-z", "--name-only", "--full-tree", commit.as_str()];
+        arguments.extend(folder);
+        Ok(self.names("ls-tree", &arguments)?.into_iter().collect())
     }
 
     /// The names that a command prints with a NUL after each.
@@ -319,19 +322,19 @@ impl Cache {
         let size: usize = objects.iter().map(|(_, bytes)| bytes.len()).sum();
         let first = objects.first().map_or("", |(name, _)| name);
         let message = format!("{first}: {} files, {size} bytes\n", objects.len());
-        let output = self.run("fast-import", &["--quiet", "--force", "--date-format=now"], |input| {
-            write!(input, "commit {NEXT}\nmark :1\ncommitter samebits <samebits@localhost> now\n")?;
-            write!(input, "data {}\n{message}\n", message.len())?;
-            if let Some(commit) = &head.commit {
-                writeln!(input, "from {commit}")?;
-            }
-            for (name, bytes) in objects {
-                write!(input, "M 100644 inline {name}\ndata {}\n", bytes.len())?;
-                input.write_all(bytes)?;
-                input.write_all(b"\n")?;
-            }
-            input.write_all(b"\nget-mark :1\ndone\n")
-        })?;
+        let mut input = format!("commit {NEXT}\nmark :1\ncommitter samebits <samebits@localhost> now\n");
+        input.push_str(&format!("data {}\n{message}\n", message.len()));
+        if let Some(commit) = &head.commit {
+            input.push_str(&format!("from {commit}\n"));
+        }
+        let mut input = input.into_bytes();
+        for (name, bytes) in objects {
+            input.extend(format!("M 100644 inline {name}\ndata {}\n", bytes.len()).as_bytes());
+            input.extend_from_slice(bytes);
+            input.push(b'\n');
+        }
+        input.extend(b"\nget-mark :1\ndone\n");
+        let output = self.run("fast-import", &["--quiet", "--force", "--date-format=now"], input)?;
         Ok(line(&succeeded("fast-import", output)?))
     }
 
@@ -342,11 +345,11 @@ impl Cache {
         let pushed = self.run(
             "push",
             &["--porcelain", "--no-verify", "--no-follow-tags", "--", &self.url, &refspec],
-            |_| Ok(()),
+            Vec::new(),
         );
         let pushed = match pushed {
             // It may have been taken.
-            Err(error @ (GitError::TooLong { .. } | GitError::TooMuch { .. })) => {
+            Err(error @ (GitError::TooLong { .. } | GitError::TooMuch { .. } | GitError::Run { .. })) => {
                 return Ok(Pushed::Open(GitError::Open { said: error.to_string() }));
             }
             pushed => pushed?,
@@ -371,16 +374,11 @@ impl Cache {
     }
 
     fn local(&self, command: &'static str, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
-        succeeded(command, self.run(command, arguments, |_| Ok(()))?)
+        succeeded(command, self.run(command, arguments, Vec::new())?)
     }
 
-    /// Runs git on our repository, with what `write` writes as its input.
-    fn run(
-        &self,
-        command: &'static str,
-        arguments: &[&str],
-        write: impl FnOnce(&mut ChildStdin) -> io::Result<()> + Send,
-    ) -> Result<Output, GitError> {
+    /// Runs git on our repository.
+    fn run(&self, command: &'static str, arguments: &[&str], input: Vec<u8>) -> Result<Output, GitError> {
         let mut program = Command::new("git");
         SETTINGS.iter().for_each(|setting| {
             program.args(["-c", setting]);
@@ -391,14 +389,14 @@ impl Cache {
         });
         program.env("GIT_DIR", &self.folder).env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
         program.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_ALLOW_PROTOCOL", self.protocol);
-        let ended = process::run(&mut program, &self.folder, self.limits, write);
+        let ended = process::run(&mut program, &self.folder, self.limits, input);
         match ended.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => GitError::NoProgram,
             _ => GitError::Run { source },
         })? {
             Ended::Alone(output) => Ok(output),
             Ended::TooLong => Err(GitError::TooLong { command, seconds: self.limits.time.as_secs() }),
-            Ended::TooMuch => Err(GitError::TooMuch { command, limit: self.limits.room }),
+            Ended::TooMuch(limit) => Err(GitError::TooMuch { command, limit }),
         }
     }
 }
