@@ -155,6 +155,9 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// What time it is.
+pub type Clock = fn() -> Timestamp;
+
 /// A ledger that was opened: its store has the right format and origin, its checkpoint the right signature.
 pub struct Ledger {
     store: Box<dyn Store>,
@@ -172,8 +175,8 @@ pub struct Ledger {
     witnesses: Option<TlogPolicy>,
     /// Whether the last append was combined with those of others: the next one is then left for them at once.
     crowded: bool,
-    /// For how late a record that somebody else left is.
-    clock: fn() -> Timestamp,
+    /// Says how old a record is that somebody else left.
+    clock: Option<Clock>,
 }
 
 impl fmt::Debug for Ledger {
@@ -248,8 +251,14 @@ impl Ledger {
     fn over(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Self {
         let (vkey, control) = (keys.main.clone(), keys.control.clone());
         let (verified, replayed) = (RefCell::default(), RefCell::default());
-        let (pin, witnesses, crowded, clock) = (None, None, false, Timestamp::now as fn() -> Timestamp);
+        let (pin, witnesses, crowded, clock) = (None, None, false, None);
         Self { store, vkey, control, signer, verified, replayed, pin, witnesses, crowded, clock }
+    }
+
+    /// Lets appends take along what others left in this store, as long as it is fresh by this clock. Without one nobody
+    /// else's record is appended.
+    pub fn combine_by(&mut self, clock: Clock) {
+        self.clock = Some(clock);
     }
 
     /// The key that checkpoints are verified with.

@@ -70,7 +70,9 @@ impl Bed {
 
     fn open(&self) -> Ledger {
         let objects: Arc<dyn ObjectStore> = self.objects.clone();
-        Ledger::open_in(objects, "bench", self.log.vkey(), Some(self.log.clone())).unwrap()
+        let mut ledger = Ledger::open_in(objects, "bench", self.log.vkey(), Some(self.log.clone())).unwrap();
+        ledger.combine_by(|| MORNING.parse().unwrap());
+        ledger
     }
 
     fn draft(&self, service: &ServiceName, number: u64, view: &View<'_>) -> Draft {

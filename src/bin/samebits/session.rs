@@ -292,7 +292,8 @@ impl<'a> Session<'a> {
         let cache = cache_folder();
         let folders = Folders { base, cache: cache.as_deref() };
         let ledger = Ledger::open(url, folders, &vkey, signer);
-        let ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
+        let mut ledger = ledger.context("the ledger cannot be opened").map_err(undecided)?;
+        ledger.combine_by(now);
         self.say_more(format_args!("ledger {url} ({})", vkey.origin()));
         Ok(ledger)
     }

@@ -259,7 +259,7 @@ impl Sight<'_> {
     /// That of somebody else's.
     fn standing_of(&mut self, left: &Left, leaves: &mut Leaves) -> Result<Standing, LedgerError> {
         let Left { claim, author, .. } = left;
-        match left.age((self.ledger.clock)()) {
+        match self.ledger.clock.map_or(Standing::Not, |clock| left.age(clock())) {
             Standing::Stands => {}
             other @ (Standing::Not | Standing::Over) => return Ok(other),
         }

@@ -108,7 +108,7 @@ impl Yard {
     /// As another process has it.
     fn ledger(&self) -> Ledger {
         let (objects, log) = (self.objects.clone(), Some(self.log.clone()));
-        Ledger { clock: now, ..Ledger::open_in(objects, "yard", self.log.vkey(), log).unwrap() }
+        Ledger { clock: Some(now), ..Ledger::open_in(objects, "yard", self.log.vkey(), log).unwrap() }
     }
 
     fn slots(&self) -> Objects {
@@ -254,7 +254,7 @@ impl Yard {
         let keys = Keys { main: log.vkey(), control: &control };
         let place = Place::file(std::path::Path::new("yard"));
         let store = Slotted::open(Arc::new(hooked), place, keys, None).unwrap().for_writing().unwrap();
-        Ledger { clock: now, ..Ledger::over(Box::new(store), keys, Some(log.clone())) }
+        Ledger { clock: Some(now), ..Ledger::over(Box::new(store), keys, Some(log.clone())) }
     }
 }
 
@@ -353,7 +353,7 @@ fn d5_under_contention_everybodys_record_is_there_once() {
             let objects = objects.clone();
             move || {
                 let opened = Ledger::open_in(objects, "late", log.vkey(), Some(log.clone())).unwrap();
-                let mut ledger = Ledger { clock: now, ..opened };
+                let mut ledger = Ledger { clock: Some(now), ..opened };
                 let append = |mut draft: Draft| {
                     let mut writer = Writer { ledger: &mut ledger, policy, trust, signer };
                     let service = draft.body.service().clone();
@@ -486,7 +486,7 @@ fn d5_what_does_not_stand_is_not_appended_for_anybody() {
 #[test]
 fn e9_what_was_left_long_ago_is_not_appended_for_anybody() {
     const NEXT: jiff::SignedDuration = jiff::SignedDuration::from_nanos(1);
-    let clocks: [(fn() -> Timestamp, (usize, usize)); 4] = [
+    let clocks: [(crate::ledger::Clock, (usize, usize)); 4] = [
         (|| now() + STALE, (1, 0)),
         (|| now() + STALE + NEXT, (0, 0)),
         (|| now() - STALE, (1, 0)),
@@ -496,11 +496,19 @@ fn e9_what_was_left_long_ago_is_not_appended_for_anybody() {
         let yard = Yard::new();
         let record = yard.signed("staging", 1, "left", |_| ());
         yard.leave(&record);
-        let mut ledger = Ledger { clock, ..yard.ledger() };
+        let mut ledger = yard.ledger();
+        ledger.combine_by(clock);
         yard.deploy_amid(&mut ledger, 0, "mine", |drafts| yard.faster(drafts)).unwrap();
         assert_eq!((yard.count(&record), yard.pending().len()), found, "{}", clock());
         yard.is_clean();
     }
+    // Without a clock nobody can say how old it is.
+    let yard = Yard::new();
+    let record = yard.signed("staging", 1, "left", |_| ());
+    yard.leave(&record);
+    let mut ledger = Ledger { clock: None, ..yard.ledger() };
+    yard.deploy_amid(&mut ledger, 0, "mine", |drafts| yard.faster(drafts)).unwrap();
+    assert_eq!((yard.count(&record), yard.pending().len()), (0, 1));
 }
 
 /// Nobody appends for him whose word is taken, though he saw that it is.
