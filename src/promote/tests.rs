@@ -397,7 +397,7 @@ const AT_REGISTRY: [(&str, usize); 9] = [
     ("prod/shop evidence", 2),
     ("prod/shop index", 1),
     ("prod/shop manifest", 2),
-    ("prod/shop mount", 8),
+    ("prod/shop mount", 7),
     ("prod/shop record", 1),
     ("prod/shop summary", 3),
     ("prod/shop tag production", 1),
