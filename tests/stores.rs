@@ -6,6 +6,8 @@
 #[path = "support/cli.rs"]
 #[allow(dead_code, reason = "what tests/cli.rs asks")]
 mod cli;
+#[path = "support/git_server.rs"]
+mod git_server;
 #[path = "support/image.rs"]
 mod image;
 #[path = "support/peer.rs"]

@@ -7,6 +7,7 @@ use samebits::ledger::seen::Lane;
 use samebits::tlog::{LogSigner, WitnessSigner};
 
 use crate::cli::{Ran, Yard, at, ran};
+use crate::git_server::{self, GitServer};
 use crate::peer;
 use crate::postgres::{PASSWORD, Postgres, USER};
 use crate::s3::{BUCKET, S3};
@@ -139,6 +140,47 @@ fn a_walk_over_a_branch() {
             git(&clone, &["push", "--quiet", "origin", "ledger"]);
         }),
     });
+}
+
+/// The same branch behind TLS and a password, served by git's own program.
+#[test]
+fn a_walk_over_a_branch_far_away() {
+    let Some(server) = GitServer::start() else { return };
+    let clone = server.folder().join("clone");
+    let git = |within: &Path, args: &[&str]| {
+        let who = ["-c", "user.name=x", "-c", "user.email=x@x"];
+        peer::said(peer::alone("git", within).args(who).args(args)).unwrap();
+    };
+    walk(&There {
+        url: server.url(),
+        variables: server.variables(),
+        shorten: Box::new(|_| {
+            git(server.folder(), &["clone", "--quiet", "--branch", "ledger", "ledger.git", "clone"]);
+            git(&clone, &["rm", "--quiet", NEWEST]);
+            git(&clone, &["commit", "--quiet", "-m", "x"]);
+            git(&clone, &["push", "--quiet", "origin", "ledger"]);
+        }),
+    });
+}
+
+/// Neither who cannot show that he is the server, nor who cannot show that he may write.
+#[test]
+fn d7_a_branch_far_away_is_nobodys_without_certificate_and_password() {
+    let Some(server) = GitServer::start() else { return };
+    let yard = yard();
+    let copy = |variables: Vec<(&'static str, String)>| {
+        let refused = ran(yard.command(["ledger", "copy", SQLITE, &server.url()]).envs(variables)).exits(3);
+        assert_eq!(server.branches(), "", "something was pushed");
+        refused.stderr
+    };
+    let untrusted = copy(server.variables_without("sslCAInfo"));
+    assert!(untrusted.contains("certificate"), "{untrusted}");
+    let anonymous = copy(server.variables_without("helper"));
+    assert!(anonymous.contains("could not read Username"), "{anonymous}");
+    assert!(!anonymous.contains(git_server::PASSWORD) && !untrusted.contains(git_server::PASSWORD));
+    // Not for want of a server.
+    ran(yard.command(["ledger", "copy", SQLITE, &server.url()]).envs(server.variables())).exits(0);
+    assert_eq!(server.branches(), "ledger");
 }
 
 #[test]
