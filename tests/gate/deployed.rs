@@ -2,9 +2,12 @@
 
 use samebits::gate::{Code, Requirement};
 use samebits::policy::EvidenceClass;
+use samebits::promote::Answer;
 use samebits::record::{Runtime, Status};
+use samebits::reference::Image;
 use serde_json::json;
 
+use super::protocol::{block_on, promoted, ready};
 use super::world::*;
 
 /// Without approvals: an hour in staging, observed.
@@ -510,5 +513,29 @@ signed-by = \"build\"
         }
         world.staged(&image);
         yes(&world.ask("production", &image, &[]));
+    }
+}
+
+/// What ran in staging may be gone from there by now; and what lies there need not have run.
+#[test]
+fn c9_the_proof_is_the_record_and_not_what_lies_there_now() {
+    let (mut world, image, request) = ready();
+    let (shop, staging) = (world.repository("shop", None), world.repository("shop", Some("staging")));
+    let there = Image::new(staging.clone(), image.root);
+    assert!(block_on(world.registries.closure_if_whole(&there)).unwrap().is_none());
+    let promotion = promoted(block_on(world.promote(&request, "release")));
+    assert_eq!(promotion.destination().digest, image.root);
+    // Everything of it is there, its signature and its provenance too, but nobody ever said that it ran.
+    let other = Built::shop("2");
+    let pushed = block_on(world.push(&other, "v2"));
+    block_on(world.attach(&pushed, "build"));
+    let closure = block_on(world.registries.closure(&pushed)).unwrap();
+    let copied = block_on(world.registries.copy(&closure, &shop, &staging)).unwrap();
+    assert_eq!((copied.manifests, copied.referrers), (closure.manifests().count(), 2));
+    for repository in [&staging, &shop] {
+        let request = pinned(repository, &other, "production", "run 2");
+        let answer = block_on(world.promote(&request, "release")).unwrap();
+        let Answer::Denied { denied, .. } = answer else { panic!("{repository}: {answer:?}") };
+        assert_eq!(denied.verdict().codes(), [Code::NeverDeployed]);
     }
 }
