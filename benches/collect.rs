@@ -99,7 +99,8 @@ impl Bench {
         let registries = Registries::new(HttpConfig::default(), std::env::temp_dir());
         let registries = if self.known { &self.registries } else { &registries };
         let (began, files) = (Instant::now(), Files::default());
-        let attached = attached(&self.image, &self.closure, registries, &files, &self.trust, look);
+        let reading = registries.reading(&self.image.repository).unwrap();
+        let attached = attached(&self.image, &self.closure, &reading, &files, &self.trust, look);
         let (accepted, discarded, _) = attached.await.unwrap().evidence(&self.closure);
         assert_eq!((accepted.len(), discarded.len()), (found, 0));
         began.elapsed()

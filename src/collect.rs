@@ -22,7 +22,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Policy, RootRule};
 use crate::record::{Status, TreeHead};
 use crate::reference::Image;
-use crate::registry::{Registries, RegistryError};
+use crate::registry::{Reading, Registries, RegistryError};
 use crate::verify::{Identity, Trust};
 
 pub use attached::{Attached, Content, Item, Look, Place, attached};
@@ -105,21 +105,20 @@ pub fn trust(policy: &Policy) -> Trust {
         .with_roots(policy.roots().filter_map(RootRule::unconditional).cloned().collect())
 }
 
-/// Everything that counts, or could have counted, for `target`; `files` are bundles from disk, none of them where
-/// the default is given.
+/// What counts, or could have counted, for `target`, wherever it is looked for; `files` are bundles from disk, none of
+/// them where the default is given. `reading` is of the repository of the image.
 ///
 /// # Errors
 /// [`CollectError`] when the registry or the ledger cannot be read; that is never "no evidence".
 pub async fn collect(
     target: &Target<'_>,
-    registries: &Registries,
+    (registries, reading): (&Registries, &Reading),
     files: &Files,
     ledger: &Ledger,
     trust: &Trust,
-    now: Timestamp,
+    (look, now): (Look, Timestamp),
 ) -> Result<Evidence, CollectError> {
-    let attached =
-        attached(target.image(), target.closure(), registries, files, trust, Look::Evidence).await?;
+    let attached = attached(target.image(), target.closure(), reading, files, trust, look).await?;
     let (attestations, discarded, remarks) = attached.evidence(target.closure());
     let mut evidence = Evidence {
         attestations,
@@ -133,7 +132,10 @@ pub async fn collect(
         now,
     };
     recall(&mut evidence, target, ledger, trust, now)?;
-    evidence.same_layers = lookalikes(target, &evidence, registries).await;
+    // Only a no has to be explained, and no first look ends in one.
+    if look != Look::Referrers {
+        evidence.same_layers = lookalikes(target, &evidence, registries).await;
+    }
     Ok(evidence)
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod tests;
 use jiff::Timestamp;
 
 use crate::closure::Closure;
-use crate::collect::{CollectError, Files, collect, recall};
+use crate::collect::{CollectError, Files, Look, collect, recall};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Source, TagSeen, Target, TargetError};
 use crate::gate::{Approved, Carried, Decision, Denied, Verdict, decide};
@@ -25,10 +25,10 @@ use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{
-    Attachment, Carried as AtDestination, CopyError, CopyReport, Registries, RegistryError, Suffix,
+    Attachment, Carried as AtDestination, CopyError, CopyReport, Reading, Registries, RegistryError, Suffix,
 };
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
-use publish::{TAG_ATTEMPTS, bundle, subject, summarise, without_summary};
+use publish::{Published, TAG_ATTEMPTS, bundle, subject, summarise, without_summary};
 
 /// How often a decision is made again because another promotion was committed meanwhile.
 const OVERTAKEN: u32 = 8;
@@ -246,9 +246,19 @@ pub struct Promotion {
     verdict: Verdict,
     commit: Position,
     report: Option<CopyReport>,
-    /// Whether this run wrote the commit: nobody can have published anything of it.
-    fresh: bool,
+    standing: Standing,
     tag_moved: Option<(Tag, Digest)>,
+}
+
+/// What can have been published of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing: this run wrote it.
+    New,
+    /// Some or all, by the run that wrote it.
+    Known,
+    /// Some or all; and the tag means its image.
+    Tagged,
 }
 
 impl Promotion {
@@ -290,10 +300,33 @@ impl Walk<'_> {
     ) -> Result<Decision, WalkError> {
         let resolved = Resolved::resolve(self.registries, &request.reference).await?;
         let target = self.target(request, &resolved, requester)?;
-        let now = (self.clock)();
-        let evidence =
-            collect(&target, self.registries, &request.files, self.ledger, self.trust, now).await?;
-        Ok(decide(&target, &evidence))
+        Ok(self.ask(&target, &self.reading(&target)?, &request.files).await?.1)
+    }
+
+    /// Nothing is read yet of where the image is.
+    fn reading(&self, target: &Target<'_>) -> Result<Reading, WalkError> {
+        Ok(self.registries.reading(&target.image().repository)?)
+    }
+
+    /// The evidence, and what the gate says to it. More of it never turns a yes into a no: what older tools have put under
+    /// tags is looked at only where there is no yes without.
+    async fn ask(
+        &self,
+        target: &Target<'_>,
+        reading: &Reading,
+        files: &Files,
+    ) -> Result<(Evidence, Decision), WalkError> {
+        let from = (self.registries, reading);
+        let (ledger, trust) = (&*self.ledger, self.trust);
+        let look = (Look::Referrers, (self.clock)());
+        let evidence = collect(target, from, files, ledger, trust, look).await?;
+        if let approved @ Decision::Approved(_) = decide(target, &evidence) {
+            return Ok((evidence, approved));
+        }
+        let look = (Look::Evidence, (self.clock)());
+        let evidence = collect(target, from, files, ledger, trust, look).await?;
+        let decision = decide(target, &evidence);
+        Ok((evidence, decision))
     }
 
     /// Decides, and on yes does everything that follows.
@@ -322,19 +355,17 @@ impl Walk<'_> {
         let mut promotion = loop {
             // 2. Collect.
             watch(Stage::Collect(&resolved.image));
-            let now = (self.clock)();
-            let evidence =
-                collect(&target, self.registries, &request.files, self.ledger, self.trust, now).await?;
+            let reading = self.reading(&target)?;
             // 3. Decide.
-            let approved = match decide(&target, &evidence) {
-                Decision::Approved(approved) => approved,
-                Decision::Denied(denied) => return self.refuse(denied, request, signer),
+            let (evidence, approved) = match self.ask(&target, &reading, &request.files).await? {
+                (evidence, Decision::Approved(approved)) => (evidence, approved),
+                (_, Decision::Denied(denied)) => return self.refuse(denied, request, signer),
             };
-            if let Some(commit) = self.already(&target, &evidence).await? {
+            if let Some((commit, standing)) = self.already(&target, &evidence).await? {
                 let verdict = approved.verdict().clone();
-                break Promotion { verdict, commit, report: None, fresh: false, tag_moved: None };
+                break Promotion { verdict, commit, report: None, standing, tag_moved: None };
             }
-            match self.act(&target, evidence, approved, &resolved.closure, request, signer, watch).await {
+            match self.act(&target, evidence, approved, &reading, request, signer, watch).await {
                 Ok(Ok(promotion)) => break promotion,
                 Ok(Err(answer)) => return Ok(answer),
                 // Something else was promoted there while we decided: decide again on what the ledger says now.
@@ -347,8 +378,10 @@ impl Walk<'_> {
         // 8. Publish, the tag last.
         watch(Stage::Publish(promotion.destination()));
         self.publish(&target, &promotion, &request.files, signer).await?;
-        // 9. Has the tag that was typed moved meanwhile?
-        promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
+        // 9. Has the tag that was typed moved meanwhile? Not where nothing was done since it was read.
+        if promotion.standing == Standing::New {
+            promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
+        }
         Ok(Answer::Promoted(Box::new(promotion)))
     }
 
@@ -384,7 +417,11 @@ impl Walk<'_> {
     }
 
     /// The commit of an earlier promotion of the same bytes, if it still stands and nothing is missing.
-    async fn already(&self, target: &Target<'_>, evidence: &Evidence) -> Result<Option<Position>, WalkError> {
+    async fn already(
+        &self,
+        target: &Target<'_>,
+        evidence: &Evidence,
+    ) -> Result<Option<(Position, Standing)>, WalkError> {
         let environment = target.environment();
         let here = |record: &&crate::record::Record| record.body().environment() == Some(environment.name());
         let records: Vec<_> = evidence.history.iter().filter(here).cloned().collect();
@@ -395,9 +432,18 @@ impl Walk<'_> {
         if image != target.destination() || busy {
             return Ok(None);
         }
-        let destination = target.destination();
-        let missing = self.registries.has_closure(&destination.repository, target.closure()).await?;
-        Ok(missing.is_empty().then_some(commit))
+        // What the tag means was read, and need not be asked for again.
+        let (place, closure) = (&image.repository, target.closure());
+        let tagged = match environment.tag() {
+            Some(tag) => self.registries.tagged(place, tag).await? == Some(image.digest),
+            None => false,
+        };
+        let standing = if tagged { Standing::Tagged } else { Standing::Known };
+        let missing = match standing {
+            Standing::Tagged => self.registries.has_below(place, closure).await?,
+            Standing::New | Standing::Known => self.registries.has_closure(place, closure).await?,
+        };
+        Ok(missing.is_empty().then_some((commit, standing)))
     }
 
     /// Intent, second look, copy, commit.
@@ -407,7 +453,7 @@ impl Walk<'_> {
         target: &Target<'_>,
         mut evidence: Evidence,
         approved: Approved,
-        closure: &Closure,
+        reading: &Reading,
         request: &Request,
         signer: &dyn Sign,
         watch: &dyn Fn(Stage<'_>),
@@ -426,7 +472,7 @@ impl Walk<'_> {
         }
         // 6. Copy by digest.
         watch(Stage::Copy(&intent.verdict().destination));
-        let copied = match self.copy(intent, closure).await {
+        let copied = match self.copy(intent, target.closure(), reading).await {
             Ok(copied) => copied,
             Err(failed) => {
                 let (intent, error) = *failed;
@@ -441,11 +487,15 @@ impl Walk<'_> {
 
     /// The bytes, read back; and the evidence that the decision relies on is among them: the same bytes, so that what was
     /// verified holds there too.
-    async fn copy(&self, intent: Intent, closure: &Closure) -> Result<Copied, Box<(Intent, WalkError)>> {
+    async fn copy(
+        &self,
+        intent: Intent,
+        closure: &Closure,
+        reading: &Reading,
+    ) -> Result<Copied, Box<(Intent, WalkError)>> {
         let verdict = intent.verdict();
-        let (from, to) = (&verdict.image.repository, &verdict.destination.repository);
         let (destination, index) = (verdict.destination.clone(), intent.position().index);
-        let report = match self.registries.copy(closure, from, to).await {
+        let report = match self.registries.copy(closure, reading, &destination.repository).await {
             Ok(report) => report,
             Err(source) => {
                 let source = Box::new(source);
@@ -472,11 +522,8 @@ impl Walk<'_> {
         signer: &dyn Sign,
     ) -> Result<Answer, WalkError> {
         let WalkError::Evidence { .. } = error else { return Err(error) };
-        let now = (self.clock)();
-        let evidence = collect(target, self.registries, &request.files, self.ledger, self.trust, now).await;
-        let Ok(Decision::Denied(denied)) = evidence.map(|evidence| decide(target, &evidence)) else {
-            return Err(error);
-        };
+        let asked = self.ask(target, &self.reading(target)?, &request.files).await;
+        let Ok((_, Decision::Denied(denied))) = asked else { return Err(error) };
         let record = intent.abort(&mut self.writer(signer), target.environment(), &denied)?;
         Ok(Answer::Denied { denied: Box::new(denied), record: Some(record) })
     }
@@ -491,7 +538,8 @@ impl Walk<'_> {
         let now = (self.clock)();
         let (commit, fresh) = intent.commit(&mut self.writer(signer), environment, now)?;
         let (verdict, report) = (intent.verdict().clone(), Some(report));
-        Ok(Promotion { verdict, commit, report, fresh, tag_moved: None })
+        let standing = if fresh { Standing::New } else { Standing::Known };
+        Ok(Promotion { verdict, commit, report, standing, tag_moved: None })
     }
 
     /// Evidence that only a file held, and that counted, goes where the image went: the next environment may not have
@@ -531,21 +579,30 @@ impl Walk<'_> {
             level: verdict.level(),
             verified_on: verdict.decided_on,
         };
-        let on = match promotion.fresh {
-            true => summary.subjects.digests().collect(),
+        let record = self.record_on(image, closure, commit.index)?;
+        let published = match promotion.standing {
+            Standing::New => Published::default(),
             // An earlier run may have published it.
-            false => {
-                let there = self.lies_on(image, closure).await?;
-                let author = signer.author();
-                let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
-                without_summary(&there, closure, &summary, is)
-            }
+            Standing::Known | Standing::Tagged => self.published(image, &record, &summary).await?,
         };
-        let mut attachments = vec![self.record_on(image, closure, commit.index)?];
-        attachments.extend(summarise(image, closure, commit.index, &summary, &on, signer)?);
+        let mut on = published.unsummarised(&summary);
+        if promotion.standing != Standing::New && !on.is_empty() {
+            let there = self.lies_on(image, closure).await?;
+            let author = signer.author();
+            let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
+            on = without_summary(&there, closure, &summary, is);
+        }
+        let of = Digest::of(&record.bytes);
+        let mut attachments = summarise(image, closure, commit.index, (of, &summary), &on, signer)?;
+        if !published.record {
+            attachments.push(record);
+        }
         attachments.extend(Self::keep(promotion, closure, files)?);
         self.put(image, commit.index, &attachments).await?;
-        self.set_tag(service, environment, &image.repository, commit).await
+        if promotion.standing == Standing::Tagged {
+            return Ok(());
+        }
+        self.set_tag(service, environment, (image, Some(closure)), (commit, promotion.standing)).await
     }
 
     async fn moved(&self, reference: &Reference, image: &Image) -> Result<Option<(Tag, Digest)>, WalkError> {

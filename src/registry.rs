@@ -11,6 +11,7 @@
 mod attach;
 mod backend;
 mod copy;
+mod reading;
 mod transfer;
 pub(crate) mod error;
 pub(crate) mod http;
@@ -34,10 +35,11 @@ use crate::digest::Digest;
 use crate::reference::{Image, Location, Reference, Repository, Tag};
 
 pub use attach::{Attachment, Subject};
-pub use copy::{Along, Carried, CopyError, CopyReport, Side};
+pub use copy::{Along, Already, Carried, CopyError, CopyReport, Side};
 pub use error::RegistryError;
 pub use http::{HttpConfig, Proxies, Retry};
 pub use layout::problem::LayoutProblem;
+pub use reading::Reading;
 pub use transfer::{Arrived, Transfer, TransferError, Transferred};
 
 /// How many requests are in flight at once.
@@ -263,35 +265,52 @@ impl Registries {
     ) -> Result<Vec<Digest>, RegistryError> {
         let backend = self.backend(repository)?;
         let (mut lost, blobs) =
-            try_join(lost_manifests(&backend, closure), lost_blobs(&backend, closure)).await?;
+            try_join(lost_manifests(&backend, closure, None), lost_blobs(&backend, closure)).await?;
+        lost.extend(blobs);
+        Ok(lost)
+    }
+
+    /// [`Registries::has_closure`] of an image whose root was read there.
+    ///
+    /// # Errors
+    /// Trouble only.
+    pub async fn has_below(
+        &self,
+        repository: &Repository,
+        closure: &Closure,
+    ) -> Result<Vec<Digest>, RegistryError> {
+        let backend = self.backend(repository)?;
+        let (mut lost, blobs) =
+            try_join(lost_manifests(&backend, closure, Some(closure.root())), lost_blobs(&backend, closure))
+                .await?;
         lost.extend(blobs);
         Ok(lost)
     }
 
     /// Copies an image with everything that refers to it, by digest; sets no tag but those of cosign
-    /// (`sha256-<hex>.sig`), which are the name of what they hold. Safe to repeat; what is there is not sent.
+    /// (`sha256-<hex>.sig`), which are the name of what they hold. Safe to repeat; what is there is not sent, and every
+    /// blob of it is asked for.
     ///
     /// # Errors
     /// [`CopyError`], which says on which side the trouble was. What was written stays, and is used next time.
     pub async fn copy(
         &self,
         closure: &Closure,
-        from: &Repository,
+        from: &Reading,
         to: &Repository,
     ) -> Result<CopyReport, CopyError> {
-        self.copy_with(closure, from, to, Along::Referrers).await
+        self.copy_with(closure, from, to, (Along::Referrers, Already::Blobs)).await
     }
 
     async fn copy_with(
         &self,
         closure: &Closure,
-        from: &Repository,
+        from: &Reading,
         to: &Repository,
-        along: Along,
+        how: (Along, Already),
     ) -> Result<CopyReport, CopyError> {
-        let source = self.backend(from).map_err(copy::at(Side::Source, from))?;
         let destination = self.backend(to).map_err(copy::at(Side::Destination, to))?;
-        copy::Copying::new(source, destination, closure, along).run().await
+        copy::Copying::new(from, &destination, closure, how).run().await
     }
 
     /// Makes a tag mean an image that the repository has: the same bytes again, under the tag; then read back.
@@ -302,15 +321,23 @@ impl Registries {
         let backend = self.backend(&image.repository)?;
         let fetched = backend.manifest(Which::Digest(image.digest)).await?;
         let fetched = fetched.ok_or_else(|| RegistryError::NoSuchImage { wanted: image.to_string() })?;
-        put(&backend, Which::Tag(tag), &fetched.media_type, fetched.bytes).await?;
-        match backend.manifest(Which::Tag(tag)).await?.map(|fetched| fetched.digest) {
-            Some(found) if found == image.digest => Ok(()),
-            found => Err(RegistryError::TagNotSet {
-                tagged: Reference::Tagged(image.repository.clone(), tag.clone()).to_string(),
-                wanted: image.digest,
-                found,
-            }),
-        }
+        tag_as(&backend, tag, fetched.digest, &fetched.media_type, fetched.bytes).await
+    }
+
+    /// [`Registries::set_tag`] of an image that was read or written there: its root is at hand.
+    ///
+    /// # Errors
+    /// [`RegistryError::TagNotSet`], trouble.
+    pub async fn set_tag_of(
+        &self,
+        repository: &Repository,
+        closure: &Closure,
+        tag: &Tag,
+    ) -> Result<(), RegistryError> {
+        let image = || Image::new(repository.clone(), closure.root()).to_string();
+        let root = closure.manifest(closure.root());
+        let root = root.ok_or_else(|| RegistryError::NoSuchImage { wanted: image() })?;
+        tag_as(&self.backend(repository)?, tag, root.digest, &root.media_type, root.bytes.clone()).await
     }
 
     /// Writes a small blob, unless it is there.
@@ -396,28 +423,37 @@ fn read(backend: &Backend, fetched: &Fetched) -> Result<Document, RegistryError>
 }
 
 async fn push(backend: &Backend, bytes: Bytes) -> Result<Digest, RegistryError> {
-    let digest = Digest::of(&bytes);
-    let blob = Descriptor {
+    let blob = unnamed(&bytes);
+    match backend.has_blob(&blob).await? {
+        true => Ok(blob.digest),
+        false => upload(backend, bytes).await,
+    }
+}
+
+/// [`push`] of what nobody has written before: it is not looked for.
+async fn upload(backend: &Backend, bytes: Bytes) -> Result<Digest, RegistryError> {
+    let blob = unnamed(&bytes);
+    for attempt in 1.. {
+        let bytes = bytes.clone();
+        let chunks = stream::once(async { Ok(bytes) }).boxed();
+        match backend.put_blob(blob.digest, blob.size, chunks, None).await {
+            Err(error) if error.is_transient() && attempt < TRIES => {}
+            outcome => return outcome.map(|()| blob.digest),
+        }
+    }
+    Ok(blob.digest)
+}
+
+fn unnamed(bytes: &Bytes) -> Descriptor {
+    Descriptor {
         media_type: String::new(),
-        digest,
+        digest: Digest::of(bytes),
         size: bytes.len() as u64,
         artifact_type: None,
         annotations: BTreeMap::new(),
         platform: None,
         urls: Vec::new(),
-    };
-    if backend.has_blob(&blob).await? {
-        return Ok(digest);
     }
-    for attempt in 1.. {
-        let bytes = bytes.clone();
-        let chunks = stream::once(async { Ok(bytes) }).boxed();
-        match backend.put_blob(digest, blob.size, chunks, None).await {
-            Err(error) if error.is_transient() && attempt < TRIES => {}
-            outcome => return outcome.map(|()| digest),
-        }
-    }
-    Ok(digest)
 }
 
 /// Writes a manifest; where it refers to something and the registry does not say that it noticed, the fallback tag
@@ -460,6 +496,23 @@ async fn write(
     }))
 }
 
+async fn tag_as(
+    backend: &Backend,
+    tag: &Tag,
+    wanted: Digest,
+    media_type: &str,
+    bytes: Bytes,
+) -> Result<(), RegistryError> {
+    put(backend, Which::Tag(tag), media_type, bytes).await?;
+    match backend.manifest(Which::Tag(tag)).await?.map(|fetched| fetched.digest) {
+        Some(found) if found == wanted => Ok(()),
+        found => {
+            let tagged = Reference::Tagged(backend.repository.clone(), tag.clone()).to_string();
+            Err(RegistryError::TagNotSet { tagged, wanted, found })
+        }
+    }
+}
+
 async fn legacy(
     backend: &Backend,
     digest: Digest,
@@ -474,9 +527,14 @@ async fn legacy(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The manifests of an image that a repository has not.
-async fn lost_manifests(backend: &Backend, closure: &Closure) -> Result<Vec<Digest>, RegistryError> {
-    let digests: Vec<Digest> = closure.manifests().map(|manifest| manifest.digest).collect();
+/// The manifests of an image that a repository has not; one that was read there is not asked for.
+async fn lost_manifests(
+    backend: &Backend,
+    closure: &Closure,
+    read: Option<Digest>,
+) -> Result<Vec<Digest>, RegistryError> {
+    let digests = closure.manifests().map(|manifest| manifest.digest);
+    let digests: Vec<Digest> = digests.filter(|digest| Some(*digest) != read).collect();
     let questions = digests.into_iter().map(|digest| async move {
         let there = backend.has_manifest(digest).await?;
         Ok::<_, RegistryError>((!there).then_some(digest))

@@ -19,6 +19,7 @@ mod registry;
 mod served;
 
 mod copy {
+    mod again;
     mod archive;
     mod closed;
     mod guarded;

@@ -67,25 +67,25 @@ fn some(rows: Vec<Row>) -> Vec<Row> {
 #[test]
 fn f5_no_fault_of_a_registry_makes_a_promotion_wrong() {
     let rows = table::rows(Act::Promotion, true);
-    run(&rows, Act::Promotion, Upstream::in_process, 489);
+    run(&rows, Act::Promotion, Upstream::in_process, 463);
 }
 
 #[test]
 fn f5_no_fault_of_a_registry_makes_a_copy_wrong() {
     let rows = table::rows(Act::Copy, true);
-    run(&rows, Act::Copy, Upstream::in_process, 576);
+    run(&rows, Act::Copy, Upstream::in_process, 642);
 }
 
 #[test]
 fn f5_no_fault_between_us_and_a_real_registry_makes_a_promotion_wrong() {
     let Some(registry) = DockerRegistry::start(Door::Basic) else { return };
     let rows = some(table::rows(Act::Promotion, false));
-    run(&rows, Act::Promotion, || Upstream::real(&registry), 17);
+    run(&rows, Act::Promotion, || Upstream::real(&registry), 16);
 }
 
 #[test]
 fn f5_no_fault_between_us_and_a_real_registry_makes_a_copy_wrong() {
     let Some(registry) = DockerRegistry::start(Door::Basic) else { return };
     let rows = some(table::rows(Act::Copy, false));
-    run(&rows, Act::Copy, || Upstream::real(&registry), 20);
+    run(&rows, Act::Copy, || Upstream::real(&registry), 22);
 }

@@ -47,7 +47,10 @@ async fn skopeo_reads_our_layout_and_we_read_skopeos() {
     assert_eq!(closure.platforms().count(), 2);
     assert_eq!(registries.has_closure(&resolved.image.repository, &closure).await.unwrap(), []);
     // 3. Both write into one layout.
-    let report = registries.copy(&closure, &image.repository, theirs.repository()).await.unwrap();
+    let report = registries
+        .copy(&closure, &registries.reading(&image.repository).unwrap(), theirs.repository())
+        .await
+        .unwrap();
     assert_eq!((report.blobs_copied, report.blobs_present, report.referrers), (2, 4, 1));
     let live = "live".parse().unwrap();
     let copied = Image::new(theirs.repository().clone(), digest);

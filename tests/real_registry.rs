@@ -94,7 +94,8 @@ async fn a_copy_within_a_registry_mounts_and_moves_no_bytes() {
     let image = image::push(&bench.registries, &shop, "1.0", "hello").await;
     let closure = bench.registries.closure(&image).await.unwrap();
 
-    let report = bench.registries.copy(&closure, &shop, &staging).await.unwrap();
+    let report =
+        bench.registries.copy(&closure, &bench.registries.reading(&shop).unwrap(), &staging).await.unwrap();
     assert_eq!((report.manifests, report.blobs_mounted, report.blobs_copied), (3, 4, 0), "{report:?}");
     assert_eq!(report.bytes_copied, 0);
     assert_eq!(bench.registries.has_closure(&staging, &closure).await.unwrap(), []);
@@ -105,7 +106,8 @@ async fn a_copy_within_a_registry_mounts_and_moves_no_bytes() {
     bench.registries.set_tag(&copied, &tag).await.unwrap();
     assert_eq!(bench.registries.tagged(&staging, &tag).await.unwrap(), Some(image.digest));
     // Again: everything is there.
-    let report = bench.registries.copy(&closure, &shop, &staging).await.unwrap();
+    let report =
+        bench.registries.copy(&closure, &bench.registries.reading(&shop).unwrap(), &staging).await.unwrap();
     assert_eq!((report.blobs_copied, report.bytes_copied), (0, 0), "{report:?}");
 }
 
@@ -122,7 +124,8 @@ async fn a_copy_to_another_registry_takes_the_referrers_along() {
         bench.registries.attach(&image, artifact, artifact, b"a note", &annotations).await.unwrap();
     let closure = bench.registries.closure(&image).await.unwrap();
 
-    let report = bench.registries.copy(&closure, &shop, &staging).await.unwrap();
+    let report =
+        bench.registries.copy(&closure, &bench.registries.reading(&shop).unwrap(), &staging).await.unwrap();
     assert_eq!((report.manifests, report.blobs_mounted, report.referrers), (3, 0, 1), "{report:?}");
     assert!(report.bytes_copied > 0);
     assert_eq!(bench.registries.has_closure(&staging, &closure).await.unwrap(), []);
@@ -177,7 +180,8 @@ async fn a_layout_is_a_registry_like_any_other() {
     let closure = bench.registries.closure(&image).await.unwrap();
 
     for (from, to) in [(&shop, &layout), (&layout, &back)] {
-        let report = bench.registries.copy(&closure, from, to).await.unwrap();
+        let report =
+            bench.registries.copy(&closure, &bench.registries.reading(from).unwrap(), to).await.unwrap();
         assert_eq!((report.manifests, report.referrers), (3, 1), "{to}: {report:?}");
         assert_eq!(bench.registries.has_closure(to, &closure).await.unwrap(), [], "{to}");
         let copied = bench.registries.closure(&Image::new(to.clone(), image.digest)).await.unwrap();
@@ -320,8 +324,10 @@ async fn f5_a_registry_that_is_gone_is_trouble_and_not_absence() {
         assert!(matches!(error, RegistryError::Unreachable { .. }) && error.is_transient(), "{error:?}");
     }
     // The copy says on which side.
-    let error = bench.registries.copy(&closure, &shop, &gone).await.unwrap_err();
+    let error =
+        bench.registries.copy(&closure, &bench.registries.reading(&shop).unwrap(), &gone).await.unwrap_err();
     assert_eq!(error.side, Side::Destination, "{error:?}");
-    let error = bench.registries.copy(&closure, &gone, &shop).await.unwrap_err();
+    let error =
+        bench.registries.copy(&closure, &bench.registries.reading(&gone).unwrap(), &shop).await.unwrap_err();
     assert_eq!(error.side, Side::Source, "{error:?}");
 }

@@ -8,13 +8,13 @@
 //! A manifest is fetched only where its descriptor leaves open what it carries; a blob once, however often it is
 //! attached. Limits are for all of it together; reaching one is an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::files::{Bundle, Files};
 use super::layers::{Carrier, Layer, may_carry};
@@ -22,8 +22,8 @@ use super::{CollectError, EVIDENCE_BYTES, TOGETHER};
 use crate::closure::{Closure, Descriptor, Role};
 use crate::digest::{Digest, shorten};
 use crate::evidence::{Discarded, Found, Raw, Source};
-use crate::reference::{Image, Repository, Tag};
-use crate::registry::{Found as Fetched, Referrers, Registries, RegistryError, Suffix};
+use crate::reference::{Image, Tag};
+use crate::registry::{Found as Fetched, Reading, Referrers, RegistryError, Suffix};
 use crate::verify::{Attestation, Claim, MESSAGE_SIGNATURE, Reason, Rejected, Trust, Verified};
 
 /// How many requests are under way at once.
@@ -36,7 +36,9 @@ const BENEATH: usize = 100;
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Evidence on the image: what the gate decides on.
+    /// Evidence that refers to the image: where that is enough for a yes, nobody has to ask for more.
+    Referrers,
+    /// All evidence on the image, under cosign's tags too.
     Evidence,
     /// Everything that lies there, and on that in its turn: for people.
     Everything,
@@ -134,12 +136,12 @@ impl Place {
 pub async fn attached(
     image: &Image,
     closure: &Closure,
-    registries: &Registries,
+    reading: &Reading,
     files: &Files,
     trust: &Trust,
     look: Look,
 ) -> Result<Attached, CollectError> {
-    let reader = Reader::new(registries, &image.repository, look);
+    let reader = Reader::new(reading, look);
     let manifests = manifests(closure);
     let mut things = reader.all(manifests.iter().copied().map(|digest| (digest, true))).await?;
     let mut attached = Attached::default();
@@ -172,7 +174,7 @@ pub async fn attached(
         }
         // To people each place is shown; to the gate the same evidence twice says nothing more.
         if let What::Candidate(raw) = &thing.what
-            && look == Look::Evidence
+            && look != Look::Everything
             && !seen.insert((thing.on, Digest::of(raw.bytes()), raw.descriptor().cloned()))
         {
             continue;
@@ -305,21 +307,20 @@ impl Thing {
 
 /// One reading of one repository: what may still be read, and what was read already.
 struct Reader<'a> {
-    registries: &'a Registries,
-    repository: &'a Repository,
+    reading: &'a Reading,
     look: Look,
     bytes: AtomicU64,
     referrers: AtomicU64,
     permits: Semaphore,
-    blobs: Mutex<BTreeMap<Digest, Arc<OnceCell<Option<Bytes>>>>>,
+    /// The blobs that were counted.
+    blobs: Mutex<BTreeSet<Digest>>,
     unsupported: AtomicBool,
 }
 
 impl<'a> Reader<'a> {
-    fn new(registries: &'a Registries, repository: &'a Repository, look: Look) -> Self {
+    fn new(reading: &'a Reading, look: Look) -> Self {
         Self {
-            registries,
-            repository,
+            reading,
             look,
             bytes: AtomicU64::new(TOGETHER),
             referrers: AtomicU64::new(REFERRERS),
@@ -332,7 +333,7 @@ impl<'a> Reader<'a> {
     /// Of each digest what refers to it and, where that is asked for too, what lies under its tags.
     async fn all(&self, digests: impl Iterator<Item = (Digest, bool)>) -> Result<Vec<Thing>, CollectError> {
         let looks = digests.map(|(digest, tags)| async move {
-            let on = Image::new(self.repository.clone(), digest);
+            let on = Image::new(self.reading.repository().clone(), digest);
             let (mut things, tagged) = futures_util::try_join!(self.referrers(&on), self.tagged(&on, tags))?;
             things.extend(tagged);
             Ok::<_, CollectError>(things)
@@ -361,7 +362,7 @@ impl<'a> Reader<'a> {
 
     /// Referrers (distribution-spec v1.1); the filter is ours, a registry's is not believed.
     async fn referrers(&self, on: &Image) -> Result<Vec<Thing>, CollectError> {
-        let listed = match self.ask(on, self.registries.referrers(on)).await? {
+        let listed = match self.ask(on, self.reading.referrers(on.digest)).await? {
             Referrers::Listed(listed) => listed,
             // Nothing can have been attached where nobody could say so: no evidence from here.
             Referrers::Unsupported => {
@@ -378,7 +379,7 @@ impl<'a> Reader<'a> {
 
     async fn referrer(&self, on: &Image, descriptor: Descriptor) -> Result<Vec<Thing>, CollectError> {
         let may_carry = may_carry(&descriptor);
-        if !may_carry && self.look == Look::Evidence {
+        if !may_carry && self.look != Look::Everything {
             return Ok(Vec::new());
         }
         let digest = descriptor.digest;
@@ -390,8 +391,7 @@ impl<'a> Reader<'a> {
             size,
             what,
         };
-        let image = Image::new(on.repository.clone(), digest);
-        let Some(fetched) = self.ask(on, self.registries.manifest(&image)).await? else {
+        let Some(fetched) = self.ask(on, self.reading.manifest(digest)).await? else {
             return Ok(vec![thing(descriptor.artifact_type, descriptor.size, What::Gone)]);
         };
         self.take(on, &fetched.bytes)?;
@@ -416,12 +416,12 @@ impl<'a> Reader<'a> {
     /// cosign's tags. Bills of materials under theirs are not signed: only people look at them.
     async fn tagged(&self, on: &Image, tags: bool) -> Result<Vec<Thing>, CollectError> {
         let suffixes: &[Suffix] = match (tags, self.look) {
-            (false, _) => &[],
+            (false, _) | (true, Look::Referrers) => &[],
             (true, Look::Evidence) => &[Suffix::Sig, Suffix::Att],
             (true, Look::Everything) => &Suffix::ALL,
         };
         let looks = suffixes.iter().map(|suffix| async move {
-            let found = self.ask(on, self.registries.legacy(on, *suffix)).await?;
+            let found = self.ask(on, self.reading.legacy(on.digest, *suffix)).await?;
             let Some((tag, Fetched { digest, media_type, bytes })) = found else { return Ok(Vec::new()) };
             self.take(on, &bytes)?;
             let carrier = Carrier::read(&bytes, &media_type);
@@ -481,20 +481,14 @@ impl<'a> Reader<'a> {
         Ok(vec![Thing { on, place, media_type, digest: manifest, size: carrier.size(), what }])
     }
 
-    /// One blob, asked for once: the same bundle may be attached to every platform.
+    /// One blob, asked for and counted once: the same bundle may be attached to every platform.
     async fn blob(&self, on: &Image, layer: &Layer) -> Result<Bytes, CollectError> {
-        let cell = {
-            let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(blobs.entry(layer.digest).or_default())
-        };
-        let fetched = cell.get_or_try_init(|| async {
-            let blob = self.registries.blob_bytes(self.repository, layer.digest, EVIDENCE_BYTES);
-            let bytes = self.ask(on, blob).await?;
-            bytes.iter().try_for_each(|bytes| self.take(on, bytes))?;
-            Ok::<_, CollectError>(bytes)
-        });
-        let missing = || malformed(on, layer.digest, "its layer is not there".to_owned());
-        fetched.await?.clone().ok_or_else(missing)
+        let bytes = self.ask(on, self.reading.blob_bytes(layer.digest, EVIDENCE_BYTES)).await?;
+        let bytes = bytes.ok_or_else(|| malformed(on, layer.digest, "its layer is not there".to_owned()))?;
+        if self.blobs.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.digest) {
+            self.take(on, &bytes)?;
+        }
+        Ok(bytes)
     }
 }
 

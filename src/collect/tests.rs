@@ -90,12 +90,17 @@ impl World {
         self.fake.tag("shop", &format!("sha256-{}", subject.hex()), &digest);
     }
 
+    /// As a new run reads it.
+    fn reading(&self, image: &Image) -> Reading {
+        self.registries.reading(&image.repository).unwrap()
+    }
+
     async fn look(&self, look: Look) -> Result<Attached, CollectError> {
         self.look_at(&Files::default(), look).await
     }
 
     async fn look_at(&self, files: &Files, look: Look) -> Result<Attached, CollectError> {
-        attached(&self.image, &self.closure, &self.registries, files, &self.trust, look).await
+        attached(&self.image, &self.closure, &self.reading(&self.image), files, &self.trust, look).await
     }
 
     /// What counts: predicate type, where it lies, how it was found.
@@ -270,7 +275,7 @@ async fn b10_too_many_referrers_together_are_an_error_and_no_shorter_answer() {
     let closure = world.registries.closure(&image).await.unwrap();
     fake.on("GET", "/referrers/", usize::MAX, Reply::Bytes(listing(1000)));
     let (files, trust) = (Files::default(), Trust::default());
-    let error = attached(&image, &closure, &world.registries, &files, &trust, Look::Evidence).await;
+    let error = attached(&image, &closure, &world.reading(&image), &files, &trust, Look::Evidence).await;
     assert!(matches!(error, Err(CollectError::TooMany { .. })), "{error:?}");
 }
 
@@ -299,7 +304,8 @@ async fn b10_evidence_is_bounded_together_and_too_much_is_no_shorter_answer() {
         attach(number).await;
     }
     let (trust, files) = (Trust::default(), Files::default());
-    let look = || attached(&image, &closure, &registries, &files, &trust, Look::Evidence);
+    let reading = || registries.reading(&image.repository).unwrap();
+    let look = || async { attached(&image, &closure, &reading(), &files, &trust, Look::Evidence).await };
     assert_eq!(look().await.unwrap().items.len(), usize::from(fits));
     // The last one fits by itself, and not with the manifests that list them all.
     attach(fits).await;
@@ -428,7 +434,8 @@ async fn b12_bundles_from_disk_count_for_what_they_name_and_b1_for_nothing_else(
     // By a key that nobody trusts it is rejected, however it came.
     let trust = Trust::default();
     let look = Look::Evidence;
-    let attached = super::attached(&world.image, &world.closure, &world.registries, &files, &trust, look);
+    let reading = world.reading(&world.image);
+    let attached = super::attached(&world.image, &world.closure, &reading, &files, &trust, look);
     let (found, discarded, _) = attached.await.unwrap().evidence(&world.closure);
     assert_eq!((found.len(), discarded.len()), (0, 3));
 }

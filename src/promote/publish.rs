@@ -1,11 +1,12 @@
 //! What a commit puts beside its image, and the tag: all of it derived from the ledger, so that the run that committed,
 //! the next one, and [`super::reconcile`] do the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 
-use super::{Walk, WalkError};
+use super::{Standing, Walk, WalkError};
 use crate::closure::Closure;
 use crate::collect::{Attached, BUNDLE, Files, Look, attached};
 use crate::digest::Digest;
@@ -16,14 +17,61 @@ use crate::ledger::protocol::{ProtocolError, judged};
 use crate::ledger::target::{History, Rules, State, history};
 use crate::policy::{Environment, ServiceName};
 use crate::record::{Kind, Position, SUMMARY, Summary};
-use crate::reference::{Image, Repository};
-use crate::registry::{Attachment, RegistryError, Subject};
+use crate::reference::Image;
+use crate::registry::{Attachment, Referrers, RegistryError, Subject};
 use crate::verify::{Attestation, MESSAGE_SIGNATURE, Sign, Verified};
+
+/// Of which record a summary says the same to other tools: the digest of its bundle, on the referrer.
+const RECORD: &str = "dev.samebits.record";
 
 /// How often the tag is set again because the ledger moved on while it was being set.
 pub(super) const TAG_ATTEMPTS: u32 = 8;
 
+/// What a listing says of a commit is there. Who may write there can make it say so and keep others from publishing, as
+/// they can take away what was published; [`super::reconcile`] looks into it.
+#[derive(Default)]
+pub(super) struct Published {
+    /// The record.
+    pub(super) record: bool,
+    /// The summary, on these.
+    on: BTreeSet<Digest>,
+}
+
+impl Published {
+    /// The manifests of the summary that none is listed on.
+    pub(super) fn unsummarised(&self, summary: &Summary<'_>) -> Vec<Digest> {
+        summary.subjects.digests().filter(|digest| !self.on.contains(digest)).collect()
+    }
+}
+
 impl Walk<'_> {
+    /// What is listed on an image at its destination of what its commit publishes.
+    pub(super) async fn published(
+        &self,
+        image: &Image,
+        record: &Attachment,
+        summary: &Summary<'_>,
+    ) -> Result<Published, WalkError> {
+        let (of, referrer) = (Digest::of(&record.bytes).to_string(), record.digest());
+        let looks = summary.subjects.digests().map(|on| {
+            let on = Image::new(image.repository.clone(), on);
+            async move {
+                Ok::<_, RegistryError>(match self.registries.referrers(&on).await? {
+                    Referrers::Listed(listed) => Some((on.digest, listed)),
+                    Referrers::Unsupported => None,
+                })
+            }
+        });
+        let mut published = Published::default();
+        for (on, listed) in try_join_all(looks).await?.into_iter().flatten() {
+            published.record |= on == image.digest && listed.iter().any(|it| it.digest == referrer);
+            if listed.iter().any(|it| it.annotations.get(RECORD) == Some(&of)) {
+                published.on.insert(on);
+            }
+        }
+        Ok(published)
+    }
+
     /// What the records of a target add up to, at the newest heads of both lanes.
     pub(super) fn derive<T>(
         &self,
@@ -119,8 +167,8 @@ impl Walk<'_> {
 
     /// Everything that lies on an image at its destination.
     pub(super) async fn lies_on(&self, image: &Image, closure: &Closure) -> Result<Attached, WalkError> {
-        let none = Files::default();
-        Ok(attached(image, closure, self.registries, &none, self.trust, Look::Evidence).await?)
+        let (none, reading) = (Files::default(), self.registries.reading(&image.repository)?);
+        Ok(attached(image, closure, &reading, &none, self.trust, Look::Evidence).await?)
     }
 
     /// The tag, set and read again until it is what the ledger says.
@@ -128,15 +176,27 @@ impl Walk<'_> {
         &self,
         service: &ServiceName,
         environment: &Environment,
-        repository: &Repository,
-        commit: Position,
+        (image, closure): (&Image, Option<&Closure>),
+        (commit, standing): (Position, Standing),
     ) -> Result<(), WalkError> {
         let Some(tag) = environment.tag() else { return Ok(()) };
-        for _ in 0..TAG_ATTEMPTS {
+        let repository = &image.repository;
+        for attempt in 0..TAG_ATTEMPTS {
             let current = Image::new(repository.clone(), self.current(service, environment, commit)?);
             let trouble = unpublished(&current, commit.index);
-            if self.registries.tagged(repository, tag).await.map_err(&trouble)? != Some(current.digest) {
-                match self.registries.set_tag(&current, tag).await {
+            // To a new image it is not set yet, whatever it means.
+            let means = match (standing, attempt) {
+                (Standing::New, 0) => None,
+                _ => self.registries.tagged(repository, tag).await.map_err(&trouble)?,
+            };
+            if means != Some(current.digest) {
+                let set = match closure {
+                    Some(closure) if closure.root() == current.digest => {
+                        self.registries.set_tag_of(repository, closure, tag).await
+                    }
+                    Some(_) | None => self.registries.set_tag(&current, tag).await,
+                };
+                match set {
                     Ok(()) => {}
                     // Another promotion sets it too, perhaps to a later commit: the ledger says.
                     Err(RegistryError::TagNotSet { found: Some(_), .. }) => continue,
@@ -156,7 +216,7 @@ pub(super) fn summarise(
     image: &Image,
     closure: &Closure,
     commit: u64,
-    summary: &Summary<'_>,
+    (record, summary): (Digest, &Summary<'_>),
     on: &[Digest],
     signer: &dyn Sign,
 ) -> Result<Vec<Attachment>, WalkError> {
@@ -164,7 +224,12 @@ pub(super) fn summarise(
         return Ok(Vec::new());
     }
     let bytes = Bytes::from(summary.sign(signer).map_err(ProtocolError::from)?);
-    on.iter().map(|on| Ok(bundle(subject(image, closure, commit, *on)?, SUMMARY, bytes.clone()))).collect()
+    let attach = |on: &Digest| {
+        let mut attachment = bundle(subject(image, closure, commit, *on)?, SUMMARY, bytes.clone());
+        attachment.annotations.insert(RECORD.to_owned(), record.to_string());
+        Ok(attachment)
+    };
+    on.iter().map(attach).collect()
 }
 
 /// As cosign attaches a bundle, so that its readers find it.

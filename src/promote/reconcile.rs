@@ -13,7 +13,7 @@
 use jiff::Timestamp;
 
 use super::publish::{summarise, without_summary};
-use super::{Walk, WalkError};
+use super::{Standing, Walk, WalkError};
 use crate::digest::Digest;
 use crate::evidence::Control;
 use crate::gate::control::in_force;
@@ -240,7 +240,8 @@ impl Walk<'_> {
                 Ok(Mended::Done)
             }
             (Left::Tag { image, commit, .. }, _) => {
-                self.set_tag(name, environment, &image.repository, *commit).await?;
+                let commit = (*commit, Standing::Known);
+                self.set_tag(name, environment, (image, None), commit).await?;
                 Ok(Mended::Done)
             }
             (Left::Intent { stale: false, .. }, _) => Ok(Mended::Not("it may be under way")),
@@ -258,7 +259,8 @@ impl Walk<'_> {
                 let platforms = closure.platforms().filter(|(digest, _)| *digest != image.digest);
                 summary.subjects.platforms =
                     platforms.map(|(digest, platform)| (digest, Some(platform.clone()))).collect();
-                let summaries = summarise(image, &closure, commit.index, &summary, on, signer)?;
+                let said = (committed.content, &summary);
+                let summaries = summarise(image, &closure, commit.index, said, on, signer)?;
                 self.put(image, commit.index, &summaries).await?;
                 Ok(Mended::Done)
             }

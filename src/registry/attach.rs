@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::backend::Backend;
 use super::wire::{Fetched, Which};
-use super::{CONCURRENCY, Registries, RegistryError, push, write};
+use super::{CONCURRENCY, Registries, RegistryError, push, upload, write};
 use crate::closure::{Descriptor, Manifest, OCI_EMPTY, OCI_MANIFEST};
 use crate::digest::Digest;
 use crate::reference::{Image, Repository};
@@ -56,6 +57,11 @@ pub struct Attachment {
 }
 
 impl Attachment {
+    /// The digest of the referrer that is written.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.manifest())
+    }
+
     fn manifest(&self) -> Bytes {
         let (digest, size) = (Digest::of(&self.bytes), self.bytes.len());
         let Subject { digest: subject, media_type, size: subject_size } = &self.subject;
@@ -97,7 +103,7 @@ impl Registries {
             bytes: Bytes::copy_from_slice(bytes),
             annotations: annotations.clone(),
         };
-        let digest = Digest::of(&attachment.manifest());
+        let digest = attachment.digest();
         attach(&backend, &[attachment]).await?;
         Ok(digest)
     }
@@ -119,20 +125,32 @@ async fn attach(backend: &Backend, attachments: &[Attachment]) -> Result<(), Reg
     if attachments.is_empty() {
         return Ok(());
     }
-    // 1. Contents, each once.
-    let empty = Bytes::from_static(EMPTY);
-    let contents: BTreeSet<Bytes> =
-        attachments.iter().map(|attachment| attachment.bytes.clone()).chain([empty]).collect();
-    let pushes = contents.into_iter().map(|bytes| push(backend, bytes));
-    stream::iter(pushes).buffer_unordered(CONCURRENCY).try_for_each(|_| async { Ok(()) }).await?;
-    // 2. Referrers. Which of them the registry lists by itself is said in its answers.
-    let manifests: Vec<Bytes> = attachments.iter().map(Attachment::manifest).collect();
-    let writes = manifests
-        .into_iter()
-        .map(|bytes| write(backend, Which::Digest(Digest::of(&bytes)), OCI_MANIFEST, bytes));
+    // 1. Contents, each once. The empty configuration is there wherever anybody attached anything.
+    let contents: BTreeSet<Bytes> = attachments.iter().map(|attachment| attachment.bytes.clone()).collect();
+    let uploads = contents.into_iter().map(|bytes| upload(backend, bytes));
+    let uploads = stream::iter(uploads).buffer_unordered(CONCURRENCY).try_for_each(|_| async { Ok(()) });
+    try_join(uploads, push(backend, Bytes::from_static(EMPTY))).await?;
+    // 2. Referrers. Which of them the registry lists by itself is said in its answers. One after another for each
+    // subject: some registries forget one of two that come at once.
+    let mut subjects: BTreeMap<Digest, Vec<Bytes>> = BTreeMap::new();
+    for attachment in attachments {
+        subjects.entry(attachment.subject.digest).or_default().push(attachment.manifest());
+    }
+    let writes = subjects.into_values().map(|referrers| one_by_one(backend, referrers));
     let unlisted: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await?;
     // 3. Fallback tags.
     list(backend, unlisted.into_iter().flatten()).await
+}
+
+async fn one_by_one(
+    backend: &Backend,
+    manifests: Vec<Bytes>,
+) -> Result<Vec<(Digest, Descriptor)>, RegistryError> {
+    let mut unlisted = Vec::new();
+    for bytes in manifests {
+        unlisted.extend(write(backend, Which::Digest(Digest::of(&bytes)), OCI_MANIFEST, bytes).await?);
+    }
+    Ok(unlisted)
 }
 
 /// Lists referrers under the fallback tags of their subjects: each tag once.

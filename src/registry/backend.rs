@@ -1,5 +1,6 @@
 //! One repository, wherever it is: the same primitives over a registry and over a layout.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::layout::Layout;
 use super::wire::{Chunks, Fetched, Listing, Mounted, PutManifest, Session, Which};
 use crate::closure::Descriptor;
 use crate::digest::Digest;
-use crate::reference::Repository;
+use crate::reference::{Repository, Tag};
 
 /// A repository that can be talked to.
 #[derive(Clone)]
@@ -151,6 +152,22 @@ impl Backend {
         match &self.kind {
             Kind::Remote { remote, path } => remote.referrers(path, digest).await,
             Kind::Layout(layout) => layout.referrers(digest).await,
+        }
+    }
+
+    /// Whether what refers to a digest is listed here by itself; `None` before anybody asked.
+    pub(super) fn has_referrers_api(&self) -> Option<bool> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.has_referrers_api(path),
+            Kind::Layout(_) => Some(true),
+        }
+    }
+
+    /// All tags, read in at most `pages` requests; none where that cannot be told. In a layout every question is free.
+    pub(super) async fn tags(&self, pages: usize) -> Option<BTreeSet<Tag>> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.tags(path, pages).await,
+            Kind::Layout(_) => None,
         }
     }
 

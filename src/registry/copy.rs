@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use self::plan::{Plan, Referrer};
 use self::read_back::Written;
 use super::backend::Backend;
+use super::reading::Reading;
 use super::wire::{Fetched, Mounted, Which};
 use super::{CONCURRENCY, RegistryError, TRIES, attach, put, write};
 use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
@@ -84,6 +85,15 @@ pub enum Along {
     Nothing,
 }
 
+/// What is asked of an image that lies at the destination already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Already {
+    /// Its manifests and what refers to them: who wrote a manifest had written what it lists.
+    Manifests,
+    /// Every blob too, whoever wrote its manifest: what a promotion says of its image (attack A12).
+    Blobs,
+}
+
 /// A blob that is at the destination, and what is said of it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Carried {
@@ -108,6 +118,8 @@ impl From<&Descriptor> for Carried {
 pub struct CopyReport {
     /// Manifests and indexes of the image.
     pub manifests: usize,
+    /// Those of them that were there, with everything they list.
+    pub manifests_present: usize,
     /// Blobs sent, of the image and of its referrers.
     pub blobs_copied: usize,
     /// Blobs that the registry took from the source repository by itself.
@@ -134,12 +146,24 @@ pub struct CopyReport {
     pub legacy_kept: Vec<Tag>,
 }
 
+/// What became of the referrers that were to be brought.
+#[derive(Default)]
+struct Brought {
+    /// Those that are there now, and were asked for or written.
+    written: Vec<Written>,
+    /// How many were there with everything they list.
+    present: usize,
+    /// Tags of cosign that hold something else there.
+    kept: Vec<Tag>,
+}
+
 /// One copy under way.
 pub(super) struct Copying {
-    source: Backend,
+    source: Reading,
     destination: Backend,
     closure: Closure,
     along: Along,
+    already: Already,
     /// The blobs that the destination has acknowledged.
     done: Mutex<BTreeSet<(Digest, u64, bool)>>,
     copied: AtomicUsize,
@@ -150,12 +174,18 @@ pub(super) struct Copying {
 }
 
 impl Copying {
-    pub(super) fn new(source: Backend, destination: Backend, closure: &Closure, along: Along) -> Arc<Self> {
+    pub(super) fn new(
+        source: &Reading,
+        destination: &Backend,
+        closure: &Closure,
+        (along, already): (Along, Already),
+    ) -> Arc<Self> {
         Arc::new(Self {
-            source,
-            destination,
+            source: source.clone(),
+            destination: destination.clone(),
             closure: closure.clone(),
             along,
+            already,
             done: Mutex::default(),
             copied: AtomicUsize::new(0),
             mounted: AtomicUsize::new(0),
@@ -166,50 +196,101 @@ impl Copying {
     }
 
     fn at(&self, side: Side) -> impl Fn(RegistryError) -> CopyError + use<> {
-        let backend = match side {
-            Side::Source => &self.source,
-            Side::Destination => &self.destination,
+        let repository = match side {
+            Side::Source => self.source.repository(),
+            Side::Destination => &self.destination.repository,
         };
-        at(side, &backend.repository)
+        at(side, repository)
     }
 
     pub(super) async fn run(self: Arc<Self>) -> Result<CopyReport, CopyError> {
-        // 1. Blobs of the image, while what refers to it is looked up.
-        let image_blobs: Vec<Descriptor> = self.closure.blobs().into_iter().cloned().collect();
+        // 1. What of the image is there.
+        let there = self.there().await?;
+        // 2. Blobs of the image, while what refers to it is looked up.
         let plan = async {
             match self.along {
-                Along::Referrers => self.plan().await,
+                Along::Referrers => self.plan(&there).await,
                 Along::Nothing => Ok(Plan::default()),
             }
         };
-        let (mut plan, ()) = try_join(plan, self.blobs(image_blobs)).await?;
-        // 2. Manifests, children before parents, the root last.
-        self.manifests().await?;
-        // 3. Read back.
-        self.read_image_back().await?;
-        // 4. What refers to it: the image is there already, so nothing dangles. Read back.
-        let (written, legacy_kept) = self.referrers(std::mem::take(&mut plan.referrers)).await?;
-        self.read_referrers_back(&written).await?;
-        Ok(self.report(plan, &written, legacy_kept))
+        let (mut plan, ()) = try_join(plan, self.blobs(self.to_bring(&there))).await?;
+        // 3. Manifests, children before parents, the root last.
+        let written = self.manifests(&there).await?;
+        // 4. Read back.
+        self.read_image_back(written).await?;
+        // 5. What refers to it: the image is there already, so nothing dangles. Read back.
+        let brought = self.referrers(std::mem::take(&mut plan.referrers)).await?;
+        self.read_referrers_back(&brought.written).await?;
+        Ok(self.report(plan, there.len(), brought))
+    }
+
+    /// The manifests of the image that the destination has, read there. Where it has not the root, nothing else of it is
+    /// asked for: it is written last.
+    async fn there(&self) -> Result<BTreeSet<Digest>, CopyError> {
+        // In a layout a file may lie there and be listed nowhere: to write it again costs nothing.
+        if self.destination.is_layout() {
+            return Ok(BTreeSet::new());
+        }
+        let is_root = |manifest: &&Manifest| manifest.digest == self.closure.root();
+        let (root, others): (Vec<_>, Vec<_>) = self.closure.manifests().partition(is_root);
+        let mut there = BTreeSet::new();
+        for manifests in [root, others] {
+            let looks: Vec<_> =
+                manifests.into_iter().map(|manifest| self.is_there(manifest.clone())).collect();
+            let found: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).try_collect().await?;
+            there.extend(found.into_iter().flatten());
+            if there.is_empty() {
+                break;
+            }
+        }
+        Ok(there)
+    }
+
+    async fn is_there(&self, manifest: Manifest) -> Result<Option<Digest>, CopyError> {
+        let Manifest { digest, media_type, .. } = manifest;
+        let found = self.destination.manifest(Which::Digest(digest)).await;
+        let found = found.map_err(self.at(Side::Destination))?;
+        // Under another media type it is another document: written again, and read back.
+        Ok(found.is_some_and(|found| found.media_type == media_type).then_some(digest))
+    }
+
+    /// The blobs that the destination may not have.
+    fn to_bring(&self, there: &BTreeSet<Digest>) -> Vec<Descriptor> {
+        let believed = |manifest: &&Manifest| self.believes_manifests() && there.contains(&manifest.digest);
+        let brought: BTreeSet<Digest> = self
+            .closure
+            .manifests()
+            .filter(|manifest| !believed(manifest))
+            .flat_map(|manifest| manifest.blobs.iter().map(|blob| blob.digest))
+            .collect();
+        let blobs = self.closure.blobs().into_iter();
+        blobs.filter(|blob| brought.contains(&blob.digest)).cloned().collect()
+    }
+
+    /// Whether a manifest that is at the destination says that its blobs are. In a layout to look costs nothing.
+    fn believes_manifests(&self) -> bool {
+        self.already == Already::Manifests && !self.destination.is_layout()
     }
 
     /// What was done.
-    fn report(&self, plan: Plan, written: &[Written], legacy_kept: Vec<Tag>) -> CopyReport {
+    fn report(&self, plan: Plan, manifests_present: usize, brought: Brought) -> CopyReport {
+        let Brought { written, present, kept } = brought;
         let of_image = self.closure.manifests().flat_map(|manifest| &manifest.blobs).map(Carried::from);
         let of_referrers = written.iter().flat_map(|one| &one.blobs).copied();
         CopyReport {
             manifests: self.closure.manifests().count(),
+            manifests_present,
             blobs_copied: self.copied.load(Ordering::Relaxed),
             blobs_mounted: self.mounted.load(Ordering::Relaxed),
             blobs_present: self.present.load(Ordering::Relaxed),
             blobs_foreign: self.foreign.load(Ordering::Relaxed),
             bytes_copied: self.bytes.load(Ordering::Relaxed),
-            referrers: written.len(),
+            referrers: written.len() + present + plan.present,
             carried: of_image.chain(of_referrers).collect(),
             referrers_unsupported: plan.unsupported,
             referrers_dangling: plan.dangling,
             referrers_runnable: plan.runnable,
-            legacy_kept,
+            legacy_kept: kept,
         }
     }
 
@@ -251,16 +332,17 @@ impl Copying {
         let count = |counter: &AtomicUsize| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
-        if blob.is_foreign() && !self.source.has_blob(blob).await.map_err(self.at(Side::Source))? {
+        let source = self.source.backend();
+        if blob.is_foreign() && !source.has_blob(blob).await.map_err(self.at(Side::Source))? {
             count(&self.foreign);
             return Ok(());
         }
         // 1. In the same registry a mount is both the question and the copy.
         let mut session = None;
-        if self.destination.repository != self.source.repository
-            && self.destination.repository.shares_registry_with(&self.source.repository)
+        if self.destination.repository != source.repository
+            && self.destination.repository.shares_registry_with(&source.repository)
         {
-            let mount = self.destination.mount_blob(&self.source, blob.digest).await;
+            let mount = self.destination.mount_blob(source, blob.digest).await;
             match mount.map_err(self.at(Side::Destination))? {
                 Mounted::Yes => {
                     count(&self.mounted);
@@ -301,52 +383,55 @@ impl Copying {
         Ok(())
     }
 
-    /// The manifests of the image. Platform manifests do not depend on one another; indexes do.
-    async fn manifests(&self) -> Result<(), CopyError> {
+    /// The manifests of the image that are not there. Platform manifests do not depend on one another; indexes do.
+    /// Returns those that were written.
+    async fn manifests(&self, there: &BTreeSet<Digest>) -> Result<Vec<Manifest>, CopyError> {
         let write = |manifest: Manifest| async move {
-            put(&self.destination, Which::Digest(manifest.digest), &manifest.media_type, manifest.bytes)
+            let Manifest { digest, media_type, bytes, .. } = &manifest;
+            put(&self.destination, Which::Digest(*digest), media_type, bytes.clone())
                 .await
-                .map_err(self.at(Side::Destination))
+                .map_err(self.at(Side::Destination))?;
+            Ok::<_, CopyError>(manifest)
         };
-        let is_index = |manifest: &&Manifest| manifest.role == Role::Index;
-        let leaves: Vec<Manifest> =
-            self.closure.manifests().filter(|manifest| !is_index(manifest)).cloned().collect();
-        let indexes: Vec<Manifest> = self.closure.manifests().filter(is_index).cloned().collect();
-        stream::iter(leaves.into_iter().map(write)).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+        let missing = self.closure.manifests().filter(|manifest| !there.contains(&manifest.digest)).cloned();
+        let (indexes, leaves): (Vec<_>, Vec<_>) = missing.partition(|manifest| manifest.role == Role::Index);
+        let leaves = stream::iter(leaves.into_iter().map(write)).buffer_unordered(CONCURRENCY);
+        let mut written: Vec<Manifest> = leaves.try_collect().await?;
         for index in indexes {
-            write(index).await?;
+            written.push(write(index).await?);
         }
-        Ok(())
+        Ok(written)
     }
 
-    /// Writes what refers to the image; a subject is there before what refers to it. Returns what is there, and the tags
-    /// that were left as they are.
-    async fn referrers(
-        self: &Arc<Self>,
-        referrers: Vec<Referrer>,
-    ) -> Result<(Vec<Written>, Vec<Tag>), CopyError> {
-        let (mut written, mut kept) = (Vec::new(), Vec::new());
+    /// Writes what refers to the image; a subject is there before what refers to it.
+    async fn referrers(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<Brought, CopyError> {
+        let mut all = Brought::default();
         for together in in_steps(referrers) {
-            let (new, left) = self.together(together).await?;
-            written.extend(new);
-            kept.extend(left);
+            let Brought { written, present, kept } = self.together(together).await?;
+            all.written.extend(written);
+            all.present += present;
+            all.kept.extend(kept);
         }
-        Ok((written, kept))
+        Ok(all)
     }
 
     /// [`Copying::referrers`] of those that do not wait for one another: each fallback tag is written once.
-    async fn together(
-        self: &Arc<Self>,
-        referrers: Vec<Referrer>,
-    ) -> Result<(Vec<Written>, Vec<Tag>), CopyError> {
+    async fn together(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<Brought, CopyError> {
         let at = self.at(Side::Destination);
         // 1. What is under cosign's tags there.
         let looks: Vec<_> = referrers.into_iter().map(|referrer| self.under_its_tag(referrer)).collect();
         let looks = stream::iter(looks).buffered(CONCURRENCY).try_collect::<Vec<_>>().await.map_err(&at)?;
-        let (ours, theirs): (Vec<_>, Vec<_>) = looks
+        let (mut ours, theirs): (Vec<_>, Vec<_>) = looks
             .into_iter()
             .partition(|(referrer, there)| there.as_ref().is_none_or(|it| yields(it, referrer)));
         let kept = theirs.into_iter().filter_map(|(referrer, _)| referrer.tag).collect();
+        let all = ours.len();
+        if self.believes_manifests() {
+            ours.retain(|(referrer, there)| {
+                there.as_ref().is_none_or(|there| there.digest != referrer.fetched.digest)
+            });
+        }
+        let present = all - ours.len();
         // 2. Contents, each once.
         let mut seen = BTreeSet::new();
         let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
@@ -364,7 +449,8 @@ impl Copying {
         let unlisted: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
         // 4. Fallback tags.
         attach::list(&self.destination, unlisted.into_iter().flatten()).await.map_err(&at)?;
-        Ok((ours.iter().map(|(referrer, _)| Written::of(referrer)).collect(), kept))
+        let written = ours.iter().map(|(referrer, _)| Written::of(referrer)).collect();
+        Ok(Brought { written, present, kept })
     }
 
     async fn under_its_tag(&self, referrer: Referrer) -> Result<(Referrer, Option<Fetched>), RegistryError> {

@@ -16,6 +16,7 @@ mod guard;
 mod login;
 mod referrers;
 pub(crate) mod retry;
+mod tags;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use super::wire::{Fetched, PutManifest, Which};
 use crate::digest::{Digest, shorten};
 
 pub use config::{HttpConfig, Proxies};
+pub(crate) use referrers::fallback_tag;
 pub use retry::Retry;
 
 /// The longest manifest that is read: what distribution-spec v1.1 asks registries to take ("Pushing Manifests").

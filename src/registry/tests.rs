@@ -86,7 +86,9 @@ impl World {
 
     async fn copy(&self, image: &Image, to: &str) -> Result<CopyReport, CopyError> {
         let closure = self.registries.closure(image).await.unwrap();
-        self.registries.copy(&closure, &image.repository, &repository(to)).await
+        self.registries
+            .copy(&closure, &self.registries.reading(&image.repository).unwrap(), &repository(to))
+            .await
     }
 }
 
@@ -195,8 +197,11 @@ async fn a2_a_changed_blob_is_refused_and_no_manifest_appears() {
                 "long" => fs::write(&path, [&good[..], b"x"].concat()).unwrap(),
                 _ => fs::remove_file(&path).unwrap(),
             }
-            let error =
-                world.registries.copy(&closure, &image.repository, &repository(&to)).await.unwrap_err();
+            let error = world
+                .registries
+                .copy(&closure, &world.registries.reading(&image.repository).unwrap(), &repository(&to))
+                .await
+                .unwrap_err();
             assert_eq!(error.side, Side::Source, "{fault}: {error:?}");
             for manifest in closure.manifests() {
                 assert!(!world.blob(&to, manifest.digest).exists(), "{fault}");

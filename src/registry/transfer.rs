@@ -6,10 +6,10 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::Registries;
 use super::backend::Backend;
-use super::copy::{self, Along, CopyError, CopyReport, Copying, Side, at};
+use super::copy::{self, Along, Already, CopyError, CopyReport, Copying, Side, at};
 use super::layout::Layout;
+use super::{Registries, RegistryError};
 use crate::archive::{ArchiveError, Aside, is_archive};
 use crate::closure::{Closure, Platform};
 use crate::digest::Digest;
@@ -27,6 +27,8 @@ pub struct Transfer {
     pub platforms: Vec<Platform>,
     /// What comes along.
     pub along: Along,
+    /// What is asked of what is there already.
+    pub already: Already,
 }
 
 /// What was copied.
@@ -138,7 +140,7 @@ impl Registries {
     /// # Errors
     /// [`TransferError`]; of what was copied until then everything stays, without the tag.
     pub async fn transfer(&self, asked: &Transfer) -> Result<Transferred, TransferError> {
-        let Transfer { from, to, platforms, along } = asked;
+        let Transfer { from, to, platforms, along, already } = asked;
         let mut wanted: Vec<&Platform> = Vec::new();
         for platform in platforms {
             if !wanted.contains(&platform) {
@@ -170,15 +172,32 @@ impl Registries {
         }
         // 2. The bytes.
         let mut images = Vec::new();
-        for Chosen { platform, closure } in chosen {
-            let report = self.copy_with(&closure, from.repository(), &to.repository, *along).await?;
-            images.push(Arrived::new(&to.repository, platform, &closure, report));
+        let reading = self.reading(from.repository()).map_err(at(Side::Source, from.repository()))?;
+        for Chosen { platform, closure } in &chosen {
+            let report = self.copy_with(closure, &reading, &to.repository, (*along, *already)).await?;
+            images.push(Arrived::new(&to.repository, platform.clone(), closure, report));
         }
         // 3. The tag, last.
-        if let (Some(tag), [Arrived { image, .. }]) = (&to.tag, images.as_slice()) {
-            self.set_tag(image, tag).await.map_err(at(Side::Destination, &to.repository))?;
+        if let (Some(tag), [Chosen { closure, .. }]) = (&to.tag, chosen.as_slice()) {
+            let there = images.iter().any(|arrived| arrived.report.manifests_present > 0);
+            let set = self.tag(&to.repository, closure, tag, there).await;
+            set.map_err(at(Side::Destination, &to.repository))?;
         }
         Ok(Transferred { source: source.image, images, tag: to.tag.clone() })
+    }
+
+    /// Sets the tag, unless it means that already: only where the image was there before.
+    async fn tag(
+        &self,
+        repository: &Repository,
+        closure: &Closure,
+        tag: &Tag,
+        there: bool,
+    ) -> Result<(), RegistryError> {
+        if there && self.tagged(repository, tag).await? == Some(closure.root()) {
+            return Ok(());
+        }
+        self.set_tag_of(repository, closure, tag).await
     }
 
     fn archive_of(&self, repository: &Repository) -> Option<PathBuf> {
@@ -196,10 +215,10 @@ impl Registries {
         aside: Aside,
         file: &File,
     ) -> Result<Vec<Arrived>, TransferError> {
-        let Transfer { from, to, along, .. } = asked;
-        let source = self.backend(from.repository()).map_err(at(Side::Source, from.repository()))?;
+        let Transfer { from, to, along, already, .. } = asked;
+        let source = self.reading(from.repository()).map_err(at(Side::Source, from.repository()))?;
         let destination = Backend::layout(&to.repository, Layout::archive(aside.aside().to_owned()));
-        let copying = |it: &Chosen| Copying::new(source.clone(), destination.clone(), &it.closure, *along);
+        let copying = |it: &Chosen| Copying::new(&source, &destination, &it.closure, (*along, *already));
         let images: Vec<_> = chosen.iter().map(copying).collect();
         let reports = copy::archive::write(&images, to.tag.as_ref(), aside.aside(), file).await?;
         aside.finish(file)?;

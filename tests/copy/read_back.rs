@@ -18,6 +18,9 @@ fn a2_a12_what_does_not_come_back_from_the_destination_was_not_copied() {
         ] {
             let fake = Fake::start();
             let to = format!("{}/to", fake.host());
+            // Before anything is written, the root is looked for.
+            let before = usize::from(digest == pushed.image.digest);
+            fake.on("GET", &format!("/manifests/{digest}"), before, Reply::error(404, "MANIFEST_UNKNOWN"));
             fake.on("GET", &format!("/manifests/{digest}"), usize::MAX, reply);
             let ran = bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(3);
             assert_eq!(ran.stdout, "");
@@ -53,7 +56,8 @@ fn f5_what_comes_back_late_comes_back() {
     let fake = Fake::start();
     let to = format!("{}/to", fake.host());
     let root = pushed.image.digest;
-    fake.on("GET", &format!("/manifests/{root}"), 1, Reply::error(404, "MANIFEST_UNKNOWN"));
+    // Before it is written, and once after.
+    fake.on("GET", &format!("/manifests/{root}"), 2, Reply::error(404, "MANIFEST_UNKNOWN"));
     let none = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
     fake.on("GET", &format!("/referrers/{root}"), 1, Reply::Bytes(none.to_vec()));
     bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);

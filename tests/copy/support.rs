@@ -73,7 +73,7 @@ impl Bench {
         })
     }
 
-    async fn attach(&self, repository: &Repository, subject: Digest, text: &str) -> Digest {
+    pub(super) async fn attach(&self, repository: &Repository, subject: Digest, text: &str) -> Digest {
         let subject = Image::new(repository.clone(), subject);
         let none = BTreeMap::new();
         self.registries().attach(&subject, NOTE, NOTE, text.as_bytes(), &none).await.unwrap()

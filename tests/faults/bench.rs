@@ -13,7 +13,7 @@ use samebits::key::PrivateKey;
 use samebits::ledger::Ledger;
 use samebits::promote::{Answer as Promoted, Request, Walk, WalkError};
 use samebits::reference::{Image, Location, Reference, Repository};
-use samebits::registry::{HttpConfig, Referrers, Registries, RegistryError, Side};
+use samebits::registry::{HttpConfig, Referrers, Registries, RegistryError, Side, Suffix};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -139,6 +139,11 @@ impl Bench {
                 panic!()
             };
             let referrers: Vec<Digest> = listed.iter().map(|one| one.digest).collect();
+            let sbom = Suffix::Sbom.tag(built.root).unwrap();
+            world.registries.push_blob(&image.repository, Bytes::from_static(b"{}")).await.unwrap();
+            let pushed =
+                world.registries.push_manifest(&image.repository, OCI_MANIFEST, old_manifest(), Some(&sbom));
+            pushed.await.unwrap();
             let first = Image::new(image.repository.clone(), referrers[0]);
             let manifest = world.registries.manifest(&first).await.unwrap().unwrap();
             let document = Document::read(&manifest.bytes, None, None).unwrap();
@@ -281,9 +286,8 @@ impl Bench {
     fn old_answer(&self, kind: Kind) -> Answer {
         let found = |media_type: &str, body: &[u8]| Answer::new(200, &[("content-type", media_type)], body);
         match kind {
-            Kind::Tag | Kind::TagAgain | Kind::TagBefore | Kind::TagAfter => {
-                found(OCI_MANIFEST, &old_manifest())
-            }
+            Kind::Tag | Kind::TagAgain | Kind::TagAfter => found(OCI_MANIFEST, &old_manifest()),
+            Kind::TagList => found("application/json", br#"{"name":"x","tags":[]}"#),
             Kind::Listing | Kind::FallbackTag | Kind::ReadFallbackTag => {
                 let empty = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] });
                 found(OCI_INDEX, empty.to_string().as_bytes())
@@ -401,6 +405,10 @@ impl Bench {
             if !whole || moved != (self.act == Act::Promotion) {
                 return Err(format!("a wrong yes: the image is {whole:?}, the tag {moved:?}"));
             }
+            let sbom = self.runtime.block_on(registries.legacy(&image, Suffix::Sbom)).unwrap();
+            if sbom.is_none() && !row.hides_tag() {
+                return Err("a yes, and what is under cosign's tag is not there".to_owned());
+            }
             if row.hides_evidence(self.act) {
                 return Ok(());
             }
@@ -454,7 +462,7 @@ async fn copy(registries: &Registries, reference: &Reference, to: &Repository) -
         Ok(closure) => closure,
         Err(error) => return at_source(error),
     };
-    match registries.copy(&closure, reference.repository(), to).await {
+    match registries.copy(&closure, &registries.reading(reference.repository()).unwrap(), to).await {
         Ok(_) => Outcome::Yes,
         Err(error) => Outcome::Trouble { side: Some(error.side), text: story(&error), advice: error.hint() },
     }

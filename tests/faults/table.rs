@@ -27,6 +27,7 @@ pub(crate) enum Kind {
     Config,
     Listing,
     FallbackTag,
+    TagList,
     CosignTag,
     Referrer,
     Evidence,
@@ -46,7 +47,6 @@ pub(crate) enum Kind {
     ReadFallbackTag,
     WriteFallbackTag,
     ReadIndex,
-    TagBefore,
     WriteTag,
     TagAfter,
     DestinationToken,
@@ -55,7 +55,7 @@ pub(crate) enum Kind {
 use Kind::{
     Child, Config, CosignTag, DestinationToken, Evidence, FallbackTag, FindBlob, Index, Layer, Listing,
     Mount, OpenUpload, ReadBack, ReadFallbackTag, ReadIndex, Referrer, SourceToken, Tag, TagAfter, TagAgain,
-    TagBefore, Upload, WriteChild, WriteFallbackTag, WriteIndex, WriteReferrer, WriteTag,
+    TagList, Upload, WriteChild, WriteFallbackTag, WriteIndex, WriteReferrer, WriteTag,
 };
 
 const ALL: [Kind; 27] = [
@@ -65,6 +65,7 @@ const ALL: [Kind; 27] = [
     Config,
     Listing,
     FallbackTag,
+    TagList,
     CosignTag,
     Referrer,
     Evidence,
@@ -82,7 +83,6 @@ const ALL: [Kind; 27] = [
     ReadFallbackTag,
     WriteFallbackTag,
     ReadIndex,
-    TagBefore,
     WriteTag,
     TagAfter,
     DestinationToken,
@@ -91,11 +91,12 @@ const ALL: [Kind; 27] = [
 impl Kind {
     pub(crate) fn side(self) -> Side {
         match self {
-            Tag | Index | Child | Config | Listing | FallbackTag | CosignTag | Referrer | Evidence
-            | Layer | TagAgain | SourceToken => Side::Source,
+            Tag | Index | Child | Config | Listing | FallbackTag | TagList | CosignTag | Referrer
+            | Evidence | Layer | TagAgain | SourceToken => Side::Source,
             Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | ReadBack | WriteReferrer
-            | ReadFallbackTag | WriteFallbackTag | ReadIndex | TagBefore | WriteTag | TagAfter
-            | DestinationToken => Side::Destination,
+            | ReadFallbackTag | WriteFallbackTag | ReadIndex | WriteTag | TagAfter | DestinationToken => {
+                Side::Destination
+            }
         }
     }
 
@@ -104,11 +105,11 @@ impl Kind {
         match self {
             // The walk has its bytes from the tag.
             Index => act == Act::Copy,
-            Tag | Child | Config | CosignTag | Referrer | Layer | Mount | FindBlob | OpenUpload | Upload
-            | WriteChild | WriteIndex | ReadBack | WriteReferrer => true,
+            Tag | Child | Config | TagList | CosignTag | Referrer | Layer | Mount | FindBlob | OpenUpload
+            | Upload | WriteChild | WriteIndex | ReadBack | ReadIndex | WriteReferrer => true,
             // A copy takes evidence along as any other blob; the walk reads it.
             Evidence => true,
-            TagAgain | ReadIndex | TagBefore | WriteTag | TagAfter => act == Act::Promotion,
+            TagAgain | WriteTag | TagAfter => act == Act::Promotion,
             FallbackTag | ReadFallbackTag | WriteFallbackTag => !tokens,
             Listing | SourceToken | DestinationToken => tokens,
         }
@@ -117,8 +118,8 @@ impl Kind {
     /// Whether the answer to it has a body that counts.
     fn is_read(self) -> bool {
         match self {
-            Tag | Index | Child | Config | Listing | FallbackTag | CosignTag | Referrer | Evidence
-            | Layer | TagAgain | SourceToken | ReadBack | ReadFallbackTag | ReadIndex | TagBefore
+            Tag | Index | Child | Config | Listing | FallbackTag | TagList | CosignTag | Referrer
+            | Evidence | Layer | TagAgain | SourceToken | ReadBack | ReadFallbackTag | ReadIndex
             | TagAfter | DestinationToken => true,
             Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | WriteReferrer
             | WriteFallbackTag | WriteTag => false,
@@ -169,7 +170,8 @@ impl Kind {
             Layer => Box::new(get(&from, format!("blobs/{}", at.layer))),
             Listing => Box::new(get(&from, format!("referrers/{}", at.root))),
             FallbackTag => Box::new(get(&from, format!("manifests/sha256-{}", hex(at.root)))),
-            CosignTag => Box::new(get(&from, format!("manifests/sha256-{}.sig", hex(at.root)))),
+            TagList => Box::new(get(&from, "tags/list?n=1000".to_owned())),
+            CosignTag => Box::new(get(&from, format!("manifests/sha256-{}.sbom", hex(at.root)))),
             Referrer => Box::new(get(&from, format!("manifests/{}", at.referrer))),
             Evidence => Box::new(get(&from, format!("blobs/{}", at.evidence))),
             Mount => {
@@ -187,13 +189,6 @@ impl Kind {
             WriteTag => Box::new(put(format!("manifests/{}", at.tag_here))),
             ReadFallbackTag => Box::new(get(&to, format!("manifests/sha256-{}", hex(at.root)))),
             ReadIndex => Box::new(get(&to, format!("manifests/{}", at.root))),
-            TagBefore => {
-                let (tag, set) = (
-                    get(&to, format!("manifests/{}", at.tag_here)),
-                    put(format!("manifests/{}", at.tag_here)),
-                );
-                Box::new(move |asked| !seen(set(asked)) && tag(asked))
-            }
             TagAfter => {
                 let (tag, set) = (
                     get(&to, format!("manifests/{}", at.tag_here)),
@@ -372,6 +367,12 @@ impl Row {
             (Listing | FallbackTag, Absent | Gone | Old) | (Referrer, Absent | Old)
         );
         absent && act == Act::Copy
+    }
+
+    /// Whether nobody can know of cosign's tag: the source says that it is not there, or lists the tags without it. It
+    /// holds a bill of materials, which is nothing that the gate asks for.
+    pub(crate) fn hides_tag(&self) -> bool {
+        matches!((self.kind, self.wrong), (CosignTag, Absent | Old) | (TagList, OtherBytes | Old))
     }
 }
 

@@ -120,7 +120,8 @@ fn b12_a_registry_that_refuses_a_subject_is_named_and_the_image_is_there() {
         let referrer = registries.attach(&image, NOTE, NOTE, b"note", &BTreeMap::new()).await.unwrap();
         to.on("PUT", &format!("/manifests/{referrer}"), usize::MAX, Reply::error(400, "MANIFEST_INVALID"));
         let closure = registries.closure(&image).await.unwrap();
-        let error = registries.copy(&closure, &shop, &staging).await.unwrap_err();
+        let error =
+            registries.copy(&closure, &registries.reading(&shop).unwrap(), &staging).await.unwrap_err();
         assert_eq!(error.side, Side::Destination);
         assert!(matches!(*error.source, RegistryError::Status { status: 400, .. }), "{:?}", error.source);
         let text = format!("{error}: {}", error.source);
@@ -162,7 +163,7 @@ fn an_image_of_docker_with_empty_double_and_very_many_parts_is_copied_whole() {
         let root = registries.push_manifest(&shop, DOCKER_LIST, list.clone(), None).await.unwrap();
 
         let closure = registries.closure(&Image::new(shop.clone(), root)).await.unwrap();
-        let report = registries.copy(&closure, &shop, &staging).await.unwrap();
+        let report = registries.copy(&closure, &registries.reading(&shop).unwrap(), &staging).await.unwrap();
         assert_eq!((report.manifests, report.blobs_copied), (2, 3), "each blob once: {report:?}");
         let copied = Image::new(staging.clone(), root);
         assert_eq!(registries.has_closure(&staging, &closure).await.unwrap(), []);
@@ -170,7 +171,7 @@ fn an_image_of_docker_with_empty_double_and_very_many_parts_is_copied_whole() {
         assert_eq!((found.media_type.as_str(), found.bytes), (DOCKER_LIST, list));
         let none = registries.blob_bytes(&staging, Digest::of(b""), 0).await.unwrap();
         assert_eq!(none, Some(Bytes::new()));
-        let again = registries.copy(&closure, &shop, &staging).await.unwrap();
+        let again = registries.copy(&closure, &registries.reading(&shop).unwrap(), &staging).await.unwrap();
         assert_eq!((again.blobs_copied, again.bytes_copied), (0, 0), "{again:?}");
     });
 }

@@ -530,7 +530,9 @@ fn c9_the_proof_is_the_record_and_not_what_lies_there_now() {
     let pushed = block_on(world.push(&other, "v2"));
     block_on(world.attach(&pushed, "build"));
     let closure = block_on(world.registries.closure(&pushed)).unwrap();
-    let copied = block_on(world.registries.copy(&closure, &shop, &staging)).unwrap();
+    let copied =
+        block_on(world.registries.copy(&closure, &world.registries.reading(&shop).unwrap(), &staging))
+            .unwrap();
     assert_eq!((copied.manifests, copied.referrers), (closure.manifests().count(), 2));
     for repository in [&staging, &shop] {
         let request = pinned(repository, &other, "production", "run 2");

@@ -231,7 +231,11 @@ fn e9_a_tag_that_is_not_the_last_commit_is_set_back() {
     let thief = |world: &World| {
         let (from, to) = (world.repository("shop", None), &there);
         block_on(async {
-            world.registries.copy(&evil.closure, &from, to).await.unwrap();
+            world
+                .registries
+                .copy(&evil.closure, &world.registries.reading(&from).unwrap(), to)
+                .await
+                .unwrap();
             world.registries.set_tag(&Image::new(to.clone(), evil.root), &production).await.unwrap();
         });
     };

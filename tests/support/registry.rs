@@ -489,10 +489,29 @@ impl Asked<'_> {
                 _ => error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             };
         }
-        match rest {
-            "" => reply(StatusCode::OK, &[], "{}"),
-            _ => reply(StatusCode::NOT_FOUND, &[], "404 page not found"),
+        match rest.strip_suffix("/tags/list") {
+            Some(name) => self.refuse(method, name).unwrap_or_else(|| self.tags(name, &query)),
+            None if rest.is_empty() => reply(StatusCode::OK, &[], "{}"),
+            None => reply(StatusCode::NOT_FOUND, &[], "404 page not found"),
         }
+    }
+
+    /// Sorted, in pages of at most `n`.
+    fn tags(&self, name: &str, query: &HashMap<String, String>) -> Response {
+        let Some(repository) = self.data.repositories.get(name) else {
+            return error(StatusCode::NOT_FOUND, "NAME_UNKNOWN");
+        };
+        let n = query.get("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
+        let last = query.get("last").map(String::as_str).unwrap_or_default();
+        let tags: BTreeSet<&str> = repository.tags.keys().map(String::as_str).collect();
+        let mut rest = tags.into_iter().filter(|tag| *tag > last);
+        let page: Vec<&str> = rest.by_ref().take(n).collect();
+        let next = format!("</v2/{name}/tags/list?n={n}&last={}>; rel=\"next\"", page.last().unwrap_or(&""));
+        let mut headers = vec![("content-type", "application/json")];
+        if rest.next().is_some() {
+            headers.push(("link", &next));
+        }
+        reply(StatusCode::OK, &headers, json!({ "name": name, "tags": page }).to_string())
     }
 
     /// A 401 with a challenge, when what was presented is not enough. A mount without pull on its source is

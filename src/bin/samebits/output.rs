@@ -157,17 +157,19 @@ pub(crate) enum Status {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Copy {
-    /// Manifests written.
+    /// Manifests of the image that are there now.
     pub(crate) manifests: usize,
+    /// Those of them that were there before. Their blobs were asked for in a promotion and with `--check-blobs` only.
+    pub(crate) manifests_present: usize,
     /// Blobs whose bytes were sent.
     pub(crate) blobs_copied: usize,
     /// Blobs mounted inside one registry.
     pub(crate) blobs_mounted: usize,
-    /// Blobs that were there already.
+    /// Blobs that were asked for and there already.
     pub(crate) blobs_present: usize,
     /// Blob bytes sent.
     pub(crate) bytes_copied: u64,
-    /// Referrers copied (signatures, attestations).
+    /// Referrers that are there now (signatures, attestations).
     pub(crate) referrers: usize,
 }
 
@@ -252,6 +254,7 @@ impl From<&CopyReport> for Copy {
     fn from(report: &CopyReport) -> Self {
         Self {
             manifests: report.manifests,
+            manifests_present: report.manifests_present,
             blobs_copied: report.blobs_copied,
             blobs_mounted: report.blobs_mounted,
             blobs_present: report.blobs_present,

@@ -264,13 +264,17 @@ fn fixes(text: &mut String, steps: &[String]) {
 
 /// What a copy did, on one line.
 pub(crate) fn copied(copy: &Copy) -> String {
+    let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (manifests, referrers) = (many(copy.manifests, "manifest"), many(copy.referrers, "referrer"));
+    let manifests = match copy.manifests_present {
+        0 => manifests,
+        present => format!("{manifests} ({present} there before)"),
+    };
     let mut blobs = vec![format!("{} sent ({})", copy.blobs_copied, size(copy.bytes_copied))];
     if copy.blobs_mounted > 0 {
         blobs.push(format!("{} mounted", copy.blobs_mounted));
     }
     blobs.push(format!("{} there before", copy.blobs_present));
-    let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (manifests, referrers) = (many(copy.manifests, "manifest"), many(copy.referrers, "referrer"));
     format!("{manifests}, {referrers}; blobs: {}", blobs.join(", "))
 }
 

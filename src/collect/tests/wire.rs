@@ -90,7 +90,8 @@ impl Folder {
         let key = Folder::new("keys").bytes("ed25519.pub");
         let key = PublicKey::from_pem(std::str::from_utf8(&key).unwrap()).unwrap();
         let trust = Trust::new(vec![key]);
-        let attached = attached(&image, &closure, &registries, files, &trust, Look::Evidence).await;
+        let reading = registries.reading(&image.repository).unwrap();
+        let attached = attached(&image, &closure, &reading, files, &trust, Look::Evidence).await;
         // What names another type is not asked for.
         assert!(fake.count("GET", "/blobs/") <= 2, "{}: {:?}", case.case, fake.log());
         (image, attached.map(|attached| attached.evidence(&closure)))

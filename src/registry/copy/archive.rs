@@ -17,7 +17,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::plan::{Plan, Referrer};
 use super::read_back::Written;
-use super::{Along, CopyError, CopyReport, Copying, Side};
+use super::{Along, Brought, CopyError, CopyReport, Copying, Side};
 use crate::archive;
 use crate::closure::{Descriptor, Document};
 use crate::digest::Digest;
@@ -76,10 +76,10 @@ pub(in crate::registry) async fn write(
     tar.end().await.map_err(&at)?;
     // 2. Read back.
     let mut reports = Vec::new();
-    for ((image, written), plan) in images.iter().zip(&gathered.written).zip(gathered.plans) {
-        image.read_image_back().await?;
-        image.read_referrers_back(written).await?;
-        reports.push(image.report(plan, written, Vec::new()));
+    for ((image, written), plan) in images.iter().zip(gathered.written).zip(gathered.plans) {
+        image.read_image_back(image.closure.manifests().cloned().collect()).await?;
+        image.read_referrers_back(&written).await?;
+        reports.push(image.report(plan, 0, Brought { written, ..Brought::default() }));
     }
     Ok(reports)
 }
@@ -90,7 +90,7 @@ async fn gather(images: &[Arc<Copying>], tag: Option<&Tag>) -> Result<Gathered, 
     let mut referrers: Vec<Referrer> = Vec::new();
     for (number, image) in images.iter().enumerate() {
         let mut plan = match image.along {
-            Along::Referrers => image.plan().await?,
+            Along::Referrers => image.plan(&BTreeSet::new()).await?,
             Along::Nothing => Plan::default(),
         };
         let found = std::mem::take(&mut plan.referrers);
@@ -128,7 +128,9 @@ impl Copying {
         let mut seen = BTreeSet::new();
         let blobs = blobs.into_iter().filter(|blob| seen.insert(blob.digest));
         let kept = blobs.map(|blob| async {
-            if blob.is_foreign() && !self.source.has_blob(&blob).await.map_err(self.at(Side::Source))? {
+            if blob.is_foreign()
+                && !self.source.backend().has_blob(&blob).await.map_err(self.at(Side::Source))?
+            {
                 self.foreign.fetch_add(1, Ordering::Relaxed);
                 return Ok(None);
             }

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::try_join;
+use futures_util::future::{try_join, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{CopyError, Copying, Side};
 use crate::closure::{ClosureError, Document};
 use crate::digest::Digest;
 use crate::reference::{Image, Tag};
-use crate::registry::wire::{Fetched, Listing, Which};
-use crate::registry::{CONCURRENCY, RegistryError, Suffix, legacy, read};
+use crate::registry::wire::{Fetched, Listing};
+use crate::registry::{CONCURRENCY, RegistryError, Suffix, read};
 
 /// How many steps of "refers to what refers to" are followed.
 const DEPTH: usize = 4;
@@ -51,6 +51,8 @@ enum Claim {
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) referrers: Vec<Referrer>,
+    /// How many others the destination lists already.
+    pub(super) present: usize,
     pub(super) unsupported: bool,
     pub(super) dangling: Vec<Digest>,
     pub(super) runnable: Vec<Digest>,
@@ -58,15 +60,17 @@ pub(super) struct Plan {
 
 impl Copying {
     /// Looks up, at the source, everything that refers to any manifest of the image, and to that.
-    pub(super) async fn plan(&self) -> Result<Plan, CopyError> {
+    /// `there` are those of its manifests that the destination has.
+    pub(super) async fn plan(&self, there: &BTreeSet<Digest>) -> Result<Plan, CopyError> {
         let mut plan = Plan::default();
+        let mut there = there.clone();
         let mut seen: BTreeSet<Digest> = self.closure.manifests().map(|manifest| manifest.digest).collect();
         let mut subjects: Vec<Digest> = seen.iter().copied().collect();
         let mut bytes = 0;
         for depth in 0.. {
             // 1. What the source lists for each subject.
-            let lookups = subjects.into_iter().map(|subject| self.listed(subject));
-            let listings: Vec<Listed> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
+            self.source.announce(&subjects).await;
+            let listings = self.listings(subjects).await?;
             plan.unsupported |= listings.iter().any(|listed| listed.unsupported);
             let found: usize = listings.iter().map(|listed| listed.claims.len() + listed.tagged.len()).sum();
             let (found, limit) = match depth < DEPTH {
@@ -77,10 +81,19 @@ impl Copying {
             if found > limit {
                 return Err(self.too_many(found, limit));
             }
-            // 2. The manifests themselves.
+            // 2. What of it the destination lists too.
+            subjects = Vec::new();
             let (claims, tagged): (Vec<_>, Vec<_>) =
                 listings.into_iter().map(|listed| (listed.claims, listed.tagged)).unzip();
-            let reads = claims.into_iter().flatten().map(|(subject, digest)| self.referrer(subject, digest));
+            let present = self.present(&claims, &there).await?;
+            for digest in present.iter().map(|(_, digest)| *digest).filter(|digest| seen.insert(*digest)) {
+                plan.present += 1;
+                there.insert(digest);
+                subjects.push(digest);
+            }
+            // 3. The manifests themselves.
+            let missing = claims.into_iter().flatten().filter(|claim| !present.contains(claim));
+            let reads = missing.map(|(subject, digest)| self.referrer(subject, digest));
             let mut reads = stream::iter(reads).buffered(CONCURRENCY);
             let mut found: Vec<Referrer> = tagged.into_iter().flatten().collect();
             while let Some((digest, read)) = reads.try_next().await? {
@@ -97,8 +110,7 @@ impl Copying {
                     return Err(self.wrong(ClosureError::TooLargeTogether { root, found: bytes, limit }));
                 }
             }
-            // 3. They may be referred to themselves. One found by listing and by tag is written both ways.
-            subjects = Vec::new();
+            // 4. They may be referred to themselves. One found by listing and by tag is written both ways.
             for referrer in found {
                 let new = seen.insert(referrer.fetched.digest);
                 if referrer.document.can_run() {
@@ -121,8 +133,52 @@ impl Copying {
         Ok(plan)
     }
 
+    /// Subjects and referrers of them that the destination lists already, where what it lists is believed to be whole.
+    async fn present(
+        &self,
+        claims: &[Vec<(Digest, Digest)>],
+        there: &BTreeSet<Digest>,
+    ) -> Result<BTreeSet<(Digest, Digest)>, CopyError> {
+        if !self.believes_manifests() {
+            return Ok(BTreeSet::new());
+        }
+        let asked = claims.iter().filter(|of_one| of_one.first().is_some_and(|(it, _)| there.contains(it)));
+        let mut looks = asked.map(|of_one| self.listed_there(of_one));
+        let mut listed = BTreeSet::new();
+        if self.destination.has_referrers_api().is_none()
+            && let Some(first) = looks.next()
+        {
+            listed.extend(first.await?);
+        }
+        let looks: Vec<_> = looks.collect();
+        let rest: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).try_collect().await?;
+        listed.extend(rest.into_iter().flatten());
+        Ok(listed)
+    }
+
+    /// Those of the referrers of one subject that the destination lists for it.
+    async fn listed_there(&self, claims: &[(Digest, Digest)]) -> Result<Vec<(Digest, Digest)>, CopyError> {
+        let at = self.at(Side::Destination);
+        let Some((subject, _)) = claims.first() else { return Ok(Vec::new()) };
+        let listed = match self.destination.referrers(*subject).await.map_err(&at)? {
+            Listing::Listed(listed) => listed,
+            Listing::Unsupported => Vec::new(),
+        };
+        let listed: BTreeSet<Digest> = listed.into_iter().map(|descriptor| descriptor.digest).collect();
+        let both: Vec<_> = claims.iter().copied().filter(|(_, digest)| listed.contains(digest)).collect();
+        if self.destination.has_referrers_api() == Some(true) {
+            return Ok(both);
+        }
+        // A fallback tag may list what is gone.
+        let looks = both.into_iter().map(|claim| async move {
+            Ok::<_, RegistryError>(self.destination.has_manifest(claim.1).await?.then_some(claim))
+        });
+        let found: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     pub(super) fn wrong(&self, source: ClosureError) -> CopyError {
-        let image = Image::new(self.source.repository.clone(), self.closure.root()).to_string();
+        let image = Image::new(self.source.repository().clone(), self.closure.root()).to_string();
         self.at(Side::Source)(RegistryError::Image { image, source: Box::new(source) })
     }
 
@@ -130,21 +186,35 @@ impl Copying {
         self.wrong(ClosureError::TooMany { root: self.closure.root(), what: "referrers", found, limit })
     }
 
+    async fn listings(&self, subjects: Vec<Digest>) -> Result<Vec<Listed>, CopyError> {
+        let mut subjects = subjects.into_iter();
+        let mut listings = Vec::new();
+        // The first answer says whether there is an API: the others need not find out as well.
+        if self.source.backend().has_referrers_api().is_none()
+            && let Some(first) = subjects.next()
+        {
+            listings.push(self.listed(first).await?);
+        }
+        let lookups = subjects.map(|subject| self.listed(subject));
+        let rest: Vec<Listed> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
+        listings.extend(rest);
+        Ok(listings)
+    }
+
     /// What refers to one digest: by the referrers API, and by cosign's tags.
     async fn listed(&self, subject: Digest) -> Result<Listed, CopyError> {
         let at = self.at(Side::Source);
+        let tags = Suffix::ALL.map(|suffix| self.source.tagged(subject, suffix));
         let (listing, tagged) =
-            try_join(self.source.referrers(subject), legacy(&self.source, subject, Suffix::ALL))
-                .await
-                .map_err(&at)?;
+            try_join(self.source.listing(subject), try_join_all(tags)).await.map_err(&at)?;
         let (unsupported, descriptors) = match listing {
             Listing::Unsupported => (true, Vec::new()),
             Listing::Listed(descriptors) => (false, descriptors),
         };
         let claims = descriptors.into_iter().map(|descriptor| (subject, descriptor.digest)).collect();
         let mut found = Vec::new();
-        for (tag, fetched) in tagged {
-            let document = read(&self.source, &fetched).map_err(&at)?;
+        for (tag, fetched) in tagged.into_iter().flatten() {
+            let document = read(self.source.backend(), &fetched).map_err(&at)?;
             found.push(Referrer { fetched, document, tag: Some(tag) });
         }
         Ok(Listed { unsupported, claims, tagged: found })
@@ -154,10 +224,10 @@ impl Copying {
     /// refers to.
     async fn referrer(&self, subject: Digest, digest: Digest) -> Result<(Digest, Claim), CopyError> {
         let at = self.at(Side::Source);
-        let Some(fetched) = self.source.manifest(Which::Digest(digest)).await.map_err(&at)? else {
+        let Some(fetched) = self.source.fetched(digest).await.map_err(&at)? else {
             return Ok((digest, Claim::Dangling));
         };
-        let document = read(&self.source, &fetched).map_err(&at)?;
+        let document = read(self.source.backend(), &fetched).map_err(&at)?;
         match document.subject.as_ref().is_some_and(|claimed| claimed.digest == subject) {
             true => Ok((digest, Claim::True(Box::new(Referrer { fetched, document, tag: None })))),
             false => Ok((digest, Claim::False)),

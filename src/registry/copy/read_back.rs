@@ -13,13 +13,13 @@ use super::{Carried, CopyError, Copying, Side};
 use crate::closure::{ClosureError, Manifest};
 use crate::digest::Digest;
 use crate::reference::{Image, Reference, Tag};
-use crate::registry::wire::{Listing, Which};
-use crate::registry::{CONCURRENCY, RegistryError, lost_blobs};
+use crate::registry::wire::{Fetched, Listing, Which};
+use crate::registry::{CONCURRENCY, RegistryError, lost_blobs, put};
 
 /// A referrer that was written, or was there.
 pub(super) struct Written {
-    /// What it is.
-    pub(super) digest: Digest,
+    /// The manifest.
+    pub(super) fetched: Fetched,
     /// What it refers to; none for what is found by its tag alone.
     pub(super) subject: Option<Digest>,
     /// Cosign's tag.
@@ -32,7 +32,7 @@ impl Written {
     pub(super) fn of(referrer: &Referrer) -> Self {
         let Referrer { fetched, document, tag } = referrer;
         Self {
-            digest: fetched.digest,
+            fetched: fetched.clone(),
             subject: document.subject.as_ref().map(|subject| subject.digest),
             tag: tag.clone(),
             blobs: document.blobs().iter().map(Carried::from).collect(),
@@ -41,9 +41,8 @@ impl Written {
 }
 
 impl Copying {
-    /// The image is at the destination.
-    pub(super) async fn read_image_back(&self) -> Result<(), CopyError> {
-        let manifests: Vec<Manifest> = self.closure.manifests().cloned().collect();
+    /// The image is at the destination: these manifests of it, the others were read there before.
+    pub(super) async fn read_image_back(&self, manifests: Vec<Manifest>) -> Result<(), CopyError> {
         let reads = manifests.into_iter().map(|manifest| self.lost(manifest));
         let lost: Vec<Option<Digest>> = stream::iter(reads).buffered(CONCURRENCY).try_collect().await?;
         let mut lost: Vec<Digest> = lost.into_iter().flatten().collect();
@@ -90,31 +89,44 @@ impl Copying {
 
     /// What refers to the image is listed for it there.
     pub(super) async fn read_referrers_back(&self, written: &[Written]) -> Result<(), CopyError> {
-        let mut of: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+        let mut of: BTreeMap<Digest, Vec<&Fetched>> = BTreeMap::new();
         for one in written {
             if let Some(subject) = one.subject {
-                of.entry(subject).or_default().push(one.digest);
+                of.entry(subject).or_default().push(&one.fetched);
             }
         }
-        let listings = of.into_iter().map(|(subject, referrers)| self.are_listed(subject, referrers));
+        let mut listings = of.into_iter().map(|(subject, referrers)| self.are_listed(subject, referrers));
+        // The first answer says whether there is an API: the others need not find out as well.
+        if self.destination.has_referrers_api().is_none()
+            && let Some(first) = listings.next()
+        {
+            first.await?;
+        }
+        let listings: Vec<_> = listings.collect();
         stream::iter(listings).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
-        let tags: Vec<_> = written.iter().filter_map(|one| Some((one.tag.clone()?, one.digest))).collect();
-        let tags = tags.into_iter().map(|(tag, digest)| self.is_tagged(tag, digest));
+        let tags = written.iter().filter_map(|one| Some((one.tag.clone()?, one.fetched.digest)));
+        let tags: Vec<_> = tags.map(|(tag, digest)| self.is_tagged(tag, digest)).collect();
         stream::iter(tags).buffer_unordered(CONCURRENCY).try_collect().await
     }
 
-    async fn are_listed(&self, subject: Digest, referrers: Vec<Digest>) -> Result<(), CopyError> {
+    /// Some registries forget one of two that were written at once: what is not listed is written again, by itself.
+    async fn are_listed(&self, subject: Digest, referrers: Vec<&Fetched>) -> Result<(), CopyError> {
         let at = self.at(Side::Destination);
         for asked in 1.. {
             let listed = match self.destination.referrers(subject).await.map_err(&at)? {
                 Listing::Listed(listed) => listed,
                 Listing::Unsupported => Vec::new(),
             };
-            let is_listed = |digest: &&Digest| listed.iter().any(|one| one.digest == **digest);
-            let Some(referrer) = referrers.iter().find(|digest| !is_listed(digest)).copied() else { break };
+            let is_listed = |referrer: &&&Fetched| listed.iter().any(|one| one.digest == referrer.digest);
+            let missing: Vec<_> = referrers.iter().filter(|referrer| !is_listed(referrer)).collect();
+            let Some(first) = missing.first() else { break };
             if !self.is_patient(asked, subject).await {
                 let subject = Image::new(self.destination.repository.clone(), subject).to_string();
-                return Err(at(RegistryError::NotListed { subject, referrer }));
+                return Err(at(RegistryError::NotListed { subject, referrer: first.digest }));
+            }
+            for Fetched { digest, media_type, bytes } in missing {
+                let again = put(&self.destination, Which::Digest(*digest), media_type, bytes.clone());
+                again.await.map_err(&at)?;
             }
         }
         Ok(())

@@ -39,6 +39,8 @@ pub enum Request {
     WriteBlob(Digest),
     /// List what refers to a digest.
     ListReferrers(Digest),
+    /// List the tags of the repository.
+    ListTags,
     /// Add a referrer to the fallback tag of a digest.
     AttachReferrer(Digest),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Request {
             Self::MountBlob { digest, from } => write!(f, "mounting blob {digest} from {from}"),
             Self::WriteBlob(digest) => write!(f, "uploading blob {digest}"),
             Self::ListReferrers(digest) => write!(f, "listing the referrers of {digest}"),
+            Self::ListTags => f.write_str("listing the tags"),
             Self::AttachReferrer(digest) => write!(f, "adding to the referrers tag of {digest}"),
         }
     }
@@ -67,7 +70,8 @@ impl Request {
             | Self::FindManifest(_)
             | Self::ReadBlob(_)
             | Self::FindBlob(_)
-            | Self::ListReferrers(_) => "pull",
+            | Self::ListReferrers(_)
+            | Self::ListTags => "pull",
             Self::WriteManifest(_)
             | Self::MountBlob { .. }
             | Self::WriteBlob(_)

@@ -74,6 +74,11 @@ impl Remote {
         Err(RegistryError::TooManyReferrers { asked: Box::new(asked), limit: PAGES })
     }
 
+    /// Whether the repository lists by the referrers API what refers to a digest; `None` before anybody asked.
+    pub(crate) fn has_referrers_api(&self, path: &str) -> Option<bool> {
+        self.referrers_api().get(path).copied()
+    }
+
     fn referrers_api(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
         self.referrers_api.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,7 +198,7 @@ fn entries<'a>(asked: &Asked, index: &'a mut Value) -> Result<&'a mut Vec<Value>
 }
 
 /// `sha256-<hex>` (distribution-spec v1.1, "Referrers Tag Schema").
-fn fallback_tag(digest: Digest) -> String {
+pub(crate) fn fallback_tag(digest: Digest) -> String {
     format!("sha256-{}", digest.hex())
 }
 
@@ -282,7 +287,7 @@ impl Entries {
 }
 
 /// The next page, from `Link: <URL>; rel="next"` (RFC 8288).
-fn next_page(asked: &Asked, answer: &Answer) -> Result<Option<Url>, RegistryError> {
+pub(super) fn next_page(asked: &Asked, answer: &Answer) -> Result<Option<Url>, RegistryError> {
     let Some(target) = next_link(&answer.headers)
         .map_err(|()| RegistryError::Header { asked: Box::new(asked.clone()), header: "Link" })?
     else {

@@ -1,6 +1,7 @@
 //! The client against a registry on a socket.
 
 mod referrers;
+mod tags;
 mod between;
 #[path = "../../../tests/support/registry.rs"]
 pub(crate) mod registry;

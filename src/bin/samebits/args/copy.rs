@@ -15,7 +15,9 @@ refers to any of that, and to that in its turn: signatures, attestations, bills
 of materials, records; also under cosign's tags (.sig, .att, .sbom). What refers
 to an image and could itself be run stays behind, and is named. Everything is
 read back at the destination; the tag is set last. The same command again sends
-only what is missing. Stdout has the pinned reference, nothing else.
+only what is missing: a registry that has a manifest has what it lists, unless
+it lost that since, which --check-blobs finds and mends. Stdout has the pinned
+reference, nothing else.
 
 A layout on disk is a folder, or one archive where PATH ends in .tar: written
 once, and the same images and referrers are the same bytes. The current folder
@@ -45,4 +47,7 @@ pub(crate) struct Copy {
     /// Nothing that refers to the image: no signatures, no attestations.
     #[arg(long)]
     pub(crate) no_referrers: bool,
+    /// Ask the destination for every blob, also of manifests that it has already, and send what is gone.
+    #[arg(long)]
+    pub(crate) check_blobs: bool,
 }

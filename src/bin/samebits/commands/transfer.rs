@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use samebits::archive::ArchiveError;
 use samebits::reference::{Destination, Location, Repository};
-use samebits::registry::{Along, Registries, Transfer, TransferError};
+use samebits::registry::{Along, Already, Registries, Transfer, TransferError};
 
 use crate::Outcome;
 use crate::args::{Common, Copy};
@@ -41,6 +41,7 @@ pub(crate) fn copy(common: &Common, outputs: &Outputs, args: &Copy) -> Result<Ou
         to: args.to.clone(),
         platforms: args.platform.clone(),
         along: if args.no_referrers { Along::Nothing } else { Along::Referrers },
+        already: if args.check_blobs { Already::Blobs } else { Already::Manifests },
     };
     let done = block_on(Registries::new(config, here).transfer(&transfer))?.map_err(trouble)?;
     for arrived in &done.images {

@@ -40,8 +40,8 @@ pub(crate) fn verify(session: &Session<'_>, args: &Verify) -> Result<Outcome, Tr
     let (resolved, attached) = block_on(async {
         let resolved = Resolved::resolve(&registries, &reference).await?;
         let (image, closure) = (&resolved.image, &resolved.closure);
-        let look = Look::Everything;
-        let attached = attached(image, closure, &registries, &files, &session.trust, look).await?;
+        let (reading, look) = (registries.reading(&image.repository)?, Look::Everything);
+        let attached = attached(image, closure, &reading, &files, &session.trust, look).await?;
         Ok::<_, WalkError>((resolved, attached))
     })??;
     let target = Target::new(
