@@ -12,6 +12,7 @@ mod attach;
 mod backend;
 mod copy;
 mod reading;
+mod trail;
 mod transfer;
 pub(crate) mod error;
 pub(crate) mod http;
@@ -24,12 +25,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::try_join;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use self::backend::Backend;
 use self::http::Remote;
 use self::layout::Layout;
-use self::wire::{Fetched, Listing, Which};
+use self::wire::{Chunks, Fetched, Listing, Supply, Which};
 use crate::closure::{Builder, Closure, ClosureError, Descriptor, Document, Limits, Wanted, What};
 use crate::digest::Digest;
 use crate::reference::{Image, Location, Reference, Repository, Tag};
@@ -44,8 +45,6 @@ pub use transfer::{Arrived, Transfer, TransferError, Transferred};
 
 /// How many requests are in flight at once.
 const CONCURRENCY: usize = 8;
-/// How often one upload is begun again when the network broke in the middle; other requests repeat themselves.
-const TRIES: usize = 3;
 
 /// All registries and layouts; one pool of connections, cheap to clone.
 #[derive(Clone)]
@@ -433,14 +432,7 @@ async fn push(backend: &Backend, bytes: Bytes) -> Result<Digest, RegistryError> 
 /// [`push`] of what nobody has written before: it is not looked for.
 async fn upload(backend: &Backend, bytes: Bytes) -> Result<Digest, RegistryError> {
     let blob = unnamed(&bytes);
-    for attempt in 1.. {
-        let bytes = bytes.clone();
-        let chunks = stream::once(async { Ok(bytes) }).boxed();
-        match backend.put_blob(blob.digest, blob.size, chunks, None).await {
-            Err(error) if error.is_transient() && attempt < TRIES => {}
-            outcome => return outcome.map(|()| blob.digest),
-        }
-    }
+    backend.put_blob(blob.digest, blob.size, supply(bytes), None).await?;
     Ok(blob.digest)
 }
 
@@ -454,6 +446,16 @@ fn unnamed(bytes: &Bytes) -> Descriptor {
         platform: None,
         urls: Vec::new(),
     }
+}
+
+/// Bytes that are in memory, to be sent.
+fn supply(bytes: Bytes) -> Supply {
+    Box::new(move |from| {
+        // No further than they go: the destination was given no more.
+        let rest = bytes.slice(usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len())..);
+        let chunks: Chunks = stream::once(async { Ok(rest) }).boxed();
+        std::future::ready(Ok(chunks)).boxed()
+    })
 }
 
 /// Writes a manifest; where it refers to something and the registry does not say that it noticed, the fallback tag

@@ -6,6 +6,8 @@
 #[path = "support/cli.rs"]
 #[allow(dead_code, reason = "its users take what they need")]
 mod cli;
+#[path = "support/cut.rs"]
+mod cut;
 #[path = "support/docker_registry.rs"]
 #[allow(dead_code, reason = "no login here")]
 mod docker_registry;
@@ -21,6 +23,7 @@ mod served;
 mod copy {
     mod again;
     mod archive;
+    mod broken;
     mod closed;
     mod guarded;
     mod killed;

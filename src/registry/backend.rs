@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::error::RegistryError;
 use super::http::Remote;
 use super::layout::Layout;
-use super::wire::{Chunks, Fetched, Listing, Mounted, PutManifest, Session, Which};
+use super::trail::{Pass, Trail};
+use super::wire::{Chunks, Fetched, Listing, Mounted, PutManifest, Session, Supply, Which};
 use crate::closure::Descriptor;
 use crate::digest::Digest;
 use crate::reference::{Repository, Tag};
@@ -55,11 +57,22 @@ impl Backend {
         }
     }
 
-    pub(super) async fn blob(&self, digest: Digest) -> Result<Chunks, RegistryError> {
+    /// A blob as a stream that is checked on the way.
+    async fn read(&self, digest: Digest, reading: Pass) -> Result<Chunks, RegistryError> {
         match &self.kind {
-            Kind::Remote { remote, path } => remote.blob(path, digest).await,
-            Kind::Layout(layout) => layout.blob(digest).await,
+            Kind::Remote { remote, path } => remote.blob(path, digest, reading).await,
+            Kind::Layout(layout) => layout.blob(digest, reading).await,
         }
+    }
+
+    /// A blob that is to be sent. What is read a second time is checked a second time.
+    pub(super) fn supply(&self, digest: Digest) -> Supply {
+        let (source, trail) = (self.clone(), Trail::new(digest));
+        Box::new(move |from| {
+            let (source, reading) = (source.clone(), trail.read_from(from));
+            let known = from.saturating_sub(reading.at());
+            async move { Ok(behind(source.read(digest, reading).await?, known)) }.boxed()
+        })
     }
 
     pub(super) async fn small_blob(
@@ -120,12 +133,12 @@ impl Backend {
         &self,
         digest: Digest,
         size: u64,
-        chunks: Chunks,
+        supply: Supply,
         session: Option<Session>,
     ) -> Result<(), RegistryError> {
         match &self.kind {
-            Kind::Remote { remote, path } => remote.put_blob(path, digest, size, chunks, session).await,
-            Kind::Layout(layout) => layout.put_blob(digest, size, chunks).await,
+            Kind::Remote { remote, path } => remote.put_blob(path, digest, size, supply, session).await,
+            Kind::Layout(layout) => layout.put_blob(digest, size, supply(0).await?).await,
         }
     }
 
@@ -182,4 +195,24 @@ impl Backend {
             Kind::Layout(_) => Ok(()),
         }
     }
+}
+
+/// All but the first `skip` bytes.
+fn behind(chunks: Chunks, skip: u64) -> Chunks {
+    if skip == 0 {
+        return chunks;
+    }
+    let rest = stream::unfold((chunks, skip), |(mut chunks, skip)| async move {
+        let chunk = chunks.next().await?;
+        let chunk = chunk.map(|mut chunk| {
+            let known = skip.min(chunk.len() as u64);
+            // At most the length of the chunk.
+            (chunk.split_off(known as usize), skip - known)
+        });
+        Some(match chunk {
+            Ok((chunk, skip)) => (Ok(chunk), (chunks, skip)),
+            Err(error) => (Err(error), (chunks, skip)),
+        })
+    });
+    rest.boxed()
 }

@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
 use self::plan::{Plan, Referrer};
 use self::read_back::Written;
 use super::backend::Backend;
 use super::reading::Reading;
-use super::wire::{Fetched, Mounted, Which};
-use super::{CONCURRENCY, RegistryError, TRIES, attach, put, write};
+use super::wire::{Fetched, Mounted, Supply, Which};
+use super::{CONCURRENCY, RegistryError, attach, put, write};
 use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
 use crate::evidence::{Format, Raw};
@@ -356,28 +356,29 @@ impl Copying {
             count(&self.present);
             return Ok(());
         }
-        // 3. Sent, hashed on the way; begun again when the network broke.
-        for attempt in 1.. {
-            let broken = Arc::new(AtomicBool::new(false));
-            let outcome = async {
-                let chunks = self.source.blob(blob.digest).await;
-                let chunks = chunks.map_err(self.at(Side::Source))?;
-                let noticed = Arc::clone(&broken);
-                let chunks = chunks.inspect_err(move |_| noticed.store(true, Ordering::Relaxed)).boxed();
-                self.destination.put_blob(blob.digest, blob.size, chunks, session.take()).await.map_err(
-                    |error| match error {
-                        RegistryError::UploadSource { source, .. } => self.at(Side::Source)(*source),
-                        error if broken.load(Ordering::Relaxed) => self.at(Side::Source)(error),
-                        error => self.at(Side::Destination)(error),
-                    },
-                )
-            };
-            match outcome.await {
-                Ok(()) => break,
-                Err(error) if error.is_transient() && attempt < TRIES => {}
-                Err(error) => return Err(error),
+        // 3. Sent, hashed on the way. Whose trouble it was is known to whoever read the bytes.
+        let broken = Arc::new(AtomicBool::new(false));
+        let noticed = Arc::clone(&broken);
+        let source = self.source.supply(blob.digest);
+        let supply: Supply = Box::new(move |from| {
+            let (opening, noticed) = (source(from), Arc::clone(&noticed));
+            async move {
+                let broken = |_: &RegistryError| noticed.store(true, Ordering::Relaxed);
+                let chunks = opening.await.inspect_err(broken)?;
+                let noticed = Arc::clone(&noticed);
+                Ok(chunks.inspect_err(move |_| noticed.store(true, Ordering::Relaxed)).boxed())
             }
-        }
+            .boxed()
+        });
+        let sent = self.destination.put_blob(blob.digest, blob.size, supply, session).await;
+        sent.map_err(|error| match error {
+            RegistryError::UploadSource { source, .. } => self.at(Side::Source)(*source),
+            // A layout hands on what the source says.
+            error if self.destination.is_layout() && broken.load(Ordering::Relaxed) => {
+                self.at(Side::Source)(error)
+            }
+            error => self.at(Side::Destination)(error),
+        })?;
         count(&self.copied);
         self.bytes.fetch_add(blob.size, Ordering::Relaxed);
         Ok(())

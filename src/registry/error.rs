@@ -167,6 +167,12 @@ pub enum RegistryError {
         /// Bytes found (where more came, the count at which reading stopped).
         found: u64,
     },
+    /// What was read a second time, because the way to the destination broke, is not what it was.
+    #[error("blob {digest}: read again, its bytes are others than before")]
+    ReadTwice {
+        /// The blob.
+        digest: Digest,
+    },
     /// More bytes than we are ready to hold.
     #[error("{asked}: the answer is longer than {limit} bytes")]
     TooLarge {
@@ -273,7 +279,7 @@ pub enum RegistryError {
         /// What happened to the question.
         source: Box<RegistryError>,
     },
-    /// The token was refused in the middle of an upload, and there is a new one: only the bytes are gone.
+    /// The token was refused in the middle of an upload, and there is a new one.
     #[error("{asked}: the token expired on the way")]
     TokenExpired {
         /// What was asked.
@@ -438,6 +444,7 @@ impl RegistryError {
             | Self::LoginMalformed { .. }
             | Self::Login { .. }
             | Self::Size { .. }
+            | Self::ReadTwice { .. }
             | Self::LayoutFile { .. }
             | Self::LayoutMalformed { .. }
             | Self::LayoutAbsent { .. }
@@ -456,8 +463,7 @@ impl RegistryError {
         }
     }
 
-    /// Whether the same request may well succeed a little later. An upload that streams is not repeated in here
-    /// (its bytes are gone): the caller restarts that blob when this says so.
+    /// Whether the same request may well succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -483,6 +489,7 @@ impl RegistryError {
             | Self::DigestMismatch { .. }
             | Self::DigestHeader { .. }
             | Self::Size { .. }
+            | Self::ReadTwice { .. }
             | Self::TooLarge { .. }
             | Self::MediaType { .. }
             | Self::Malformed { .. }

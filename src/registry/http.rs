@@ -18,8 +18,10 @@ mod referrers;
 pub(crate) mod retry;
 mod tags;
 mod transport;
+mod upload;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,6 +53,8 @@ pub(crate) struct Remote {
     transport: Arc<Transport>,
     /// Repositories in which the referrers API has answered (true), or turned out to be no route at all (false).
     referrers_api: Mutex<BTreeMap<String, bool>>,
+    /// The longest body of an upload that was not refused for its length, as far as is known.
+    longest_request: AtomicU64,
 }
 
 impl Remote {
@@ -60,7 +64,12 @@ impl Remote {
     /// A host that is none, a CA file that cannot be used, a proxy that is no URL.
     pub(crate) fn new(host: &str, config: &HttpConfig) -> Result<Self, RegistryError> {
         let transport = Arc::new(Transport::new(host, config)?);
-        Ok(Self { host: host.to_owned(), transport, referrers_api: Mutex::default() })
+        Ok(Self {
+            host: host.to_owned(),
+            transport,
+            referrers_api: Mutex::default(),
+            longest_request: AtomicU64::new(u64::MAX),
+        })
     }
 
     /// A manifest, or `None` when the registry says that there is none (distribution-spec v1.1, "Pulling

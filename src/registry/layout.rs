@@ -12,20 +12,22 @@ pub(super) mod problem;
 pub(super) use self::disk::{INDEX, MARKER, blob_name, empty_index, marker};
 
 use std::collections::BTreeSet;
+use std::io::SeekFrom;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use self::disk::Disk;
 use self::problem::LayoutProblem;
 use super::error::RegistryError;
+use super::trail::{Pass, Trail};
 use super::wire::{Chunks, Fetched, Listing, PutManifest, Which};
 use crate::archive::is_archive;
 use crate::closure::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Document, OCI_INDEX, OCI_MANIFEST};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::reference::Tag;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -91,31 +93,39 @@ impl Layout {
             .await
     }
 
-    /// A blob as a stream; the digest is checked before the last bytes are handed out.
-    pub(crate) async fn blob(&self, digest: Digest) -> Result<Chunks, RegistryError> {
+    /// A blob as a stream, from where `reading` goes on; the digest of all of it is checked before the last bytes are
+    /// handed out.
+    pub(crate) async fn blob(&self, digest: Digest, reading: Pass) -> Result<Chunks, RegistryError> {
         self.disk.run(Disk::check).await?;
         let path = self.disk.blob(digest);
         let Some(file) = self.disk.run(move |disk| disk.open(&blob_name(digest))).await? else {
             return Err(RegistryError::LayoutBlobMissing { file: path });
         };
-        let length = file.limit();
-        let file = tokio::fs::File::from_std(file.into_inner()).take(length);
-        let state = Reading { file, path, hasher: Some(Hasher::default()), held: Bytes::new() };
+        let (length, start) = (file.limit(), reading.at());
+        let mut file = tokio::fs::File::from_std(file.into_inner());
+        if start > 0 {
+            // From where it stands, which in an archive is not its beginning.
+            let ahead = SeekFrom::Current(i64::try_from(start).unwrap_or(i64::MAX));
+            let moved = file.seek(ahead).await;
+            moved.map_err(|source| RegistryError::LayoutFile { file: path.clone(), source })?;
+        }
+        let file = file.take(length.saturating_sub(start));
+        let state = Open { file, path, reading: Some(reading), held: Bytes::new() };
         let chunks = stream::try_unfold(state, move |mut state| async move {
-            while let Some(mut hasher) = state.hasher.take() {
+            while let Some(reading) = state.reading.take() {
                 let mut buffer = bytes::BytesMut::with_capacity(CHUNK);
                 let read = state.file.read_buf(&mut buffer).await;
                 let read =
                     read.map_err(|source| RegistryError::LayoutFile { file: state.path.clone(), source })?;
                 let next = match read {
-                    0 => match hasher.finish() {
+                    0 => match reading.digest()? {
                         found if found == digest => std::mem::take(&mut state.held),
                         found => return Err(RegistryError::LayoutDigest { file: state.path, found }),
                     },
                     _ => {
                         let chunk = buffer.freeze();
-                        hasher.update(&chunk);
-                        state.hasher = Some(hasher);
+                        reading.pass(&chunk)?;
+                        state.reading = Some(reading);
                         // One chunk is held back, so that wrong bytes never complete at the other end.
                         std::mem::replace(&mut state.held, chunk)
                     }
@@ -150,7 +160,7 @@ impl Layout {
 
     /// Whether the bytes of a blob that is there are those of its name.
     pub(crate) async fn is_intact(&self, digest: Digest) -> Result<bool, RegistryError> {
-        let mut chunks = self.blob(digest).await?;
+        let mut chunks = self.blob(digest, Trail::new(digest).read_from(0)).await?;
         loop {
             match chunks.try_next().await {
                 Ok(Some(_)) => {}
@@ -274,11 +284,11 @@ impl Layout {
     }
 }
 
-struct Reading {
+struct Open {
     file: tokio::io::Take<tokio::fs::File>,
     path: PathBuf,
     /// None when the end was reached.
-    hasher: Option<Hasher>,
+    reading: Option<Pass>,
     held: Bytes,
 }
 

@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use tokio::sync::OnceCell;
 
 use super::backend::Backend;
 use super::http::fallback_tag;
-use super::wire::{Chunks, Fetched, Listing, Which};
-use super::{Found, Referrers, Registries, RegistryError, Suffix, legacy};
+use super::wire::{Fetched, Listing, Supply, Which};
+use super::{Found, Referrers, Registries, RegistryError, Suffix, legacy, supply};
 use crate::digest::Digest;
 use crate::reference::{Repository, Tag};
 
@@ -105,11 +104,11 @@ impl Reading {
         self.read.blobs.ask(digest, self.backend.small_blob(digest, limit)).await
     }
 
-    /// A blob as a stream: from memory where it was read before.
-    pub(super) async fn blob(&self, digest: Digest) -> Result<Chunks, RegistryError> {
+    /// A blob that is to be sent: from memory where it was read before.
+    pub(super) fn supply(&self, digest: Digest) -> Supply {
         match self.read.blobs.known(&digest).flatten() {
-            Some(bytes) => Ok(stream::once(async { Ok(bytes) }).boxed()),
-            None => self.backend.blob(digest).await,
+            Some(bytes) => supply(bytes),
+            None => self.backend.supply(digest),
         }
     }
 
@@ -182,6 +181,8 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::super::http::tests::quick;
     use super::super::http::tests::registry::{Behaviour, Fake, INDEX, MANIFEST, Reply};
     use super::*;
@@ -215,7 +216,8 @@ mod tests {
         // The bytes that were read come from memory, all others as a stream.
         let other = digest(&fake.seed_blob("shop", b"other"));
         for (wanted, bytes, asked) in [(blob, "layer", 5), (other, "other", 6)] {
-            let chunks: Vec<_> = reading.blob(wanted).await.unwrap().map(Result::unwrap).collect().await;
+            let chunks = reading.supply(wanted)(0).await.unwrap();
+            let chunks: Vec<_> = chunks.map(Result::unwrap).collect().await;
             assert_eq!((chunks.concat(), fake.log().len()), (bytes.as_bytes().to_vec(), asked));
         }
     }

@@ -61,7 +61,10 @@ pub(crate) enum Mounted {
 
 /// An upload the registry has opened; good for one blob.
 pub(crate) struct Session {
+    /// Where the next bytes go to, and where to ask how many have arrived.
     pub(super) location: reqwest::Url,
+    /// The least that one of several chunks may have, the last aside (distribution-spec v1.1, "Pushing a blob in chunks").
+    pub(super) chunk_min: u64,
 }
 
 impl fmt::Debug for Session {
@@ -83,3 +86,10 @@ pub(crate) struct PutManifest {
 /// The bytes of a blob as they come, checked by whoever sends them: a stream that ends without an error carried
 /// exactly the bytes of the digest that was asked for.
 pub(crate) type Chunks = futures_util::stream::BoxStream<'static, Result<Bytes, super::RegistryError>>;
+
+/// A blob that is to be sent: its bytes from an offset on, as often as the way to the destination breaks.
+pub(crate) type Supply = Box<
+    dyn Fn(u64) -> futures_util::future::BoxFuture<'static, Result<Chunks, super::RegistryError>>
+        + Send
+        + Sync,
+>;

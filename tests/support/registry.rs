@@ -47,6 +47,12 @@ pub struct Behaviour {
     pub login: Login,
     /// How long every answer takes to come.
     pub latency: Duration,
+    /// Keeps what has arrived of an upload that broke off, and says how much that is.
+    pub resumes: bool,
+    /// Longer bodies are refused with 413, before they are read.
+    pub longest: Option<u64>,
+    /// `OCI-Chunk-Min-Length`; after a shorter chunk nothing but the end is taken.
+    pub chunk_min: Option<u64>,
 }
 
 impl Default for Behaviour {
@@ -60,6 +66,9 @@ impl Default for Behaviour {
             digest_header: true,
             login: Login::None,
             latency: Duration::ZERO,
+            resumes: true,
+            longest: None,
+            chunk_min: None,
         }
     }
 }
@@ -177,7 +186,18 @@ struct Data {
     log: Vec<Logged>,
     scopes: Vec<Vec<String>>,
     tokens: HashMap<String, BTreeSet<String>>,
-    uploads: usize,
+    uploads: Vec<Upload>,
+}
+
+/// An upload that was opened.
+#[derive(Default)]
+struct Upload {
+    bytes: Vec<u8>,
+    /// How often its location changed.
+    turn: usize,
+    /// A chunk was shorter than they may be.
+    short: bool,
+    closed: bool,
 }
 
 struct Inner {
@@ -212,7 +232,7 @@ impl Fake {
             log: Vec::new(),
             scopes: Vec::new(),
             tokens: HashMap::new(),
-            uploads: 0,
+            uploads: Vec::new(),
         };
         let state = Arc::new(Inner { host: host.clone(), data: Mutex::new(data) });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -257,6 +277,11 @@ impl Fake {
     /// Every request is shown to `watch` from now on. It may not ask this registry anything.
     pub fn watch(&self, watch: Watch) {
         self.data().watch = Some(watch);
+    }
+
+    /// Opens an upload nobody asked for; the first has the number 1.
+    pub fn open(&self) {
+        self.data().uploads.push(Upload::default());
     }
 
     pub fn seed_blob(&self, repository: &str, bytes: &[u8]) -> String {
@@ -359,6 +384,20 @@ impl Fake {
     }
 }
 
+impl Data {
+    /// What arrived of a request for an upload, before it broke off.
+    fn keep(&mut self, method: &Method, path: &str, body: &Bytes) {
+        let resumes = self.behaviour.resumes && matches!(*method, Method::PUT | Method::PATCH);
+        let id =
+            path.split_once("/blobs/uploads/").and_then(|(_, rest)| rest.split('?').next()?.parse().ok());
+        if let Some(upload) = id.and_then(|id: usize| self.uploads.get_mut(id.checked_sub(1)?))
+            && resumes
+        {
+            upload.bytes.extend_from_slice(body);
+        }
+    }
+}
+
 impl Drop for Fake {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
@@ -370,8 +409,31 @@ impl Drop for Fake {
 async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    // A body that breaks off never was a request.
-    let Ok(body) = to_bytes(body, usize::MAX).await else { return reply(StatusCode::BAD_REQUEST, &[], "") };
+    let length =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let longest = inner.data.lock().unwrap().behaviour.longest;
+    let too_long = length.zip(longest).is_some_and(|(length, longest): (u64, u64)| length > longest);
+    let (mut chunks, mut whole, mut all) = (body.into_data_stream(), true, Vec::new());
+    // Whoever refuses it reads on a while, as nginx does, so that the refusal arrives.
+    while let Some(chunk) = chunks.next().await {
+        match chunk {
+            Ok(chunk) if !too_long => all.extend_from_slice(&chunk),
+            Ok(_) => {}
+            Err(_) => whole = false,
+        }
+    }
+    let body = Bytes::from(all);
+    if too_long || !whole {
+        let mut data = inner.data.lock().unwrap();
+        // A body that breaks off never was a request, but for what an upload keeps of it.
+        if !too_long {
+            data.keep(&parts.method, &path, &body);
+        }
+        let (method, received, now) = (parts.method.to_string(), body.len() as u64, Instant::now());
+        let status = if too_long { 413 } else { 499 };
+        data.log.push(Logged { method, path, authorization: None, received, status, time: (now, now) });
+        return reply(StatusCode::from_u16(status).unwrap(), &[], "");
+    }
     let authorization = parts.headers.get(header::AUTHORIZATION);
     let authorization = authorization.map(|value| value.to_str().unwrap_or_default().to_owned());
     let began = Instant::now();
@@ -484,7 +546,9 @@ impl Asked<'_> {
                 ("/manifests/", "PUT") => self.write_manifest(name, what),
                 ("/blobs/", "GET" | "HEAD") => self.read_blob(name, what),
                 ("/blobs/uploads/", "POST") => self.open_upload(name, &query),
-                ("/blobs/uploads/", "PUT") => self.write_blob(name, &query),
+                ("/blobs/uploads/", "GET") => self.look(name, what, &query),
+                ("/blobs/uploads/", "PATCH") => self.write_chunk(name, what, &query),
+                ("/blobs/uploads/", "PUT") => self.write_blob(name, what, &query),
                 ("/referrers/", "GET") => self.referrers(name, what, &query),
                 _ => error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             };
@@ -678,20 +742,79 @@ impl Asked<'_> {
                 return reply(StatusCode::CREATED, &headers, "");
             }
         }
-        self.data.uploads += 1;
-        // Relative, and with state of its own in the query.
-        let location = format!("/v2/{name}/blobs/uploads/{}?_state=a%2Fb%3D", self.data.uploads);
-        reply(StatusCode::ACCEPTED, &[("location", &location)], "")
+        self.data.uploads.push(Upload::default());
+        let id = self.data.uploads.len();
+        let least = self.data.behaviour.chunk_min.map(|least| least.to_string());
+        let location = self.location(name, id);
+        let mut headers = vec![("location", location.as_str()), ("range", "0-0")];
+        if let Some(least) = &least {
+            headers.push(("oci-chunk-min-length", least));
+        }
+        reply(StatusCode::ACCEPTED, &headers, "")
     }
 
-    fn write_blob(&mut self, name: &str, query: &HashMap<String, String>) -> Response {
-        if query.get("_state").map(String::as_str) != Some("a/b=") {
-            return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN");
+    /// Relative, and with state of its own in the query, which changes with every chunk.
+    fn location(&self, name: &str, id: usize) -> String {
+        format!("/v2/{name}/blobs/uploads/{id}?_state=a%2Fb%3D&turn={}", self.data.uploads[id - 1].turn)
+    }
+
+    /// The upload of this location, if it is open.
+    fn upload(&mut self, id: &str, query: &HashMap<String, String>) -> Option<(usize, &mut Upload)> {
+        let id: usize = id.parse().ok()?;
+        let upload = self.data.uploads.get_mut(id.checked_sub(1)?)?;
+        let known = query.get("_state").map(String::as_str) == Some("a/b=")
+            && query.get("turn").is_none_or(|turn| *turn == upload.turn.to_string());
+        (known && !upload.closed).then_some((id, upload))
+    }
+
+    fn how_far(&self, status: StatusCode, name: &str, id: usize) -> Response {
+        let range = format!("0-{}", self.data.uploads[id - 1].bytes.len().max(1) - 1);
+        reply(status, &[("location", &self.location(name, id)), ("range", &range)], "")
+    }
+
+    fn look(&mut self, name: &str, id: &str, query: &HashMap<String, String>) -> Response {
+        let resumes = self.data.behaviour.resumes;
+        // An earlier location will do.
+        let query: HashMap<String, String> = query
+            .iter()
+            .filter(|(name, _)| *name != "turn")
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        match self.upload(id, &query) {
+            Some((id, _)) if resumes => self.how_far(StatusCode::NO_CONTENT, name, id),
+            _ => error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
         }
-        let found = digest(&self.body);
+    }
+
+    fn write_chunk(&mut self, name: &str, id: &str, query: &HashMap<String, String>) -> Response {
+        let (body, least) = (self.body.clone(), self.data.behaviour.chunk_min.unwrap_or(0));
+        let range = self.headers.get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        let range = range.map(ToOwned::to_owned);
+        let Some((id, upload)) = self.upload(id, query) else {
+            return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN");
+        };
+        let wanted = format!("{}-{}", upload.bytes.len(), upload.bytes.len() + body.len().max(1) - 1);
+        if upload.short || range.is_some_and(|range| range != wanted) {
+            return self.how_far(StatusCode::RANGE_NOT_SATISFIABLE, name, id);
+        }
+        upload.bytes.extend_from_slice(&body);
+        upload.short = (body.len() as u64) < least;
+        upload.turn += 1;
+        self.how_far(StatusCode::ACCEPTED, name, id)
+    }
+
+    fn write_blob(&mut self, name: &str, id: &str, query: &HashMap<String, String>) -> Response {
+        let body = self.body.clone();
+        let Some((_, upload)) = self.upload(id, query) else {
+            return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN");
+        };
+        let bytes = Bytes::from([&upload.bytes[..], &body].concat());
+        let found = digest(&bytes);
+        upload.closed = true;
         if query.get("digest") != Some(&found) {
             return error(StatusCode::BAD_REQUEST, "DIGEST_INVALID");
         }
+        self.body = bytes;
         self.data
             .repositories
             .entry(name.to_owned())

@@ -64,7 +64,7 @@ pub(in crate::registry) async fn write(
             Content::Bytes(bytes) => tar.put(&name, bytes).await.map_err(&at)?,
             Content::Blob(blob, image) => {
                 let image = &images[*image];
-                let chunks = image.source.blob(blob.digest).await.map_err(image.at(Side::Source))?;
+                let chunks = image.source.supply(blob.digest)(0).await.map_err(image.at(Side::Source))?;
                 tar.stream(&name, blob, chunks, image).await?;
                 image.copied.fetch_add(1, Ordering::Relaxed);
                 image.bytes.fetch_add(blob.size, Ordering::Relaxed);

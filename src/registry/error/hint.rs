@@ -58,7 +58,7 @@ impl RegistryError {
             Self::NotFollowed { asked, .. } | Self::Realm { asked, .. } => {
                 Some(format!("tell who runs {}: it may not send its clients there", asked.registry))
             }
-            Self::Size { .. } => {
+            Self::Size { .. } | Self::ReadTwice { .. } => {
                 Some("do not use these bytes: the registry they come from, or its manifest, is wrong".to_owned())
             }
             Self::TooManyReferrers { .. } => {
@@ -116,6 +116,9 @@ fn status_hint(asked: &Asked, status: u16, logged_in: bool) -> Option<String> {
         400 | 403 | 405 | 409 | 412 if moves_a_tag(request) => Some(format!(
             "if the tags of {repository} are immutable, exempt this one or take `tag` out of the policy; else the token \
              needs push on it; then run again"
+        )),
+        413 => Some(format!(
+            "something in front of {registry} takes no requests of this length, nor much shorter ones: raise its limit"
         )),
         403 => Some(format!("the token needs {} on {repository}", request.action())),
         200..=299 | 404 => Some(format!("is {registry} a registry? the answer does not look like one")),

@@ -1,35 +1,39 @@
-//! Blobs: streamed both ways, mounted where a registry can.
+//! Blobs: read as streams, looked for, mounted where a registry can.
 //!
 //! Guarantees: a download that ends without an error carried the bytes of the digest, and its last chunk is held
-//! back until that is known, so that wrong bytes never complete an upload; an upload sends exactly the announced
-//! length; memory is a few chunks. An interrupted download goes on where it stopped; an interrupted upload is the
-//! caller's to begin again, since its bytes are gone.
+//! back until that is known, so that wrong bytes never complete an upload; an interrupted download goes on where it
+//! stopped; memory is a few chunks. Uploads are `upload.rs`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::auth::Scope;
 use super::body::failed;
-use super::retry::Retry;
+use super::retry::{Retry, Stamina};
 use super::transport::{COMPLAINT_LIMIT, Call, Transport};
 use super::{Remote, check_claim, is_absent};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::registry::error::{Asked, RegistryError, Request};
-use crate::registry::wire::{Chunks, Mounted, Session};
+use crate::registry::trail::Pass;
+use crate::registry::wire::{Chunks, Mounted};
 
 impl Remote {
-    /// The bytes of a blob (distribution-spec v1.1, "Pulling blobs").
+    /// The bytes of a blob, from where `reading` goes on (distribution-spec v1.1, "Pulling blobs").
     ///
     /// # Errors
     /// [`RegistryError::BlobMissing`], trouble; in the stream [`RegistryError::DigestMismatch`] instead of the
     /// last chunk.
-    pub(crate) async fn blob(&self, path: &str, digest: Digest) -> Result<Chunks, RegistryError> {
+    pub(crate) async fn blob(
+        &self,
+        path: &str,
+        digest: Digest,
+        reading: Pass,
+    ) -> Result<Chunks, RegistryError> {
         let asked = self.asked(path, Request::ReadBlob(digest));
         let mut download = Download {
             transport: Arc::clone(&self.transport),
@@ -37,11 +41,10 @@ impl Remote {
             asked,
             digest,
             response: None,
-            hasher: Hasher::default(),
-            received: 0,
+            reading,
             skip: 0,
             held: None,
-            broken: 0,
+            stamina: Stamina::default(),
         };
         download.open().await?;
         Ok(stream::try_unfold(download, Download::next).boxed())
@@ -110,119 +113,14 @@ impl Remote {
                 check_claim(&asked, &answer.headers, digest)?;
                 Ok(Mounted::Yes)
             }
-            202 => {
-                let location = self.transport.upload_location(&asked, &answer)?;
-                Ok(Mounted::No(Some(Session { location })))
-            }
+            202 => Ok(Mounted::No(Some(self.session(&asked, &answer)?))),
             401 | 403 | 404 | 405 => Ok(Mounted::No(None)),
             _ => Err(answer.refused(&asked)),
         }
     }
 
-    /// Uploads a blob of `size` bytes in one streaming PUT (distribution-spec v1.1, "POST then PUT"), in the
-    /// upload that a refused mount has opened, if there is one.
-    ///
-    /// # Errors
-    /// [`RegistryError::UploadSource`] when `chunks` fails or has another length; everything else is this
-    /// registry's. When [`RegistryError::is_transient`] says so, begin again with a new stream.
-    pub(crate) async fn put_blob(
-        &self,
-        path: &str,
-        digest: Digest,
-        size: u64,
-        chunks: Chunks,
-        session: Option<Session>,
-    ) -> Result<(), RegistryError> {
-        let asked = self.asked(path, Request::WriteBlob(digest));
-        // 1. Obtain a session.
-        let mut location = match session {
-            Some(session) => session.location,
-            None => self.open_upload(&asked, path).await?,
-        };
-        // 2. PUT it all.
-        location.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let mut call = self.call(Method::PUT, location, Scope::push(path));
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        call.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
-        let progress = Arc::new(AtomicU64::new(0));
-        let trouble: Trouble = Arc::default();
-        let body = measured(digest, size, chunks, Arc::clone(&progress), Arc::clone(&trouble));
-        let outcome = tokio::select! {
-            outcome = self.transport.send_once(&asked, call, body) => outcome,
-            () = standstill(&progress, self.transport.idle()) => Err(self.transport.stalled(&asked)),
-        };
-        // 3. Our own side first: the registry's complaint about half a blob is only its consequence.
-        if let Some(source) = trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(RegistryError::UploadSource { asked: Box::new(asked), source: Box::new(source) });
-        }
-        let answer = outcome?;
-        match answer.status {
-            StatusCode::CREATED | StatusCode::NO_CONTENT => check_claim(&asked, &answer.headers, digest),
-            _ => Err(answer.refused(&asked)),
-        }
-    }
-
-    async fn open_upload(&self, asked: &Asked, path: &str) -> Result<Url, RegistryError> {
-        let url = self.transport.url(path, "blobs/uploads/");
-        let mut call = self.call(Method::POST, url, Scope::push(path));
-        call.body = Some(Bytes::new());
-        let answer = self.transport.fetch(asked, &call, COMPLAINT_LIMIT).await?;
-        match answer.status {
-            StatusCode::ACCEPTED => self.transport.upload_location(asked, &answer),
-            _ => Err(answer.refused(asked)),
-        }
-    }
-
     fn blob_url(&self, path: &str, digest: Digest) -> Url {
         self.transport.url(path, &format!("blobs/{digest}"))
-    }
-}
-
-/// What went wrong with the bytes that were to be uploaded.
-type Trouble = Arc<Mutex<Option<RegistryError>>>;
-
-/// A request body that fails, and so never completes, unless it is exactly `size` bytes long.
-fn measured(digest: Digest, size: u64, chunks: Chunks, progress: Arc<AtomicU64>, trouble: Trouble) -> Body {
-    // An empty chunk changes nothing and would end some encoders.
-    let body = stream::try_unfold((chunks, 0), move |(mut chunks, sent): (Chunks, u64)| {
-        let (progress, trouble) = (Arc::clone(&progress), Arc::clone(&trouble));
-        async move {
-            let fail = |error| {
-                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                Err(std::io::Error::other("the bytes to upload could not be read"))
-            };
-            let wrong = |found| RegistryError::Size { digest, wanted: size, found };
-            loop {
-                match chunks.next().await {
-                    Some(Ok(chunk)) if chunk.is_empty() => {}
-                    Some(Ok(chunk)) => {
-                        let sent = sent + chunk.len() as u64;
-                        if sent > size {
-                            return fail(wrong(sent));
-                        }
-                        progress.store(sent, Ordering::Relaxed);
-                        return Ok(Some((chunk, (chunks, sent))));
-                    }
-                    Some(Err(error)) => return fail(error),
-                    None if sent < size => return fail(wrong(sent)),
-                    None => return Ok(None),
-                }
-            }
-        }
-    });
-    Body::wrap_stream(body)
-}
-
-/// Returns when `progress` has not changed for `idle`.
-async fn standstill(progress: &AtomicU64, idle: Duration) {
-    let mut last = None;
-    loop {
-        let now = Some(progress.load(Ordering::Relaxed));
-        if now == last {
-            return;
-        }
-        last = now;
-        tokio::time::sleep(idle).await;
     }
 }
 
@@ -234,15 +132,14 @@ struct Download {
     digest: Digest,
     /// `None` when all has arrived.
     response: Option<Response>,
-    hasher: Hasher,
-    /// Bytes hashed.
-    received: u64,
+    /// What is hashed of it.
+    reading: Pass,
     /// Bytes of the current response that were received before it was interrupted.
     skip: u64,
     /// The latest chunk, which may be the last.
     held: Option<Bytes>,
-    /// How often it was interrupted.
-    broken: u32,
+    /// How often it was interrupted without getting further.
+    stamina: Stamina,
 }
 
 impl Download {
@@ -258,8 +155,7 @@ impl Download {
                     if chunk.is_empty() {
                         continue;
                     }
-                    self.hasher.update(&chunk);
-                    self.received += chunk.len() as u64;
+                    self.reading.pass(&chunk)?;
                     match self.held.replace(chunk) {
                         Some(earlier) => return Ok(Some((earlier, self))),
                         None => continue,
@@ -267,7 +163,7 @@ impl Download {
                 }
                 Ok(Ok(None)) => {
                     self.response = None;
-                    let (wanted, found) = (self.digest, self.hasher.clone().finish());
+                    let (wanted, found) = (self.digest, self.reading.digest()?);
                     if found != wanted {
                         let asked = Box::new(self.asked);
                         return Err(RegistryError::DigestMismatch { asked, wanted, found });
@@ -278,9 +174,9 @@ impl Download {
                 Err(_) => self.transport.stalled(&self.asked),
             };
             // Interrupted: go on behind what was hashed.
-            self.broken += 1;
+            let failed = self.stamina.failed(self.reading.at());
             let retry: &Retry = self.transport.retry();
-            let wait = retry.wait(self.broken, Duration::ZERO, None, self.call.url.path());
+            let wait = retry.wait(failed, Duration::ZERO, None, self.call.url.path());
             match wait {
                 Some(wait) if trouble.is_transient() => tokio::time::sleep(wait).await,
                 _ => return Err(trouble),
@@ -290,9 +186,10 @@ impl Download {
     }
 
     async fn open(&mut self) -> Result<(), RegistryError> {
-        if self.received > 0 {
+        let received = self.reading.at();
+        if received > 0 {
             // Digits are always a header value.
-            if let Ok(range) = HeaderValue::try_from(format!("bytes={}-", self.received)) {
+            if let Ok(range) = HeaderValue::try_from(format!("bytes={received}-")) {
                 self.call.headers.insert(RANGE, range);
             }
         }
@@ -304,15 +201,15 @@ impl Download {
             Err(answer) => return Err(answer.refused(&self.asked)),
         };
         self.skip = match response.status() {
-            StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), self.received) => 0,
+            StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), received) => 0,
             // The range was ignored; what we have comes again. The hash says whether it was the same.
-            StatusCode::OK => self.received,
+            StatusCode::OK => received,
             _ => {
                 let asked = Box::new(self.asked.clone());
                 return Err(RegistryError::Header { asked, header: "Content-Range" });
             }
         };
-        if self.received == 0 {
+        if received == 0 {
             check_claim(&self.asked, response.headers(), self.digest)?;
         }
         self.response = Some(response);

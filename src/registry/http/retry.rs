@@ -63,6 +63,27 @@ impl Retry {
     }
 }
 
+/// How much further something long has to come between two failures for these not to count as one after the other.
+const FURTHER: u64 = 1 << 20;
+
+/// Counts the failures of something long that may come further between them.
+#[derive(Debug, Default)]
+pub(crate) struct Stamina {
+    failed: u32,
+    reached: u64,
+}
+
+impl Stamina {
+    /// Notes a failure at byte `at`. Returns how many there were since it last came a good deal further.
+    pub(crate) fn failed(&mut self, at: u64) -> u32 {
+        if at >= self.reached.saturating_add(FURTHER) {
+            (self.failed, self.reached) = (0, at);
+        }
+        self.failed += 1;
+        self.failed
+    }
+}
+
 /// Whether a status speaks of the moment rather than of the request.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
@@ -99,6 +120,13 @@ mod tests {
         assert_eq!(ask(7), Some(Duration::from_secs(7)));
         assert_eq!(ask(86_400), Some(Duration::from_secs(60)));
         assert_eq!(retry.wait(1, Duration::from_secs(170), Some(Duration::from_secs(60)), ""), None);
+    }
+
+    #[test]
+    fn f5_only_who_comes_further_is_waited_for() {
+        let mut stamina = Stamina::default();
+        assert_eq!([10, 20, 30].map(|at| stamina.failed(at)), [1, 2, 3]);
+        assert_eq!([FURTHER + 30, FURTHER, 10, FURTHER + 40].map(|at| stamina.failed(at)), [1, 2, 3, 4]);
     }
 
     #[test]
