@@ -38,7 +38,7 @@ use crate::reference::{Image, Location, Reference, Repository, Tag};
 pub use attach::{Attachment, Subject};
 pub use copy::{Along, Already, Carried, CopyError, CopyReport, Side};
 pub use error::RegistryError;
-pub use http::{HttpConfig, Proxies, Retry};
+pub use http::{HttpConfig, Proxies, Rate, Retry};
 pub use layout::problem::LayoutProblem;
 pub use reading::Reading;
 pub use transfer::{Arrived, Transfer, TransferError, Transferred};

@@ -101,6 +101,18 @@ pub enum RegistryError {
         /// For how long, in seconds.
         seconds: u64,
     },
+    /// Bytes moved, and hardly.
+    #[error("{asked}: {bytes} bytes moved in {seconds} s, expected {expected}")]
+    TooSlow {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// How many bytes moved.
+        bytes: u64,
+        /// In how long, in seconds.
+        seconds: u64,
+        /// How many are the least.
+        expected: u64,
+    },
     /// An answer with a status that is neither success nor a clear absence.
     #[error("{asked}: {status}{complaint}")]
     Status {
@@ -417,6 +429,7 @@ impl RegistryError {
             Self::Unreachable { asked, .. }
             | Self::Tls { asked, .. }
             | Self::Stalled { asked, .. }
+            | Self::TooSlow { asked, .. }
             | Self::Status { asked, .. }
             | Self::BlobMissing { asked }
             | Self::RepositoryUnknown { asked }
@@ -468,6 +481,7 @@ impl RegistryError {
         match self {
             Self::Unreachable { .. }
             | Self::Stalled { .. }
+            | Self::TooSlow { .. }
             | Self::FallbackLost { .. }
             | Self::NotListed { .. }
             | Self::TokenExpired { .. } => true,

@@ -14,6 +14,7 @@ mod challenge;
 mod config;
 mod guard;
 mod login;
+mod pace;
 mod referrers;
 pub(crate) mod retry;
 mod tags;
@@ -35,7 +36,7 @@ use super::error::{Asked, RegistryError, Request};
 use super::wire::{Fetched, PutManifest, Which};
 use crate::digest::{Digest, shorten};
 
-pub use config::{HttpConfig, Proxies};
+pub use config::{HttpConfig, Proxies, Rate};
 pub(crate) use referrers::fallback_tag;
 pub use retry::Retry;
 

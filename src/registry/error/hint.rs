@@ -25,6 +25,10 @@ impl RegistryError {
                 "name the CA of {} in the settings, or, if it speaks plain http, name the host in the policy",
                 asked.registry
             )),
+            Self::TooSlow { asked, .. } => Some(format!(
+                "look at the network and any proxy on the way to {}; safe to run again",
+                asked.registry
+            )),
             Self::Stalled { .. } | Self::FallbackLost { .. } | Self::TokenExpired { .. } => {
                 Some("safe to run again".to_owned())
             }

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
+use tokio::time::Instant;
 
 use super::auth::Scope;
 use super::body::failed;
+use super::pace::Window;
 use super::retry::{Retry, Stamina};
 use super::transport::{COMPLAINT_LIMIT, Call, Transport};
 use super::{Remote, check_claim, is_absent};
@@ -45,6 +47,9 @@ impl Remote {
             skip: 0,
             held: None,
             stamina: Stamina::default(),
+            arrived: 0,
+            waited: Duration::ZERO,
+            window: Window::new(self.transport.least_rate()),
         };
         download.open().await?;
         Ok(stream::try_unfold(download, Download::next).boxed())
@@ -140,14 +145,27 @@ struct Download {
     held: Option<Bytes>,
     /// How often it was interrupted without getting further.
     stamina: Stamina,
+    /// Bytes that came, and how long they were waited for: whoever takes them slowly is not the registry's fault.
+    arrived: u64,
+    waited: Duration,
+    window: Window,
 }
 
 impl Download {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, RegistryError> {
         loop {
             let Some(response) = &mut self.response else { return Ok(None) };
-            let trouble = match tokio::time::timeout(self.transport.idle(), response.chunk()).await {
-                Ok(Ok(Some(mut chunk))) => {
+            let began = Instant::now();
+            let next = tokio::time::timeout(self.transport.idle(), response.chunk()).await;
+            self.waited += began.elapsed();
+            if let Ok(Ok(Some(chunk))) = &next {
+                self.arrived += chunk.len() as u64;
+            }
+            let slow = self.window.note(self.waited, self.arrived);
+            let trouble = match (next, slow) {
+                // What came last comes again.
+                (Ok(Ok(Some(_))), Some(bytes)) => self.transport.too_slow(&self.asked, bytes),
+                (Ok(Ok(Some(mut chunk))), None) => {
                     let known = self.skip.min(chunk.len() as u64);
                     self.skip -= known;
                     // At most the length of the chunk.
@@ -161,7 +179,7 @@ impl Download {
                         None => continue,
                     }
                 }
-                Ok(Ok(None)) => {
+                (Ok(Ok(None)), _) => {
                     self.response = None;
                     let (wanted, found) = (self.digest, self.reading.digest()?);
                     if found != wanted {
@@ -170,8 +188,8 @@ impl Download {
                     }
                     return Ok(self.held.take().map(|last| (last, self)));
                 }
-                Ok(Err(error)) => failed(Box::new(self.asked.clone()), error),
-                Err(_) => self.transport.stalled(&self.asked),
+                (Ok(Err(error)), _) => failed(Box::new(self.asked.clone()), error),
+                (Err(_), _) => self.transport.stalled(&self.asked),
             };
             // Interrupted: go on behind what was hashed.
             let failed = self.stamina.failed(self.reading.at());
@@ -182,6 +200,7 @@ impl Download {
                 _ => return Err(trouble),
             }
             self.open().await?;
+            self.window.excuse(self.waited, self.arrived);
         }
     }
 

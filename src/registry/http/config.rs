@@ -34,8 +34,19 @@ pub struct HttpConfig {
     pub answer_timeout: Duration,
     /// Time a blob may stand still, and time a registry may take to store one that has arrived.
     pub idle_timeout: Duration,
+    /// What is too slow for a blob, though it does not stand still.
+    pub least_rate: Rate,
     /// Patience.
     pub retry: Retry,
+}
+
+/// A rate, over a while: a blob that drips is not waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So many bytes,
+    pub bytes: u64,
+    /// in so long.
+    pub within: Duration,
 }
 
 /// Proxies, spelled as in `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
@@ -69,6 +80,8 @@ impl Default for HttpConfig {
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),
+            // 1 KiB a second.
+            least_rate: Rate { bytes: 60 << 10, within: Duration::from_secs(60) },
             retry: Retry::default(),
         }
     }

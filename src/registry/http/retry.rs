@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::digest::Digest;
 
@@ -89,10 +89,17 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// `Retry-After` in seconds; the date form needs a clock and counts as absent.
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is taken against the `Date` of the same answer. A
+/// date without one counts as absent: whose clock it is by is not known.
 pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let (then, now) = (httpdate::parse_http_date(asked).ok()?, httpdate::parse_http_date(text(DATE)?).ok()?);
+    // What is past is no wait.
+    Some(then.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -140,11 +147,30 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_no_number_of_seconds() {
-        let headers = |value: &str| HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
-        assert_eq!(asked_wait(&headers("3")), Some(Duration::from_secs(3)));
-        for absent in ["Wed, 21 Oct 2015 07:28:00 GMT", "-1", "", "99999999999999999999999"] {
-            assert_eq!(asked_wait(&headers(absent)), None, "{absent}");
+    fn a_date_is_taken_against_the_date_of_the_answer() {
+        let headers = |value: &str, date: Option<&str>| {
+            let date = date.map(|date| (DATE, date.parse().unwrap()));
+            HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())].into_iter().chain(date))
+        };
+        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        for (value, seconds) in [
+            ("3", 3),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", 30),
+            // The obsolete forms, which a recipient must accept (section 5.6.7).
+            ("Sunday, 06-Nov-94 08:50:07 GMT", 30),
+            ("Sun Nov  6 08:50:07 1994", 30),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
+            ("Wed, 21 Oct 1992 07:28:00 GMT", 0),
+        ] {
+            assert_eq!(asked_wait(&headers(value, now)), Some(Duration::from_secs(seconds)), "{value}");
         }
+        for absent in ["-1", "", "99999999999999999999999", "tomorrow", "Sun, 06 Nov 1994 08:50:07"] {
+            assert_eq!(asked_wait(&headers(absent, now)), None, "{absent}");
+        }
+        let date = "Sun, 06 Nov 1994 08:50:07 GMT";
+        for of_the_answer in [None, Some("yesterday"), Some("")] {
+            assert_eq!(asked_wait(&headers(date, of_the_answer)), None, "{of_the_answer:?}");
+        }
+        assert_eq!(asked_wait(&headers("3", None)), Some(Duration::from_secs(3)));
     }
 }

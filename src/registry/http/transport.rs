@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::auth::{Auth, Grant, Scope};
 use super::body::{failed, not_followed, read_at_most};
-use super::config::HttpConfig;
+use super::config::{HttpConfig, Rate};
 use super::guard::Guard;
 use super::login::Logins;
 use super::retry::{Retry, asked_wait, is_passing};
@@ -207,6 +207,15 @@ impl Transport {
 
     pub(super) fn stalled(&self, asked: &Asked) -> RegistryError {
         RegistryError::Stalled { asked: Box::new(asked.clone()), seconds: self.idle().as_secs() }
+    }
+
+    pub(super) fn least_rate(&self) -> Rate {
+        self.config.least_rate
+    }
+
+    pub(super) fn too_slow(&self, asked: &Asked, bytes: u64) -> RegistryError {
+        let Rate { bytes: expected, within } = self.config.least_rate;
+        RegistryError::TooSlow { asked: Box::new(asked.clone()), bytes, seconds: within.as_secs(), expected }
     }
 
     async fn whole(

@@ -5,7 +5,7 @@
 //! can be true, else the blob is begun again; memory is a few chunks. Never does: assumes what a registry can (nothing
 //! is cut up before a whole blob was refused).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, He
 use reqwest::{Body, Method, StatusCode, Url};
 
 use super::auth::Scope;
+use super::pace::{Gauge, Sluggish, sluggish};
 use super::retry::{Stamina, asked_wait, is_passing};
 use super::transport::{Answer, COMPLAINT_LIMIT};
 use super::{Remote, check_claim};
@@ -231,15 +232,23 @@ impl Upload<'_> {
         if let (true, Ok(range)) = (partial, range) {
             call.headers.insert(CONTENT_RANGE, range);
         }
-        let gauge = Arc::new(Gauge { at: AtomicU64::new(self.stored), trouble: Mutex::default() });
-        let body = body.map_or_else(|| Body::from(Bytes::new()), |(feed, _)| bytes_of(feed, length, &gauge));
+        let (at, end) = (AtomicU64::new(self.stored), self.stored + length);
+        let gauge = Arc::new(Gauge { at, end, reading: AtomicBool::new(false) });
+        let trouble = Trouble::default();
+        let body = body.map_or_else(
+            || Body::from(Bytes::new()),
+            |(feed, _)| bytes_of(feed, length, Arc::clone(&gauge), Arc::clone(&trouble)),
+        );
         let outcome = tokio::select! {
             outcome = transport.send_once(&self.asked, call, body) => outcome,
-            () = standstill(&gauge.at, transport.idle()) => Err(transport.stalled(&self.asked)),
+            how = sluggish(&gauge, transport.idle(), transport.least_rate()) => Err(match how {
+                Sluggish::Still => transport.stalled(&self.asked),
+                Sluggish::Slow(bytes) => transport.too_slow(&self.asked, bytes),
+            }),
         };
         self.sent = self.sent.max(gauge.at.load(Ordering::Relaxed));
         // Our own side first: the registry's complaint about half a blob is only its consequence.
-        if let Some(source) = gauge.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(source) = trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(self.of_source(source));
         }
         outcome.map_err(|error| {
@@ -401,48 +410,32 @@ impl Feed {
     }
 }
 
-/// How one request is getting on.
-struct Gauge {
-    /// Bytes of the blob that were handed to the network.
-    at: AtomicU64,
-    /// What went wrong with the bytes that were to be uploaded.
-    trouble: Mutex<Option<RegistryError>>,
-}
+/// What went wrong with the bytes that were to be uploaded.
+type Trouble = Arc<Mutex<Option<RegistryError>>>;
 
 /// A request body of the next `length` bytes; it fails, and so never completes, when they do not come.
-fn bytes_of(feed: &Shared, length: u64, gauge: &Arc<Gauge>) -> Body {
-    let state = (Arc::clone(feed), Arc::clone(gauge), length);
-    Body::wrap_stream(stream::try_unfold(state, |(feed, gauge, left)| async move {
+fn bytes_of(feed: &Shared, length: u64, gauge: Arc<Gauge>, trouble: Trouble) -> Body {
+    let state = (Arc::clone(feed), gauge, trouble, length);
+    Body::wrap_stream(stream::try_unfold(state, |(feed, gauge, trouble, left)| async move {
         if left == 0 {
             return Ok(None);
         }
+        gauge.reading.store(true, Ordering::Relaxed);
         let outcome = {
             let mut feed = feed.lock().await;
             feed.next(left).await.map(|piece| (piece, feed.at))
         };
+        gauge.reading.store(false, Ordering::Relaxed);
         match outcome {
             Ok((piece, at)) => {
                 gauge.at.store(at, Ordering::Relaxed);
                 let left = left - piece.len() as u64;
-                Ok(Some((piece, (feed, gauge, left))))
+                Ok(Some((piece, (feed, gauge, trouble, left))))
             }
             Err(error) => {
-                *gauge.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 Err(std::io::Error::other("the bytes to upload could not be read"))
             }
         }
     }))
-}
-
-/// Returns when `progress` has not changed for `idle`.
-async fn standstill(progress: &AtomicU64, idle: Duration) {
-    let mut last = None;
-    loop {
-        let now = Some(progress.load(Ordering::Relaxed));
-        if now == last {
-            return;
-        }
-        last = now;
-        tokio::time::sleep(idle).await;
-    }
 }

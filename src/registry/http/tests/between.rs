@@ -1,5 +1,8 @@
 //! What stands between us and the registry, or pretends to be it.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::super::Rate;
 use super::*;
 
 #[tokio::test]
@@ -93,4 +96,111 @@ async fn a_token_that_is_refused_in_the_middle_of_an_upload_is_renewed() {
     fake.on("PUT", "/blobs/", 1, Reply::Instead { status: 401, headers: refused, body: vec![] });
     let error = remote.put_blob("shop", one, 5, chunks(&[b"layer"]), None).await.unwrap_err();
     assert!(matches!(error, RegistryError::Status { status: 401, .. }), "{error}");
+}
+
+/// A registry whose every answer is `count` bytes, one at a time.
+async fn dripping(count: usize) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut wire, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = vec![0; 4096];
+                let _ = wire.read(&mut head).await;
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {count}\r\n\r\n");
+                let _ = wire.write_all(answer.as_bytes()).await;
+                while wire.write_all(b"x").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+        }
+    });
+    host
+}
+
+/// A registry that opens an upload, and takes a little of it now and then.
+async fn sipping() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut wire, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut some = vec![0; 4096];
+                let read = wire.read(&mut some).await.unwrap_or(0);
+                if !some[..read].starts_with(b"PUT") {
+                    let answer = "HTTP/1.1 202 OK\r\nlocation: /v2/shop/blobs/uploads/1\r\n\
+                                  content-length: 0\r\nconnection: close\r\n\r\n";
+                    let _ = wire.write_all(answer.as_bytes()).await;
+                    return;
+                }
+                while wire.read(&mut some).await.is_ok_and(|read| read > 0) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+        }
+    });
+    host
+}
+
+/// Never still, and too slow all the same.
+fn demanding(bytes: u64) -> HttpConfig {
+    let retry = Retry { tries: 2, ..quick().retry };
+    HttpConfig { least_rate: Rate { bytes, within: Duration::from_millis(300) }, retry, ..quick() }
+}
+
+#[tokio::test]
+async fn f5_a_download_that_drips_is_too_slow() {
+    let host = dripping(1 << 20).await;
+    let remote = Remote::new(&host, &demanding(1 << 20)).unwrap();
+    let error = whole(read(&remote, Digest::of(b"some")).await.unwrap()).await.unwrap_err();
+    let RegistryError::TooSlow { bytes, expected, .. } = &error else { panic!("{error}") };
+    assert!(*bytes > 0 && *expected == 1 << 20);
+    assert!(error.is_transient() && error.to_string().contains("reading blob"), "{error}");
+    assert!(error.hint().unwrap().contains(&host));
+}
+
+#[tokio::test]
+async fn f5_an_upload_that_drips_is_too_slow_and_a_slow_source_is_not_the_destination() {
+    let host = sipping().await;
+    let remote = Remote::new(&host, &demanding(1 << 40)).unwrap();
+    let large: Bytes = vec![7; 64 << 20].into();
+    let size = large.len() as u64;
+    let supply: Supply = Box::new(move |_| {
+        let parts: Vec<_> = (0..1024).map(|part| Ok(large.slice(part << 16..(part + 1) << 16))).collect();
+        let chunks: Chunks = stream::iter(parts).boxed();
+        std::future::ready(Ok(chunks)).boxed()
+    });
+    let error = remote.put_blob("shop", Digest::of(b"some"), size, supply, None).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooSlow { .. }), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("uploading blob"), "{error}");
+    // The source drips, and has a watch of its own.
+    let (fake, source) = (Fake::start(), dripping(1 << 20).await);
+    let shop = format!("{source}/shop").parse().unwrap();
+    let digest = Digest::of(b"some");
+    let from = Arc::new(Remote::new(&source, &demanding(1 << 20)).unwrap());
+    let supply = Backend::remote(&shop, from, "shop").supply(digest);
+    let to = Remote::new(fake.host(), &demanding(1 << 20)).unwrap();
+    let error = to.put_blob("shop", digest, 1 << 20, supply, None).await.unwrap_err();
+    let RegistryError::UploadSource { source: cause, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**cause, RegistryError::TooSlow { .. }), "{cause}");
+    assert!(cause.to_string().starts_with(&source), "{cause}");
+}
+
+#[tokio::test]
+async fn f5_retry_after_as_a_date_is_respected() {
+    let fake = Fake::start();
+    let one = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let busy = |after: &str| Reply::Instead {
+        status: 429,
+        headers: vec![("date", "Sun, 06 Nov 1994 08:49:37 GMT".into()), ("retry-after", after.into())],
+        body: vec![],
+    };
+    // Its own clock counts: by ours this is long ago, and by its own ten minutes from now, which is more than is waited.
+    let retry = Retry { budget: Duration::from_secs(5), ..quick().retry };
+    let remote = Remote::new(fake.host(), &HttpConfig { retry, ..quick() }).unwrap();
+    fake.on("GET", "/manifests/", 1, busy("Sun, 06 Nov 1994 08:59:37 GMT"));
+    let error = remote.manifest("shop", Which::Digest(digest(&one))).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Status { status: 429, tries: 1, .. }), "{error}");
+    fake.on("GET", "/manifests/", 1, busy("Sun, 06 Nov 1994 08:49:37 GMT"));
+    assert!(remote.manifest("shop", Which::Digest(digest(&one))).await.unwrap().is_some());
 }
