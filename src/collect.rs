@@ -7,6 +7,7 @@
 mod attached;
 mod files;
 mod layers;
+mod store;
 
 use std::collections::BTreeSet;
 
@@ -27,6 +28,7 @@ use crate::verify::{Identity, Trust};
 
 pub use attached::{Attached, Content, Item, Look, Place, attached};
 pub use files::{Files, FilesError};
+pub use store::{attached_or_stored, stored};
 
 /// The media types a Sigstore bundle goes by (Sigstore bundle specification v0.3, "Media type").
 pub const BUNDLE: [&str; 2] =
@@ -105,8 +107,9 @@ pub fn trust(policy: &Policy) -> Trust {
         .with_roots(policy.roots().filter_map(RootRule::unconditional).cloned().collect())
 }
 
-/// What counts, or could have counted, for `target`, wherever it is looked for; `files` are bundles from disk, none of
-/// them where the default is given. `reading` is of the repository of the image.
+/// What counts, or could have counted, for `target`, wherever it is looked for: beside the image, and in the evidence store
+/// that the policy names. `files` are bundles from disk, none of them where the default is given; `reading` is of the
+/// repository of the image.
 ///
 /// # Errors
 /// [`CollectError`] when the registry or the ledger cannot be read; that is never "no evidence".
@@ -118,7 +121,8 @@ pub async fn collect(
     trust: &Trust,
     (look, now): (Look, Timestamp),
 ) -> Result<Evidence, CollectError> {
-    let attached = attached(target.image(), target.closure(), reading, files, trust, look).await?;
+    let places = (registries, reading, target.service().evidence_store());
+    let attached = attached_or_stored(target.image(), target.closure(), places, files, trust, look).await?;
     let (attestations, discarded, remarks) = attached.evidence(target.closure());
     let mut evidence = Evidence {
         attestations,

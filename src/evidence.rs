@@ -179,6 +179,8 @@ pub enum Source {
     SignatureTag,
     /// A cosign `sha256-….att` tag.
     AttestationTag,
+    /// The evidence store that the policy names for the service.
+    Store,
     /// A file on disk.
     File,
     /// Kept in a ledger, with the record that relied on it.
@@ -191,6 +193,7 @@ impl std::fmt::Display for Source {
             Self::Referrer => "referrer",
             Self::SignatureTag => "signature-tag",
             Self::AttestationTag => "attestation-tag",
+            Self::Store => "store",
             Self::File => "file",
             Self::Ledger => "ledger",
         })

@@ -415,6 +415,7 @@ pub struct Service {
     name: ServiceName,
     repository: Repository,
     platforms: Vec<Platform>,
+    evidence_store: Option<Repository>,
 }
 
 impl Service {
@@ -431,5 +432,11 @@ impl Service {
     /// The platforms that count; empty: every platform of the image.
     pub fn platforms(&self) -> &[Platform] {
         &self.platforms
+    }
+
+    /// Where evidence goes that a registry refuses to keep beside the image, and is looked for too; none where the file
+    /// does not allow it to live elsewhere.
+    pub fn evidence_store(&self) -> Option<&Repository> {
+        self.evidence_store.as_ref()
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Start at [`Walk::check`] and [`Walk::promote`]; what an interrupted run left is mended in [`reconcile`].
 
+mod elsewhere;
 mod publish;
 pub mod reconcile;
 #[cfg(test)]
@@ -25,10 +26,11 @@ use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{
-    Attachment, Carried as AtDestination, CopyError, CopyReport, Reading, Registries, RegistryError, Suffix,
+    Carried as AtDestination, CopyError, CopyReport, Reading, Registries, RegistryError, Suffix,
 };
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
-use publish::{Published, TAG_ATTEMPTS, bundle, subject, summarise, without_summary};
+use elsewhere::kept;
+use publish::{Published, TAG_ATTEMPTS, summarise, without_summary};
 
 /// How often a decision is made again because another promotion was committed meanwhile.
 const OVERTAKEN: u32 = 8;
@@ -85,6 +87,21 @@ pub enum WalkError {
         evidence: Digest,
         /// The manifest it was found on.
         on: Digest,
+    },
+    /// The registry refuses what is attached to images, and the policy does not say where that may live instead.
+    #[error(
+        "{} takes the image and refuses what is attached to it, and the policy names no `evidence-store` for service \
+         `{service}`: nothing was promoted, intent {intent} is closed", .destination.repository
+    )]
+    SubjectRefused {
+        /// Where the image is now.
+        destination: Box<Image>,
+        /// The service.
+        service: ServiceName,
+        /// The intent.
+        intent: u64,
+        /// What was refused.
+        source: Box<RegistryError>,
     },
     /// The promotion is recorded, and its record or tag is not yet at the destination.
     #[error(
@@ -472,7 +489,7 @@ impl Walk<'_> {
         }
         // 6. Copy by digest.
         watch(Stage::Copy(&intent.verdict().destination));
-        let copied = match self.copy(intent, target.closure(), reading).await {
+        let copied = match self.copy(intent, target.closure(), reading, &request.files).await {
             Ok(copied) => copied,
             Err(failed) => {
                 let (intent, error) = *failed;
@@ -492,27 +509,16 @@ impl Walk<'_> {
         intent: Intent,
         closure: &Closure,
         reading: &Reading,
+        files: &Files,
     ) -> Result<Copied, Box<(Intent, WalkError)>> {
-        let verdict = intent.verdict();
-        let (destination, index) = (verdict.destination.clone(), intent.position().index);
-        let report = match self.registries.copy(closure, reading, &destination.repository).await {
-            Ok(report) => report,
-            Err(source) => {
-                let source = Box::new(source);
-                return Err(Box::new((intent, WalkError::Copy { destination, intent: index, source })));
-            }
-        };
-        match left_behind(verdict, &report) {
-            None => Ok(Copied { intent, report }),
-            Some((evidence, on)) => {
-                let destination = Box::new(destination);
-                Err(Box::new((intent, WalkError::Evidence { destination, intent: index, evidence, on })))
-            }
+        match self.bring(&intent, closure, reading, files).await {
+            Ok(report) => Ok(Copied { intent, report }),
+            Err(error) => Err(Box::new((intent, error))),
         }
     }
 
     /// After a copy that did not end well. Where the evidence did not come along and by what lies there now the answer is
-    /// no, the intent is closed, so that nobody waits for it; else it stays open.
+    /// no, the intent is closed, so that nobody waits for it; so it is where the policy has to be changed first; else it stays open.
     async fn given_up(
         &mut self,
         intent: Intent,
@@ -521,6 +527,11 @@ impl Walk<'_> {
         request: &Request,
         signer: &dyn Sign,
     ) -> Result<Answer, WalkError> {
+        if let WalkError::SubjectRefused { .. } = error {
+            let (now, why) = ((self.clock)(), "the destination refuses what is attached to images");
+            intent.give_up(&mut self.writer(signer), target.environment(), why, now)?;
+            return Err(error);
+        }
         let WalkError::Evidence { .. } = error else { return Err(error) };
         let asked = self.ask(target, &self.reading(target)?, &request.files).await;
         let Ok((_, Decision::Denied(denied))) = asked else { return Err(error) };
@@ -540,19 +551,6 @@ impl Walk<'_> {
         let (verdict, report) = (intent.verdict().clone(), Some(report));
         let standing = if fresh { Standing::New } else { Standing::Known };
         Ok(Promotion { verdict, commit, report, standing, tag_moved: None })
-    }
-
-    /// Evidence that only a file held, and that counted, goes where the image went: the next environment may not have
-    /// the file.
-    fn keep(promotion: &Promotion, closure: &Closure, files: &Files) -> Result<Vec<Attachment>, WalkError> {
-        let (image, commit) = (promotion.destination(), promotion.commit.index);
-        let carried = promotion.verdict.findings.iter().flat_map(|finding| &finding.carried);
-        let from_files = carried.filter(|carried| carried.source == Source::File);
-        let kept = from_files.filter_map(|Carried { resource, on, .. }| {
-            let bytes = files.bundle(resource.digest.0)?.clone();
-            Some(subject(image, closure, commit, *on).map(|on| bundle(on, &resource.uri, bytes)))
-        });
-        kept.collect()
     }
 
     /// The record, the summary for other tools and what only files held, beside the image; then the tag: derived from
@@ -583,11 +581,11 @@ impl Walk<'_> {
         let published = match promotion.standing {
             Standing::New => Published::default(),
             // An earlier run may have published it.
-            Standing::Known | Standing::Tagged => self.published(image, &record, &summary).await?,
+            Standing::Known | Standing::Tagged => self.published(service, image, (&record, &summary)).await?,
         };
         let mut on = published.unsummarised(&summary);
         if promotion.standing != Standing::New && !on.is_empty() {
-            let there = self.lies_on(image, closure).await?;
+            let there = self.lies_on(service, image, closure).await?;
             let author = signer.author();
             let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
             on = without_summary(&there, closure, &summary, is);
@@ -597,8 +595,8 @@ impl Walk<'_> {
         if !published.record {
             attachments.push(record);
         }
-        attachments.extend(Self::keep(promotion, closure, files)?);
-        self.put(image, commit.index, &attachments).await?;
+        attachments.extend(kept(verdict, closure, files, commit.index)?);
+        self.put((service, image), commit, &attachments).await?;
         if promotion.standing == Standing::Tagged {
             return Ok(());
         }
@@ -621,7 +619,8 @@ fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest
             Source::Referrer => None,
             Source::SignatureTag => Some(Suffix::Sig),
             Source::AttestationTag => Some(Suffix::Att),
-            Source::File | Source::Ledger => return None,
+            // Looked at again where it lies: `elsewhere`.
+            Source::Store | Source::File | Source::Ledger => return None,
         };
         let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
         let layer = layer.as_ref().map(|layer| layer.digest.0);

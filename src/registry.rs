@@ -36,7 +36,7 @@ use crate::digest::Digest;
 use crate::reference::{Image, Location, Reference, Repository, Tag};
 
 pub use attach::{Attachment, Subject};
-pub use copy::{Along, Already, Carried, CopyError, CopyReport, Side};
+pub use copy::{Along, Already, Carried, CopyError, CopyReport, Side, Stored};
 pub use error::RegistryError;
 pub use http::{HttpConfig, Proxies, Rate, Retry};
 pub use layout::problem::LayoutProblem;
@@ -298,18 +298,33 @@ impl Registries {
         from: &Reading,
         to: &Repository,
     ) -> Result<CopyReport, CopyError> {
-        self.copy_with(closure, from, to, (Along::Referrers, Already::Blobs)).await
+        self.copy_with(closure, from, (to, None), (Along::Referrers, Already::Blobs)).await
+    }
+
+    /// [`Registries::copy`]; what the destination does not take of what refers to the image goes into a store, where there
+    /// is one.
+    ///
+    /// # Errors
+    /// Those of [`Registries::copy`]; of the store as of the destination.
+    pub async fn copy_or_store(
+        &self,
+        closure: &Closure,
+        from: &Reading,
+        places: (&Repository, Option<&Repository>),
+    ) -> Result<CopyReport, CopyError> {
+        self.copy_with(closure, from, places, (Along::Referrers, Already::Blobs)).await
     }
 
     async fn copy_with(
         &self,
         closure: &Closure,
         from: &Reading,
-        to: &Repository,
+        (to, store): (&Repository, Option<&Repository>),
         how: (Along, Already),
     ) -> Result<CopyReport, CopyError> {
-        let destination = self.backend(to).map_err(copy::at(Side::Destination, to))?;
-        copy::Copying::new(from, &destination, closure, how).run().await
+        let backend = |place| self.backend(place).map_err(copy::at(Side::Destination, place));
+        let places = (backend(to)?, store.map(backend).transpose()?);
+        copy::Copying::new(from, places, closure, how).run().await
     }
 
     /// Makes a tag mean an image that the repository has: the same bytes again, under the tag; then read back.

@@ -25,6 +25,7 @@ mod copy {
     mod archive;
     mod broken;
     mod closed;
+    mod elsewhere;
     mod guarded;
     mod killed;
     mod platforms;

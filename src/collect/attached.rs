@@ -22,7 +22,7 @@ use super::{CollectError, EVIDENCE_BYTES, TOGETHER};
 use crate::closure::{Closure, Descriptor, Role};
 use crate::digest::{Digest, shorten};
 use crate::evidence::{Discarded, Found, Raw, Source};
-use crate::reference::{Image, Tag};
+use crate::reference::{Image, Repository, Tag};
 use crate::registry::{Found as Fetched, Reading, Referrers, RegistryError, Suffix};
 use crate::verify::{Attestation, Claim, MESSAGE_SIGNATURE, Reason, Rejected, Trust, Verified};
 
@@ -81,6 +81,8 @@ pub enum Place {
     File(String),
     /// The index of the image itself: what BuildKit lists beside the platforms.
     Index,
+    /// In the evidence store, and where there.
+    Stored(Repository, Box<Place>),
 }
 
 /// What a thing is.
@@ -125,6 +127,16 @@ impl Place {
             Self::Tag(_, Suffix::Att) => Some(Source::AttestationTag),
             Self::File(_) => Some(Source::File),
             Self::Tag(_, Suffix::Sbom) | Self::Index => None,
+            Self::Stored(_, place) => place.source().map(|_| Source::Store),
+        }
+    }
+
+    /// The manifest of the referrer, wherever that is.
+    pub fn referrer(&self) -> Option<Digest> {
+        match self {
+            Self::Referrer(manifest) => Some(*manifest),
+            Self::Stored(_, place) => place.referrer(),
+            Self::Tag(..) | Self::File(_) | Self::Index => None,
         }
     }
 }
@@ -150,7 +162,7 @@ pub async fn attached(
         let mut seen = BTreeSet::new();
         let referrers = things.iter().filter_map(|thing| match &thing.place {
             Place::Referrer(digest) => seen.insert(*digest).then_some((*digest, false)),
-            Place::Tag(..) | Place::File(_) | Place::Index => None,
+            Place::Tag(..) | Place::File(_) | Place::Index | Place::Stored(..) => None,
         });
         let referrers: Vec<_> = referrers.take(BENEATH).collect();
         things.extend(reader.all(referrers.into_iter()).await?);

@@ -273,6 +273,12 @@ pub enum Problem {
         /// The repository.
         repository: String,
     },
+    /// An evidence store that is an archive.
+    #[error("`{store}` is an archive, which is written once: no evidence could be added to it")]
+    StoreIsArchive {
+        /// The store.
+        store: String,
+    },
     /// One repository in two roles.
     #[error("`{repository}` is the repository of {first} and of {second}")]
     Collision {
@@ -648,7 +654,12 @@ impl Problem {
             Self::RepositoryIsArchive { .. } => {
                 "an environment runs from a registry or a folder: expected a name without `.tar`"
             }
-            Self::Collision { .. } => "every service needs a repository of its own in every environment",
+            Self::StoreIsArchive { .. } => {
+                "evidence is kept in a registry or a folder: expected a name without `.tar`"
+            }
+            Self::Collision { .. } => {
+                "every service needs a repository of its own in every environment, and another for its evidence store"
+            }
             Self::Duration { source, .. } => return Some(source.to_string()),
             Self::EntryFalse => "an environment has `entry = true` or `after`",
             Self::EntryAndAfter { .. } => "an entry environment comes after nothing: remove one of the two",

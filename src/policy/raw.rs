@@ -91,6 +91,9 @@ pub(super) struct Service {
     pub(super) repository: Text,
     /// The platforms that must have run before an image gets on, as in `linux/arm64`; all of the image when absent.
     pub(super) platforms: Option<List<Text>>,
+    /// Where evidence goes that the registry of an environment refuses to keep beside the image, and where evidence is
+    /// looked for too: `registry/path`, or `oci:FOLDER`. When absent, nothing is promoted to such a registry.
+    pub(super) evidence_store: Option<Text>,
 }
 
 /// A string, or a list of strings.
@@ -150,8 +153,9 @@ impl Read for Service {
     fn read(found: &Found<'_>, errors: &mut Errors) -> Option<Self> {
         let mut table = Table::of(found, "a table `[services.NAME]`", errors)?;
         let (repository, platforms) = (table.need("repository"), table.take("platforms"));
+        let evidence_store = table.take("evidence-store");
         table.finish();
-        Some(Self { repository: repository?, platforms })
+        Some(Self { repository: repository?, platforms, evidence_store })
     }
 }
 

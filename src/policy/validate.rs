@@ -280,7 +280,11 @@ impl<'d> Check<'d> {
                 }
             }
         }
-        Some(Service { name: name.clone(), repository: repository?, platforms })
+        let evidence_store = match &raw.evidence_store {
+            Some(text) => Some(self.evidence_store(text)?),
+            None => None,
+        };
+        Some(Service { name: name.clone(), repository: repository?, platforms, evidence_store })
     }
 
     fn environment(&mut self, name: EnvironmentName, raw: &'d raw::Environment) -> Checked<'d> {

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 
 use super::{Standing, Walk, WalkError};
 use crate::closure::Closure;
-use crate::collect::{Attached, BUNDLE, Files, Look, attached};
+use crate::collect::{Attached, BUNDLE};
 use crate::digest::Digest;
 use crate::evidence::{Control, Found};
 use crate::gate::control::{in_force, not_understood};
@@ -18,7 +18,7 @@ use crate::ledger::target::{History, Rules, State, history};
 use crate::policy::{Environment, ServiceName};
 use crate::record::{Kind, Position, SUMMARY, Summary};
 use crate::reference::Image;
-use crate::registry::{Attachment, Referrers, RegistryError, Subject};
+use crate::registry::{Attachment, RegistryError, Subject};
 use crate::verify::{Attestation, MESSAGE_SIGNATURE, Sign, Verified};
 
 /// Of which record a summary says the same to other tools: the digest of its bundle, on the referrer.
@@ -48,22 +48,17 @@ impl Walk<'_> {
     /// What is listed on an image at its destination of what its commit publishes.
     pub(super) async fn published(
         &self,
+        service: &ServiceName,
         image: &Image,
-        record: &Attachment,
-        summary: &Summary<'_>,
+        (record, summary): (&Attachment, &Summary<'_>),
     ) -> Result<Published, WalkError> {
         let (of, referrer) = (Digest::of(&record.bytes).to_string(), record.digest());
         let looks = summary.subjects.digests().map(|on| {
             let on = Image::new(image.repository.clone(), on);
-            async move {
-                Ok::<_, RegistryError>(match self.registries.referrers(&on).await? {
-                    Referrers::Listed(listed) => Some((on.digest, listed)),
-                    Referrers::Unsupported => None,
-                })
-            }
+            async move { Ok::<_, RegistryError>((on.digest, self.listed(service, &on).await?)) }
         });
         let mut published = Published::default();
-        for (on, listed) in try_join_all(looks).await?.into_iter().flatten() {
+        for (on, listed) in try_join_all(looks).await? {
             published.record |= on == image.digest && listed.iter().any(|it| it.digest == referrer);
             if listed.iter().any(|it| it.annotations.get(RECORD) == Some(&of)) {
                 published.on.insert(on);
@@ -153,22 +148,6 @@ impl Walk<'_> {
         let entry = self.ledger.read(&at, commit)?;
         let subject = subject(image, closure, commit, image.digest)?;
         Ok(bundle(subject, Kind::Promotion.predicate_type(), Bytes::copy_from_slice(entry.bytes())))
-    }
-
-    /// Puts things beside the image of a commit.
-    pub(super) async fn put(
-        &self,
-        image: &Image,
-        commit: u64,
-        attachments: &[Attachment],
-    ) -> Result<(), WalkError> {
-        self.registries.attach_all(&image.repository, attachments).await.map_err(unpublished(image, commit))
-    }
-
-    /// Everything that lies on an image at its destination.
-    pub(super) async fn lies_on(&self, image: &Image, closure: &Closure) -> Result<Attached, WalkError> {
-        let (none, reading) = (Files::default(), self.registries.reading(&image.repository)?);
-        Ok(attached(image, closure, &reading, &none, self.trust, Look::Evidence).await?)
     }
 
     /// The tag, set and read again until it is what the ledger says.
@@ -277,7 +256,7 @@ pub(super) fn without_summary(
     digests
 }
 
-fn unpublished(image: &Image, commit: u64) -> impl Fn(RegistryError) -> WalkError {
+pub(super) fn unpublished(image: &Image, commit: u64) -> impl Fn(RegistryError) -> WalkError {
     let image = image.clone();
     move |source| WalkError::Publish { image: image.clone(), commit, source: Box::new(source) }
 }

@@ -143,7 +143,7 @@ impl Walk<'_> {
         if self.revoked_by(service, environment, &closure)?.is_some() {
             return Ok(Vec::new());
         }
-        let there = self.lies_on(&image, &closure).await?;
+        let there = self.lies_on(service, &image, &closure).await?;
         let mut left = Vec::new();
         if !there.items.iter().any(|item| item.on == image.digest && item.digest == committed.content) {
             left.push(Left::Record { image: image.clone(), commit });
@@ -236,7 +236,7 @@ impl Walk<'_> {
             (Left::Record { image, commit }, _) => {
                 let closure = self.registries.closure(image).await?;
                 let record = self.record_on(image, &closure, commit.index)?;
-                self.put(image, commit.index, &[record]).await?;
+                self.put((name, image), *commit, &[record]).await?;
                 Ok(Mended::Done)
             }
             (Left::Tag { image, commit, .. }, _) => {
@@ -261,7 +261,7 @@ impl Walk<'_> {
                     platforms.map(|(digest, platform)| (digest, Some(platform.clone()))).collect();
                 let said = (committed.content, &summary);
                 let summaries = summarise(image, &closure, commit.index, said, on, signer)?;
-                self.put(image, commit.index, &summaries).await?;
+                self.put((name, image), *commit, &summaries).await?;
                 Ok(Mended::Done)
             }
             (Left::Intent { intent, .. }, None) => {

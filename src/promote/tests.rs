@@ -424,7 +424,8 @@ fn d6_every_write_of_a_promotion_goes_wrong_under_a_fallback_tag_with_evidence_i
     let writes = [
         ("append", 2),
         ("prod/shop blob", 4),
-        ("prod/shop evidence", 1),
+        // Once to find out whether it is taken.
+        ("prod/shop evidence", 2),
         ("prod/shop fallback tag", 3),
         ("prod/shop index", 1),
         ("prod/shop manifest", 2),

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::backend::Backend;
+use super::error::Refusal;
 use super::wire::{Fetched, Which};
 use super::{CONCURRENCY, Registries, RegistryError, push, upload, write};
 use crate::closure::{Descriptor, Manifest, OCI_EMPTY, OCI_MANIFEST};
@@ -104,27 +105,62 @@ impl Registries {
             annotations: annotations.clone(),
         };
         let digest = attachment.digest();
-        attach(&backend, &[attachment]).await?;
+        attach(&backend, &[attachment]).await?.none()?;
         Ok(digest)
     }
 
-    /// Attaches to manifests of a repository, which have to be there.
+    /// Attaches to manifests of a repository, which have to be there. What it refuses to take goes into the store, where
+    /// there is one.
     ///
     /// # Errors
-    /// Trouble only. What was written stays; doing it again writes the same.
+    /// [`RegistryError::SubjectRefused`]; else trouble. What was written stays; doing it again writes the same.
     pub async fn attach_all(
         &self,
-        repository: &Repository,
+        (repository, store): (&Repository, Option<&Repository>),
         attachments: &[Attachment],
     ) -> Result<(), RegistryError> {
-        attach(&self.backend(repository)?, attachments).await
+        let refused = attach(&self.backend(repository)?, attachments).await?;
+        match store.filter(|_| !refused.attachments.is_empty()) {
+            None => refused.none(),
+            Some(store) => attach(&self.backend(store)?, &refused.attachments).await?.none(),
+        }
+    }
+
+    /// Whether a registry takes what refers to a manifest that it has: found out with something that may lie there. No
+    /// fallback tag lists it.
+    ///
+    /// # Errors
+    /// [`RegistryError::SubjectRefused`] where it does not; else trouble.
+    pub async fn takes(&self, repository: &Repository, attachment: &Attachment) -> Result<(), RegistryError> {
+        let backend = self.backend(repository)?;
+        // Nobody refuses anything in a layout.
+        if backend.is_layout() {
+            return Ok(());
+        }
+        written(&backend, std::slice::from_ref(attachment)).await?.1.none()
     }
 }
 
-async fn attach(backend: &Backend, attachments: &[Attachment]) -> Result<(), RegistryError> {
-    if attachments.is_empty() {
-        return Ok(());
+/// What a registry refused to take, and in which words.
+#[derive(Default)]
+struct Refused {
+    attachments: Vec<Attachment>,
+    why: Option<Refusal>,
+}
+
+impl Refused {
+    /// Nothing, or an error.
+    fn none(self) -> Result<(), RegistryError> {
+        let digests = || self.attachments.iter().map(Attachment::digest).collect();
+        self.why.map_or(Ok(()), |why| Err(why.of_these(digests())))
     }
+}
+
+/// What a registry took of attachments and does not list by itself, and what it refused.
+async fn written(
+    backend: &Backend,
+    attachments: &[Attachment],
+) -> Result<(Vec<(Digest, Descriptor)>, Refused), RegistryError> {
     // 1. Contents, each once. The empty configuration is there wherever anybody attached anything.
     let contents: BTreeSet<Bytes> = attachments.iter().map(|attachment| attachment.bytes.clone()).collect();
     let uploads = contents.into_iter().map(|bytes| upload(backend, bytes));
@@ -132,25 +168,53 @@ async fn attach(backend: &Backend, attachments: &[Attachment]) -> Result<(), Reg
     try_join(uploads, push(backend, Bytes::from_static(EMPTY))).await?;
     // 2. Referrers. Which of them the registry lists by itself is said in its answers. One after another for each
     // subject: some registries forget one of two that come at once.
-    let mut subjects: BTreeMap<Digest, Vec<Bytes>> = BTreeMap::new();
+    let mut subjects: BTreeMap<Digest, Vec<Attachment>> = BTreeMap::new();
     for attachment in attachments {
-        subjects.entry(attachment.subject.digest).or_default().push(attachment.manifest());
+        subjects.entry(attachment.subject.digest).or_default().push(attachment.clone());
     }
     let writes = subjects.into_values().map(|referrers| one_by_one(backend, referrers));
-    let unlisted: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await?;
-    // 3. Fallback tags.
-    list(backend, unlisted.into_iter().flatten()).await
+    let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await?;
+    let (mut unlisted, mut refused) = (Vec::new(), Refused::default());
+    for (attachment, answer) in answers.into_iter().flatten() {
+        match answer {
+            Ok(one) => unlisted.extend(one),
+            Err(why) => {
+                refused.attachments.push(attachment);
+                refused.why.get_or_insert(why);
+            }
+        }
+    }
+    Ok((unlisted, refused))
 }
+
+/// Attaches what the registry takes; returns what it refuses.
+async fn attach(backend: &Backend, attachments: &[Attachment]) -> Result<Refused, RegistryError> {
+    if attachments.is_empty() {
+        return Ok(Refused::default());
+    }
+    let (unlisted, refused) = written(backend, attachments).await?;
+    // 3. Fallback tags.
+    list(backend, unlisted.into_iter()).await?;
+    Ok(refused)
+}
+
+/// What the registry took and does not list by itself, or that it refuses it.
+type Answer = Result<Option<(Digest, Descriptor)>, Refusal>;
 
 async fn one_by_one(
     backend: &Backend,
-    manifests: Vec<Bytes>,
-) -> Result<Vec<(Digest, Descriptor)>, RegistryError> {
-    let mut unlisted = Vec::new();
-    for bytes in manifests {
-        unlisted.extend(write(backend, Which::Digest(Digest::of(&bytes)), OCI_MANIFEST, bytes).await?);
+    attachments: Vec<Attachment>,
+) -> Result<Vec<(Attachment, Answer)>, RegistryError> {
+    let mut answers = Vec::new();
+    for attachment in attachments {
+        let bytes = attachment.manifest();
+        let answer = match write(backend, Which::Digest(Digest::of(&bytes)), OCI_MANIFEST, bytes).await {
+            Ok(unlisted) => Ok(unlisted),
+            Err(error) => Err(Refusal::of(error)?),
+        };
+        answers.push((attachment, answer));
     }
-    Ok(unlisted)
+    Ok(answers)
 }
 
 /// Lists referrers under the fallback tags of their subjects: each tag once.

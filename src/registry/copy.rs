@@ -8,6 +8,7 @@
 pub(super) mod archive;
 mod plan;
 mod read_back;
+mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,7 +20,9 @@ use tokio::task::JoinSet;
 
 use self::plan::{Plan, Referrer};
 use self::read_back::Written;
+use self::refused::Refused;
 use super::backend::Backend;
+use super::error::Refusal;
 use super::reading::Reading;
 use super::wire::{Fetched, Mounted, Supply, Which};
 use super::{CONCURRENCY, RegistryError, attach, put, write};
@@ -27,6 +30,8 @@ use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
 use crate::evidence::{Format, Raw};
 use crate::reference::{Repository, Tag};
+
+pub use self::refused::Stored;
 
 /// Which of the two repositories the trouble was with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +72,12 @@ pub(super) fn at(side: Side, repository: &Repository) -> impl Fn(RegistryError) 
 impl CopyError {
     /// What to do about it, for the `hint:` line.
     pub fn hint(&self) -> Option<String> {
-        self.source.hint()
+        match &*self.source {
+            RegistryError::SubjectRefused { .. } => Some(
+                "name a registry that takes it, or leave it behind: samebits copy --no-referrers".to_owned(),
+            ),
+            other => other.hint(),
+        }
     }
 
     /// Whether the same copy may well succeed a little later.
@@ -142,6 +152,10 @@ pub struct CopyReport {
     /// What refers to the image and can run, or be looked into by what runs images: no evidence, and not decided
     /// upon, so it stays where it is.
     pub referrers_runnable: Vec<Digest>,
+    /// Whether the destination took something that refers to a manifest.
+    pub took_subject: bool,
+    /// What the destination refused and the evidence store took; none where it refused nothing.
+    pub stored: Option<Stored>,
     /// Tags of cosign that hold other evidence at the destination, and were left as they are.
     pub legacy_kept: Vec<Tag>,
 }
@@ -155,12 +169,16 @@ struct Brought {
     present: usize,
     /// Tags of cosign that hold something else there.
     kept: Vec<Tag>,
+    /// What the destination does not take.
+    refused: Refused,
 }
 
 /// One copy under way.
 pub(super) struct Copying {
     source: Reading,
     destination: Backend,
+    /// Where that goes which the destination refuses.
+    store: Option<Backend>,
     closure: Closure,
     along: Along,
     already: Already,
@@ -176,13 +194,14 @@ pub(super) struct Copying {
 impl Copying {
     pub(super) fn new(
         source: &Reading,
-        destination: &Backend,
+        (destination, store): (Backend, Option<Backend>),
         closure: &Closure,
         (along, already): (Along, Already),
     ) -> Arc<Self> {
         Arc::new(Self {
             source: source.clone(),
-            destination: destination.clone(),
+            destination,
+            store,
             closure: closure.clone(),
             along,
             already,
@@ -219,9 +238,16 @@ impl Copying {
         // 4. Read back.
         self.read_image_back(written).await?;
         // 5. What refers to it: the image is there already, so nothing dangles. Read back.
-        let brought = self.referrers(std::mem::take(&mut plan.referrers)).await?;
+        let mut brought = self.referrers(std::mem::take(&mut plan.referrers)).await?;
         self.read_referrers_back(&brought.written).await?;
-        Ok(self.report(plan, there.len(), brought))
+        // 6. What the destination refuses is kept in the store.
+        let stored = self.store(std::mem::take(&mut brought.refused)).await?;
+        let mut report = self.report(plan, there.len(), brought);
+        report.carried.extend(stored.iter().flat_map(|one| &one.blobs).copied());
+        let referrers: Vec<Digest> = stored.iter().map(|one| one.fetched.digest).collect();
+        let store = self.store.as_ref().filter(|_| !referrers.is_empty());
+        report.stored = store.map(|store| Stored { store: store.repository.clone(), referrers });
+        Ok(report)
     }
 
     /// The manifests of the image that the destination has, read there. Where it has not the root, nothing else of it is
@@ -274,7 +300,7 @@ impl Copying {
 
     /// What was done.
     fn report(&self, plan: Plan, manifests_present: usize, brought: Brought) -> CopyReport {
-        let Brought { written, present, kept } = brought;
+        let Brought { written, present, kept, .. } = brought;
         let of_image = self.closure.manifests().flat_map(|manifest| &manifest.blobs).map(Carried::from);
         let of_referrers = written.iter().flat_map(|one| &one.blobs).copied();
         CopyReport {
@@ -290,6 +316,8 @@ impl Copying {
             referrers_unsupported: plan.unsupported,
             referrers_dangling: plan.dangling,
             referrers_runnable: plan.runnable,
+            took_subject: written.iter().any(|one| one.subject.is_some()),
+            stored: None,
             legacy_kept: kept,
         }
     }
@@ -406,18 +434,20 @@ impl Copying {
 
     /// Writes what refers to the image; a subject is there before what refers to it.
     async fn referrers(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<Brought, CopyError> {
-        let mut all = Brought::default();
+        let mut brought = Brought::default();
         for together in in_steps(referrers) {
-            let Brought { written, present, kept } = self.together(together).await?;
-            all.written.extend(written);
-            all.present += present;
-            all.kept.extend(kept);
+            let together = brought.refused.without_theirs(together);
+            self.together(together, &mut brought).await?;
         }
-        Ok(all)
+        Ok(brought)
     }
 
     /// [`Copying::referrers`] of those that do not wait for one another: each fallback tag is written once.
-    async fn together(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<Brought, CopyError> {
+    async fn together(
+        self: &Arc<Self>,
+        referrers: Vec<Referrer>,
+        brought: &mut Brought,
+    ) -> Result<(), CopyError> {
         let at = self.at(Side::Destination);
         // 1. What is under cosign's tags there.
         let looks: Vec<_> = referrers.into_iter().map(|referrer| self.under_its_tag(referrer)).collect();
@@ -425,33 +455,52 @@ impl Copying {
         let (mut ours, theirs): (Vec<_>, Vec<_>) = looks
             .into_iter()
             .partition(|(referrer, there)| there.as_ref().is_none_or(|it| yields(it, referrer)));
-        let kept = theirs.into_iter().filter_map(|(referrer, _)| referrer.tag).collect();
+        brought.kept.extend(theirs.into_iter().filter_map(|(referrer, _)| referrer.tag));
         let all = ours.len();
         if self.believes_manifests() {
             ours.retain(|(referrer, there)| {
                 there.as_ref().is_none_or(|there| there.digest != referrer.fetched.digest)
             });
         }
-        let present = all - ours.len();
+        brought.present += all - ours.len();
         // 2. Contents, each once.
         let mut seen = BTreeSet::new();
         let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
         self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
         // 3. The referrers. Which of them the registry lists by itself is said in its answers.
-        let missing = ours.iter().filter(|(referrer, there)| {
-            there.as_ref().is_none_or(|there| there.digest != referrer.fetched.digest)
-        });
-        let writes: Vec<_> = missing
-            .map(|(Referrer { fetched: Fetched { digest, media_type, bytes }, tag, .. }, _)| {
-                let which = tag.as_ref().map_or(Which::Digest(*digest), Which::Tag);
-                write(&self.destination, which, media_type, bytes.clone())
-            })
-            .collect();
-        let unlisted: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
+        let writes: Vec<_> = ours.into_iter().map(|(referrer, there)| self.write(referrer, there)).collect();
+        let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
+        let mut unlisted = Vec::new();
+        for (referrer, answer) in answers {
+            match answer {
+                Ok(one) => {
+                    brought.written.push(Written::of(&referrer));
+                    unlisted.extend(one);
+                }
+                Err(why) => brought.refused.add(referrer, Some(why)),
+            }
+        }
         // 4. Fallback tags.
-        attach::list(&self.destination, unlisted.into_iter().flatten()).await.map_err(&at)?;
-        let written = ours.iter().map(|(referrer, _)| Written::of(referrer)).collect();
-        Ok(Brought { written, present, kept })
+        attach::list(&self.destination, unlisted.into_iter()).await.map_err(&at)
+    }
+
+    /// One referrer, unless it is there; and what a fallback tag has to list of it, or that the destination refuses it.
+    async fn write(
+        &self,
+        referrer: Referrer,
+        there: Option<Fetched>,
+    ) -> Result<(Referrer, Result<Option<(Digest, Descriptor)>, Refusal>), RegistryError> {
+        let Fetched { digest, media_type, bytes } = &referrer.fetched;
+        if there.is_some_and(|there| there.digest == *digest) {
+            return Ok((referrer, Ok(None)));
+        }
+        let which = referrer.tag.as_ref().map_or(Which::Digest(*digest), Which::Tag);
+        let answer = match write(&self.destination, which, media_type, bytes.clone()).await {
+            Ok(unlisted) => Ok(unlisted),
+            Err(error) if referrer.tag.is_none() => Err(Refusal::of(error)?),
+            Err(error) => return Err(error),
+        };
+        Ok((referrer, answer))
     }
 
     async fn under_its_tag(&self, referrer: Referrer) -> Result<(Referrer, Option<Fetched>), RegistryError> {

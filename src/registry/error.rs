@@ -6,6 +6,7 @@
 
 mod exchange;
 mod hint;
+mod refusal;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use crate::closure::ClosureError;
 use crate::digest::Digest;
 
 pub(crate) use exchange::{Asked, Complaint, Distrust, LoginProblem, Request};
+pub(super) use refusal::Refusal;
 
 /// Everything that can go wrong with registries and layouts.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +128,21 @@ pub enum RegistryError {
         tries: u32,
         /// Whether a login was presented.
         logged_in: bool,
+    },
+    /// The registry has the image, and does not take what refers to it.
+    #[error(
+        "{asked}: {status}{complaint}; it has the image, and does not take what refers to it (`subject`): {}",
+        listed(.referrers)
+    )]
+    SubjectRefused {
+        /// What was asked first.
+        asked: Box<Asked>,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry said.
+        complaint: Complaint,
+        /// What could not be attached.
+        referrers: Vec<Digest>,
     },
     /// The blob that was needed is not there.
     #[error("{asked}: the blob is not there")]
@@ -422,6 +439,10 @@ pub enum RegistryError {
     },
 }
 
+fn listed(digests: &[Digest]) -> String {
+    digests.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl RegistryError {
     /// What was asked, where the error belongs to one request.
     pub fn asked(&self) -> Option<&Asked> {
@@ -431,6 +452,7 @@ impl RegistryError {
             | Self::Stalled { asked, .. }
             | Self::TooSlow { asked, .. }
             | Self::Status { asked, .. }
+            | Self::SubjectRefused { asked, .. }
             | Self::BlobMissing { asked }
             | Self::RepositoryUnknown { asked }
             | Self::Header { asked, .. }
@@ -476,6 +498,11 @@ impl RegistryError {
         }
     }
 
+    /// Whether there is no such place, by its own word. Not that it did not answer.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::LayoutAbsent { .. } | Self::RepositoryUnknown { .. })
+    }
+
     /// Whether the same request may well succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -497,6 +524,7 @@ impl RegistryError {
             | Self::LoginMalformed { .. }
             | Self::Login { .. }
             | Self::Tls { .. }
+            | Self::SubjectRefused { .. }
             | Self::BlobMissing { .. }
             | Self::RepositoryUnknown { .. }
             | Self::Header { .. }

@@ -174,7 +174,8 @@ impl Registries {
         let mut images = Vec::new();
         let reading = self.reading(from.repository()).map_err(at(Side::Source, from.repository()))?;
         for Chosen { platform, closure } in &chosen {
-            let report = self.copy_with(closure, &reading, &to.repository, (*along, *already)).await?;
+            let report =
+                self.copy_with(closure, &reading, (&to.repository, None), (*along, *already)).await?;
             images.push(Arrived::new(&to.repository, platform.clone(), closure, report));
         }
         // 3. The tag, last.
@@ -218,7 +219,8 @@ impl Registries {
         let Transfer { from, to, along, already, .. } = asked;
         let source = self.reading(from.repository()).map_err(at(Side::Source, from.repository()))?;
         let destination = Backend::layout(&to.repository, Layout::archive(aside.aside().to_owned()));
-        let copying = |it: &Chosen| Copying::new(&source, &destination, &it.closure, (*along, *already));
+        let copying =
+            |it: &Chosen| Copying::new(&source, (destination.clone(), None), &it.closure, (*along, *already));
         let images: Vec<_> = chosen.iter().map(copying).collect();
         let reports = copy::archive::write(&images, to.tag.as_ref(), aside.aside(), file).await?;
         aside.finish(file)?;

@@ -405,6 +405,50 @@ fn an_environment_does_not_run_from_an_archive() {
     validate(&text.replace("{service}.tar", "{service}.tarred")).unwrap();
 }
 
+/// Said out loud, of one service, and nothing else lies there.
+#[test]
+fn evidence_lives_elsewhere_only_where_a_service_says_so() {
+    let at = |text: &str| format!("repository = \"registry.example/shop\"\n{text}");
+    let store = |text: &str| {
+        let policy = validate(&with("repository = \"registry.example/shop\"", &at(text))).unwrap();
+        let store = policy.find_service("shop").unwrap().evidence_store().map(ToString::to_string);
+        assert_eq!(policy.find_service("basket").unwrap().evidence_store(), None);
+        // What lies there is no image of the service.
+        assert!(store.iter().all(|store| policy.service_of(&store.parse().unwrap()).is_none()));
+        (policy.digest(), store)
+    };
+    let (none, some) = (store(""), store("evidence-store = \"ghcr.io/acme/evidence/shop\""));
+    assert_eq!((none.1, some.1.as_deref()), (None, Some("ghcr.io/acme/evidence/shop")));
+    assert_ne!(none.0, some.0, "the digest in every decision covers it");
+    assert_eq!(store("evidence-store = \"oci:evidence\"").1.as_deref(), Some("oci:evidence"));
+    let refused = [
+        ("evidence-store = \"\"", "an empty string"),
+        ("evidence-store = 1", "expected a string"),
+        ("evidence-store = \"registry.example/evidence:1\"", "error: "),
+        ("evidence-store = \"oci:evidence.tar\"", "`oci:evidence.tar` is an archive"),
+        ("evidence-stores = \"oci:evidence\"", "did you mean `evidence-store`?"),
+        ("evidence-store = \"registry.example/shop\"", "another for its evidence store"),
+        (
+            "evidence-store = \"registry.example/basket\"",
+            "is the repository of the evidence store of service `shop`",
+        ),
+        (
+            "evidence-store = \"registry.example/prod/shop\"",
+            "is the repository of the evidence store of service `shop`",
+        ),
+    ];
+    for (line, expected) in refused {
+        let shown =
+            validate(&with("repository = \"registry.example/shop\"", &at(line))).unwrap_err().to_string();
+        assert!(shown.contains(expected), "{line}: expected {expected:?} in\n{shown}");
+    }
+    // A host is in use where only a store is at it.
+    let text =
+        with("repository = \"registry.example/shop\"", &at("evidence-store = \"evidence.example/shop\""));
+    let text = text + "\n[registries.\"evidence.example\"]\ntoken-host = \"registry.example\"\n";
+    assert!(validate(&text).unwrap().warnings().is_empty());
+}
+
 #[test]
 fn a_repository_belongs_to_one_service_and_one_role() {
     let policy = validate(SAMPLE).unwrap();

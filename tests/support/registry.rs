@@ -36,6 +36,8 @@ pub struct Behaviour {
     pub referrers_api: bool,
     /// Answers `OCI-Subject` to a manifest with a subject.
     pub subject_header: bool,
+    /// Answers this status to a manifest with a subject, and does not take it.
+    pub refuses_subject: Option<u16>,
     /// Descriptors per page of referrers.
     pub page: Option<usize>,
     /// Applies `artifactType=` of the referrers API.
@@ -60,6 +62,7 @@ impl Default for Behaviour {
         Self {
             referrers_api: true,
             subject_header: true,
+            refuses_subject: None,
             page: None,
             filters: true,
             mounts: true,
@@ -681,6 +684,10 @@ impl Asked<'_> {
         let parsed: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         if reference.starts_with("sha256:") && reference != found {
             return error(StatusCode::BAD_REQUEST, "DIGEST_INVALID");
+        }
+        if let Some(status) = self.data.behaviour.refuses_subject.filter(|_| parsed.get("subject").is_some())
+        {
+            return error(StatusCode::from_u16(status).unwrap(), "MANIFEST_INVALID");
         }
         let repository = self.data.repositories.entry(name.to_owned()).or_default();
         // What a manifest lists must be there, as in docker-registry and zot.

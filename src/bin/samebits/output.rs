@@ -137,7 +137,7 @@ pub(crate) struct ReliedOn {
     pub(crate) digest: Sha256,
     /// The manifest of the image that carries it; none for what is in the ledger.
     pub(crate) on: Option<Digest>,
-    /// How it was found there: `referrer`, `signature-tag`, `attestation-tag` or `file`.
+    /// How it was found there: `referrer`, `signature-tag`, `attestation-tag`, `store` or `file`.
     pub(crate) source: Option<String>,
 }
 
@@ -171,6 +171,8 @@ pub(crate) struct Copy {
     pub(crate) bytes_copied: u64,
     /// Referrers that are there now (signatures, attestations).
     pub(crate) referrers: usize,
+    /// Referrers that the destination refused, and that are in the evidence store.
+    pub(crate) referrers_stored: Vec<Digest>,
 }
 
 /// A tag that moved while we worked.
@@ -260,6 +262,7 @@ impl From<&CopyReport> for Copy {
             blobs_present: report.blobs_present,
             bytes_copied: report.bytes_copied,
             referrers: report.referrers,
+            referrers_stored: report.stored.iter().flat_map(|stored| &stored.referrers).copied().collect(),
         }
     }
 }

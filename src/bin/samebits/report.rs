@@ -275,6 +275,10 @@ pub(crate) fn copied(copy: &Copy) -> String {
         blobs.push(format!("{} mounted", copy.blobs_mounted));
     }
     blobs.push(format!("{} there before", copy.blobs_present));
+    let referrers = match copy.referrers_stored.len() {
+        0 => referrers,
+        stored => format!("{referrers}, {stored} in the evidence store"),
+    };
     format!("{manifests}, {referrers}; blobs: {}", blobs.join(", "))
 }
 

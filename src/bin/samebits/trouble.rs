@@ -56,6 +56,7 @@ impl From<WalkError> for Trouble {
         match error {
             WalkError::NoService { .. }
             | WalkError::Target(_)
+            | WalkError::SubjectRefused { .. }
             | WalkError::Protocol(ProtocolError::Draft(DraftError::Secret { .. })) => usage(error),
             WalkError::Registry(_)
             | WalkError::Collect(_)
@@ -176,6 +177,10 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             | WalkError::Target(_)
             | WalkError::Ledger(_)
             | WalkError::Evidence { .. } => None,
+            WalkError::SubjectRefused { service, .. } => Some(format!(
+                "if its evidence may live elsewhere, write into the policy file, under [services.{service}]: evidence-store = \
+                 \"REGISTRY/PATH\" (or \"oci:FOLDER\"); then run the same command again"
+            )),
             WalkError::TagContention { .. } => Some(
                 "if it says this again, something else sets this tag, or the registry answers from a cache"
                     .to_owned(),

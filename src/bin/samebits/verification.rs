@@ -7,7 +7,7 @@ use samebits::closure::Platform;
 use samebits::digest::Digest;
 use samebits::policy::{EnvironmentName, SignerName};
 use samebits::record::Kind;
-use samebits::reference::Image;
+use samebits::reference::{Image, Repository};
 use samebits::verify::{COSIGN_SIGN, Identity, MESSAGE_SIGNATURE, SIMPLE_SIGNING, provenance};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -117,6 +117,8 @@ pub(crate) struct FoundAt {
     pub(crate) tag: Option<String>,
     /// The file, and the line in it.
     pub(crate) file: Option<String>,
+    /// The evidence store it lies in; none for what lies beside the image.
+    pub(crate) store: Option<Repository>,
 }
 
 /// A kind of place.
@@ -297,7 +299,8 @@ fn item(item: &EvidenceItem) -> Node {
         (.., Some(file)) => format!("file {}", clean(file)),
         (None, None, None) => format!("index, {}", item.digest),
     };
-    said.push(format!("in     {DIM}{found}{DIM:#}"));
+    let store = item.found.store.as_ref().map(|store| format!("{}, ", clean(&store.to_string())));
+    said.push(format!("in     {DIM}{}{found}{DIM:#}", store.unwrap_or_default()));
     if !item.meets.is_empty() {
         said.push(format!("meets  {}", clean(&item.meets.join(", "))));
     }

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Busy, ProtocolError, Step, Writer, judged};
+use super::{Busy, Intent, ProtocolError, Step, Writer, judged, same};
 use crate::digest::Digest;
 use crate::ledger::target::{Rules, State};
 use crate::policy::{Environment, EnvironmentName, ServiceName};
@@ -76,14 +76,58 @@ pub(super) fn abort(
             until: stale_from(promotion),
         })));
     }
+    let why = format!("left open since {:.0}", promotion.decided_on);
+    Ok(closing(rival, promotion, actor, ledger, (why, now)))
+}
+
+fn closing(
+    intent: &Record,
+    promotion: &Promotion,
+    actor: &Actor,
+    ledger: LedgerView,
+    (why, now): (String, Timestamp),
+) -> Draft {
     let mut body = promotion.clone();
     body.actor = actor.clone();
     body.phase = Phase::Abort;
-    body.intent = Some(rival.position());
+    body.intent = Some(intent.position());
     // The gate was not asked.
     body.basis = None;
-    body.abort_reason = Some(format!("left open since {:.0}", promotion.decided_on));
+    body.abort_reason = Some(why);
     body.decided_on = now;
     body.ledger = ledger;
-    Ok(Draft { subjects: rival.subjects().clone(), body: Body::Promotion(Box::new(body)) })
+    Draft { subjects: intent.subjects().clone(), body: Body::Promotion(Box::new(body)) }
+}
+
+impl Intent {
+    /// Closes the intent without effect, because the world does not let it be carried out: whoever comes next has not to
+    /// wait until it is stale.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] when the abort cannot be appended.
+    pub fn give_up(
+        self,
+        writer: &mut Writer<'_>,
+        environment: &Environment,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<(), ProtocolError> {
+        let verdict = self.approved.verdict();
+        same(verdict, environment)?;
+        let actor = Actor::from(writer.author().identity());
+        let (policy, service) = (writer.policy, &verdict.service);
+        let (_, ()) = writer.append(service, environment.name(), |view| {
+            let control = view.control();
+            let rules = Rules { policy, service, environment, control: &control };
+            let state = State::replay(&view.history.records, &rules);
+            let open = state.open.iter().find(|open| open.position == self.position);
+            let Some((record, promotion)) = open.and_then(|it| Some((it.record, it.record.promotion()?)))
+            else {
+                return Ok(Step::Done(()));
+            };
+            let draft = closing(record, promotion, &actor, view.ledger(self.key), (why.to_owned(), now));
+            Ok::<_, ProtocolError>(Step::Append(Box::new(draft), ()))
+        })?;
+        Ok(())
+    }
 }

@@ -73,6 +73,17 @@ impl Check<'_> {
         registries
     }
 
+    /// What is added to bit by bit cannot be an archive.
+    pub(super) fn evidence_store(&mut self, text: &Text) -> Option<Repository> {
+        let parsed = text.value.parse::<Repository>();
+        let store = self.errors.keep(&text.span, parsed, |source| Problem::Repository { source })?;
+        if is_archive(&store) {
+            self.errors.push(&text.span, Problem::StoreIsArchive { store: store.to_string() });
+            return None;
+        }
+        Some(store)
+    }
+
     /// Every repository with its one role: a digest found in it then belongs to one service, and what an
     /// environment pulls from is written by promotions to this environment alone.
     pub(super) fn homes(&mut self, environments: &[Checked<'_>]) -> Homes {
@@ -85,6 +96,13 @@ impl Check<'_> {
             let role = format!("service `{}`", service.name);
             if let Some(problem) = take(&mut roles, &service.repository, role) {
                 self.errors.push(&raw.repository.span, problem);
+            }
+            if let (Some(store), Some(text)) = (&service.evidence_store, &raw.evidence_store) {
+                let role = format!("the evidence store of service `{}`", service.name);
+                // No home: what lies there is no image.
+                if let Some(problem) = take(&mut roles, store, role) {
+                    self.errors.push(&text.span, problem);
+                }
             }
             homes.insert(service.repository.clone(), (service.name.clone(), None));
         }
@@ -123,7 +141,8 @@ impl Check<'_> {
 
     pub(super) fn registry_remarks(&self, homes: &Homes) -> Vec<(Span, Remark)> {
         let mut used: BTreeSet<&str> = BTreeSet::new();
-        for repository in homes.keys() {
+        let stores = self.services.values().filter_map(Service::evidence_store);
+        for repository in homes.keys().chain(stores) {
             match repository.location() {
                 Location::Registry { host, .. } => used.extend([host]),
                 Location::Layout { .. } => {}

@@ -124,6 +124,22 @@ impl Complaint {
             )
         )
     }
+
+    /// Whether the code names something else than the manifest itself (distribution-spec v1.1, "Error Codes").
+    pub(super) fn is_about_something_else(&self) -> bool {
+        self.says_absent()
+            || matches!(
+                self.code.as_deref(),
+                Some(
+                    "DENIED"
+                        | "UNAUTHORIZED"
+                        | "TOOMANYREQUESTS"
+                        | "DIGEST_INVALID"
+                        | "SIZE_INVALID"
+                        | "NAME_INVALID"
+                )
+            )
+    }
 }
 
 impl fmt::Display for Complaint {

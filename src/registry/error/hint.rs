@@ -34,6 +34,8 @@ impl RegistryError {
             }
             Self::Status { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
             Self::Token { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
+            // Who asked knows whether it may stay behind.
+            Self::SubjectRefused { .. } => None,
             Self::BlobMissing { .. } => {
                 Some("the registry has lost part of the image: push it again from the build".to_owned())
             }

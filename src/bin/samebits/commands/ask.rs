@@ -2,7 +2,7 @@
 
 use samebits::gate::Decision;
 use samebits::promote::{Answer, Request, Stage, Walk};
-use samebits::registry::CopyReport;
+use samebits::registry::{CopyReport, Stored};
 
 use crate::Outcome;
 use crate::args::Ask;
@@ -141,6 +141,9 @@ pub(super) fn remarks(copy: &CopyReport) -> Vec<String> {
         remarks.push(format!(
             "{digest} is attached to the image at the source and can itself be run: it was left behind"
         ));
+    }
+    if let Some(Stored { store, .. }) = &copy.stored {
+        remarks.push(format!("the destination refuses what is attached to images: it was kept in {store}"));
     }
     for tag in &copy.legacy_kept {
         remarks

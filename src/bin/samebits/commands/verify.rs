@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use samebits::closure::Closure;
-use samebits::collect::{Content, Item, Look, Place, attached};
+use samebits::collect::{Content, Item, Look, Place, attached_or_stored};
 use samebits::digest::Digest;
 use samebits::evidence::{Control, Evidence, Target};
 use samebits::gate::{Finding, Outcome as Stands, attestations};
+use samebits::policy::Service;
 use samebits::promote::{Resolved, WalkError, service};
 use samebits::record::TreeHead;
 use samebits::registry::Suffix;
@@ -41,7 +42,8 @@ pub(crate) fn verify(session: &Session<'_>, args: &Verify) -> Result<Outcome, Tr
         let resolved = Resolved::resolve(&registries, &reference).await?;
         let (image, closure) = (&resolved.image, &resolved.closure);
         let (reading, look) = (registries.reading(&image.repository)?, Look::Everything);
-        let attached = attached(image, closure, &reading, &files, &session.trust, look).await?;
+        let places = (&registries, &reading, policy.service(&name).and_then(Service::evidence_store));
+        let attached = attached_or_stored(image, closure, places, &files, &session.trust, look).await?;
         Ok::<_, WalkError>((resolved, attached))
     })??;
     let target = Target::new(
@@ -127,12 +129,12 @@ impl Tree<'_> {
         let mut all: Vec<EvidenceItem> = Vec::new();
         for item in items.iter().filter(|item| item.on == on) {
             let mut said = self.item(item);
-            if let (Place::Referrer(manifest), true) = (&item.place, deeper)
+            if let (Some(manifest), true) = (item.place.referrer(), deeper)
                 // Under the first thing that one manifest carries.
-                && last != Some(*manifest)
+                && last != Some(manifest)
             {
-                said.beneath = self.items(*manifest, items, false);
-                last = Some(*manifest);
+                said.beneath = self.items(manifest, items, false);
+                last = Some(manifest);
             }
             all.push(said);
         }
@@ -238,7 +240,7 @@ impl Tree<'_> {
 }
 
 fn found_at(place: &Place) -> FoundAt {
-    let at = |source| FoundAt { source, manifest: None, tag: None, file: None };
+    let at = |source| FoundAt { source, manifest: None, tag: None, file: None, store: None };
     match place {
         Place::Referrer(manifest) => FoundAt { manifest: Some(*manifest), ..at(FoundIn::Referrer) },
         Place::Tag(tag, suffix) => {
@@ -251,5 +253,6 @@ fn found_at(place: &Place) -> FoundAt {
         }
         Place::File(file) => FoundAt { file: Some(file.clone()), ..at(FoundIn::File) },
         Place::Index => at(FoundIn::Index),
+        Place::Stored(store, place) => FoundAt { store: Some(store.clone()), ..found_at(place) },
     }
 }

@@ -1,0 +1,177 @@
+//! A registry that takes the image and refuses what is attached to it: evidence and records then live in the evidence store
+//! that the policy names for the service.
+//!
+//! Guarantees: without a store nothing is committed, and the intent is closed; what the decision relies on in the store is
+//! seen there again before the commit. Never does: use a store that the policy does not name.
+
+use super::publish::{bundle, subject, unpublished};
+use super::{Walk, WalkError};
+use crate::closure::{Closure, Descriptor};
+use crate::collect::{Attached, Content, Files, Look, attached_or_stored, stored};
+use crate::digest::Digest;
+use crate::evidence::Source;
+use crate::gate::{Carried, Verdict};
+use crate::ledger::protocol::Intent;
+use crate::policy::{Service, ServiceName};
+use crate::record::Position;
+use crate::reference::{Image, Repository};
+use crate::registry::{Attachment, CopyError, CopyReport, Reading, Referrers, RegistryError, Side};
+
+impl Walk<'_> {
+    /// Where evidence on images of a service may live beside the registries that they are in.
+    pub(super) fn store_of(&self, service: &ServiceName) -> Option<&Repository> {
+        self.policy.service(service).and_then(Service::evidence_store)
+    }
+
+    /// The bytes and the evidence that the decision relies on, read back: at the destination, or in the store.
+    pub(super) async fn bring(
+        &self,
+        intent: &Intent,
+        closure: &Closure,
+        reading: &Reading,
+        files: &Files,
+    ) -> Result<CopyReport, WalkError> {
+        let verdict = intent.verdict();
+        let to = &verdict.destination.repository;
+        let store = self.store_of(&verdict.service);
+        // 1. What is there and what refers to it.
+        let copied = self.registries.copy_or_store(closure, reading, (to, store)).await;
+        let report = copied.map_err(|error| not_copied(intent, error))?;
+        // 2. What is published after the commit has to have a place. Nothing was refused where nothing was attached.
+        if store.is_none() && !report.took_subject {
+            let index = intent.position().index;
+            let evidence = kept(verdict, closure, files, index)?.into_iter().next();
+            let probe = evidence.map_or_else(|| self.record_on(&verdict.destination, closure, index), Ok)?;
+            self.registries.takes(to, &probe).await.map_err(|error| not_taken(intent, error))?;
+        }
+        // 3. What the decision relies on.
+        let there = match store.filter(|_| from_store(verdict).next().is_some()) {
+            Some(store) => stored(closure, self.registries, store, self.trust, Look::Evidence).await?,
+            None => Attached::default(),
+        };
+        let lost = from_store(verdict).find(|carried| !is_in(&there, carried));
+        let lost = lost.map(|carried| (carried.resource.digest.0, carried.on));
+        match super::left_behind(verdict, &report).or(lost) {
+            None => Ok(report),
+            Some((evidence, on)) => {
+                let (destination, intent) = (Box::new(verdict.destination.clone()), intent.position().index);
+                Err(WalkError::Evidence { destination, intent, evidence, on })
+            }
+        }
+    }
+
+    /// Puts things beside the image of a commit, or where the policy says.
+    pub(super) async fn put(
+        &self,
+        (service, image): (&ServiceName, &Image),
+        commit: Position,
+        attachments: &[Attachment],
+    ) -> Result<(), WalkError> {
+        let places = (&image.repository, self.store_of(service));
+        let put = self.registries.attach_all(places, attachments).await;
+        put.map_err(unpublished(image, commit.index))
+    }
+
+    /// What is listed on a digest, at the destination and in the store.
+    pub(super) async fn listed(
+        &self,
+        service: &ServiceName,
+        on: &Image,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let mut all = Vec::new();
+        for place in std::iter::once(&on.repository).chain(self.store_of(service)) {
+            let there = Image::new(place.clone(), on.digest);
+            match self.registries.referrers(&there).await {
+                Ok(Referrers::Listed(listed)) => all.extend(listed),
+                Ok(Referrers::Unsupported) => {}
+                // A store that was never written.
+                Err(error) if error.is_absence() && *place != on.repository => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Everything that lies on an image at its destination, and on the same bytes in the store.
+    pub(super) async fn lies_on(
+        &self,
+        service: &ServiceName,
+        image: &Image,
+        closure: &Closure,
+    ) -> Result<Attached, WalkError> {
+        let (none, reading) = (Files::default(), self.registries.reading(&image.repository)?);
+        let places = (self.registries, &reading, self.store_of(service));
+        Ok(attached_or_stored(image, closure, places, &none, self.trust, Look::Evidence).await?)
+    }
+}
+
+/// Evidence that only a file held, and that counted, goes where the image went: the next environment may not have the
+/// file.
+pub(super) fn kept(
+    verdict: &Verdict,
+    closure: &Closure,
+    files: &Files,
+    record: u64,
+) -> Result<Vec<Attachment>, WalkError> {
+    let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
+    let from_files = carried.filter(|carried| carried.source == Source::File);
+    let kept = from_files.filter_map(|Carried { resource, on, .. }| {
+        let bytes = files.bundle(resource.digest.0)?.clone();
+        let on = subject(&verdict.destination, closure, record, *on);
+        Some(on.map(|on| bundle(on, &resource.uri, bytes)))
+    });
+    kept.collect()
+}
+
+fn not_copied(intent: &Intent, error: CopyError) -> WalkError {
+    match *error.source {
+        RegistryError::SubjectRefused { .. }
+            if error.repository == intent.verdict().destination.repository =>
+        {
+            refused(intent, error.source)
+        }
+        source => {
+            let (destination, index) = (intent.verdict().destination.clone(), intent.position().index);
+            let source = Box::new(CopyError { source: Box::new(source), ..error });
+            WalkError::Copy { destination, intent: index, source }
+        }
+    }
+}
+
+fn not_taken(intent: &Intent, error: RegistryError) -> WalkError {
+    match error {
+        RegistryError::SubjectRefused { .. } => refused(intent, Box::new(error)),
+        error => {
+            let (side, repository) = (Side::Destination, intent.verdict().destination.repository.clone());
+            not_copied(intent, CopyError { side, repository, source: Box::new(error) })
+        }
+    }
+}
+
+fn refused(intent: &Intent, source: Box<RegistryError>) -> WalkError {
+    let verdict = intent.verdict();
+    WalkError::SubjectRefused {
+        destination: Box::new(verdict.destination.clone()),
+        service: verdict.service.clone(),
+        intent: intent.position().index,
+        source,
+    }
+}
+
+fn from_store(verdict: &Verdict) -> impl Iterator<Item = &Carried> {
+    let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
+    carried.filter(|carried| carried.source == Source::Store)
+}
+
+/// The same evidence, verified again.
+fn is_in(there: &Attached, Carried { on, resource, layer, .. }: &Carried) -> bool {
+    there.items.iter().any(|item| match &item.content {
+        Content::Accepted(_, raw, _) => {
+            let found = raw.descriptor().map(|descriptor| Digest::of(descriptor));
+            item.on == *on
+                && Digest::of(raw.bytes()) == resource.digest.0
+                && found == layer.as_ref().map(|layer| layer.digest.0)
+        }
+        Content::Rejected(_) | Content::Other(_) => false,
+    })
+}
