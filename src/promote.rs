@@ -87,6 +87,8 @@ pub enum WalkError {
         evidence: Digest,
         /// The manifest it was found on.
         on: Digest,
+        /// The tag of cosign's under which it should be, where that holds something else there.
+        kept: Option<Tag>,
     },
     /// The registry refuses what is attached to images, and the policy does not say where that may live instead.
     #[error(
@@ -610,9 +612,9 @@ impl Walk<'_> {
     }
 }
 
-/// Evidence that the decision relies on and the copy did not bring, and what it lies on. What only a file held is attached
-/// once the commit is recorded; a tag of cosign that holds somebody else's evidence there was kept, which the answer says.
-fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest)> {
+/// Evidence that the decision relies on and the copy did not bring, what it lies on, and the tag of cosign that holds
+/// something else there instead. What only a file held is attached once the commit is recorded.
+fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest, Option<Tag>)> {
     let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
     carried.map(|it| (it, it.resource.digest.0)).find_map(|(Carried { on, source, layer, .. }, evidence)| {
         let suffix = match source {
@@ -622,11 +624,11 @@ fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest
             // Looked at again where it lies: `elsewhere`.
             Source::Store | Source::File | Source::Ledger => return None,
         };
-        let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
         let layer = layer.as_ref().map(|layer| layer.digest.0);
-        let there = report.carried.contains(&AtDestination { digest: evidence, layer })
-            || kept.is_some_and(|tag| report.legacy_kept.contains(&tag));
-        (!there).then_some((evidence, *on))
+        let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
+        let kept = kept.filter(|tag| report.legacy_kept.contains(tag));
+        let there = report.carried.contains(&AtDestination { digest: evidence, layer });
+        (!there).then_some((evidence, *on, kept))
     })
 }
 

@@ -26,5 +26,6 @@ mod peers {
     mod copied;
     mod copier;
     mod keyless;
+    mod merged;
     mod promoted;
 }

@@ -50,12 +50,12 @@ impl Walk<'_> {
             None => Attached::default(),
         };
         let lost = from_store(verdict).find(|carried| !is_in(&there, carried));
-        let lost = lost.map(|carried| (carried.resource.digest.0, carried.on));
+        let lost = lost.map(|carried| (carried.resource.digest.0, carried.on, None));
         match super::left_behind(verdict, &report).or(lost) {
             None => Ok(report),
-            Some((evidence, on)) => {
+            Some((evidence, on, kept)) => {
                 let (destination, intent) = (Box::new(verdict.destination.clone()), intent.position().index);
-                Err(WalkError::Evidence { destination, intent, evidence, on })
+                Err(WalkError::Evidence { destination, intent, evidence, on, kept })
             }
         }
     }

@@ -6,6 +6,7 @@
 //! what refers to the image and could itself be run.
 
 pub(super) mod archive;
+mod merge;
 mod plan;
 mod read_back;
 mod refused;
@@ -156,7 +157,9 @@ pub struct CopyReport {
     pub took_subject: bool,
     /// What the destination refused and the evidence store took; none where it refused nothing.
     pub stored: Option<Stored>,
-    /// Tags of cosign that hold other evidence at the destination, and were left as they are.
+    /// Tags of cosign under which the destination had other evidence: theirs is there, and ours behind it.
+    pub legacy_merged: Vec<Tag>,
+    /// Tags of cosign that hold at the destination what ours cannot be put behind, and were left as they are.
     pub legacy_kept: Vec<Tag>,
 }
 
@@ -167,6 +170,8 @@ struct Brought {
     written: Vec<Written>,
     /// How many were there with everything they list.
     present: usize,
+    /// Tags of cosign under which other evidence is there too.
+    merged: Vec<Tag>,
     /// Tags of cosign that hold something else there.
     kept: Vec<Tag>,
     /// What the destination does not take.
@@ -300,7 +305,7 @@ impl Copying {
 
     /// What was done.
     fn report(&self, plan: Plan, manifests_present: usize, brought: Brought) -> CopyReport {
-        let Brought { written, present, kept, .. } = brought;
+        let Brought { written, present, merged, kept, .. } = brought;
         let of_image = self.closure.manifests().flat_map(|manifest| &manifest.blobs).map(Carried::from);
         let of_referrers = written.iter().flat_map(|one| &one.blobs).copied();
         CopyReport {
@@ -318,6 +323,7 @@ impl Copying {
             referrers_runnable: plan.runnable,
             took_subject: written.iter().any(|one| one.subject.is_some()),
             stored: None,
+            legacy_merged: merged,
             legacy_kept: kept,
         }
     }
@@ -455,7 +461,15 @@ impl Copying {
         let (mut ours, theirs): (Vec<_>, Vec<_>) = looks
             .into_iter()
             .partition(|(referrer, there)| there.as_ref().is_none_or(|it| yields(it, referrer)));
-        brought.kept.extend(theirs.into_iter().filter_map(|(referrer, _)| referrer.tag));
+        for (referrer, tag) in theirs.into_iter().filter_map(|(it, _)| it.tag.clone().map(|tag| (it, tag))) {
+            match self.merge((&tag, &referrer)).await? {
+                Some(both) => {
+                    brought.written.push(both);
+                    brought.merged.push(tag);
+                }
+                None => brought.kept.push(tag),
+            }
+        }
         let all = ours.len();
         if self.believes_manifests() {
             ours.retain(|(referrer, there)| {

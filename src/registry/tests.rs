@@ -390,9 +390,9 @@ async fn b1_what_is_attached_and_could_run_is_left_behind() {
     assert_eq!((report.referrers, report.referrers_runnable), (0, attached));
 }
 
-/// cosign's signatures stand in annotations: the same layer with another signature is not more evidence.
+/// cosign's signatures stand in annotations: the same layer with another signature is other evidence, and both are kept.
 #[tokio::test]
-async fn d11_a_signature_at_the_destination_is_not_replaced_by_a_longer_list_without_it() {
+async fn d11_a_signature_at_the_destination_is_never_lost_to_another() {
     let world = World::new();
     let image = world.image("staging", "x").await;
     world.copy(&image, "production").await.unwrap();
@@ -411,14 +411,43 @@ async fn d11_a_signature_at_the_destination_is_not_replaced_by_a_longer_list_wit
         let manifest = Bytes::from(manifest.to_string());
         world.registries.push_manifest(to, OCI_MANIFEST, manifest, Some(&name)).await.unwrap()
     };
-    let good = push(&repository("production"), "good", &[b"{1}"]).await;
-    push(&image.repository, "bad", &[b"{1}", b"{2}"]).await;
-    assert_eq!(world.copy(&image, "production").await.unwrap().legacy_kept, std::slice::from_ref(&name));
-    assert_eq!(world.registries.tagged(&repository("production"), &name).await.unwrap(), Some(good));
-    // What has all of it, and more, takes the tag.
+    let production = repository("production");
+    let tagged = async || world.registries.tagged(&production, &name).await.unwrap();
+    let signatures = async || {
+        let (_, found) = world
+            .registries
+            .legacy(&Image::new(production.clone(), image.digest), Suffix::Sig)
+            .await
+            .unwrap()
+            .unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&found.bytes).unwrap();
+        let said = |layer: &serde_json::Value| {
+            layer["annotations"]["dev.cosignproject.cosign/signature"].as_str().unwrap().to_owned()
+        };
+        manifest["layers"].as_array().unwrap().iter().map(said).collect::<Vec<_>>()
+    };
+    // 1. Theirs first, ours behind; what both have, once.
+    push(&production, "good", &[b"{1}"]).await;
+    push(&image.repository, "other", &[b"{1}", b"{2}"]).await;
+    let report = world.copy(&image, "production").await.unwrap();
+    assert_eq!((&report.legacy_merged, &report.legacy_kept), (&vec![name.clone()], &Vec::new()));
+    assert_eq!(signatures().await, ["good", "other", "other"]);
+    // 2. Again: all of ours is there, nothing is written.
+    let both = tagged().await;
+    let report = world.copy(&image, "production").await.unwrap();
+    assert_eq!((report.legacy_kept, tagged().await), (Vec::new(), both));
+    // 3. What has all of it, and more, takes the tag, byte for byte.
+    push(&production, "good", &[b"{1}"]).await;
     let more = push(&image.repository, "good", &[b"{1}", b"{2}"]).await;
-    assert_eq!(world.copy(&image, "production").await.unwrap().legacy_kept, []);
-    assert_eq!(world.registries.tagged(&repository("production"), &name).await.unwrap(), Some(more));
+    let report = world.copy(&image, "production").await.unwrap();
+    assert_eq!((report.legacy_merged, report.legacy_kept), (Vec::new(), Vec::new()));
+    assert_eq!(tagged().await, Some(more));
+    // 4. More than anybody reads is not made: the tag stays.
+    let many: Vec<String> = (0..255).map(|number| number.to_string()).collect();
+    let many: Vec<&[u8]> = many.iter().map(String::as_bytes).collect();
+    let full = push(&production, "theirs", &many).await;
+    assert_eq!(world.copy(&image, "production").await.unwrap().legacy_kept, [name.clone()]);
+    assert_eq!(tagged().await, Some(full));
 }
 
 /// Whoever may write an image must not make evidence vanish by listing it as a platform.

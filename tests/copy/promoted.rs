@@ -27,6 +27,7 @@ fn unsigned(behaviour: Behaviour) -> (Yard, Fake, Image) {
 }
 
 fn seed(fake: &Fake, media_type: &str, bytes: &[u8]) -> Value {
+    fake.seed_blob("staging/shop", bytes);
     json!({ "mediaType": media_type, "digest": fake.seed_blob("shop", bytes), "size": bytes.len() })
 }
 
@@ -208,4 +209,88 @@ fn a11_the_commit_is_the_record_of_the_copy() {
     assert_eq!(subjects, digests);
     // It is written after the bytes were read back there, and names the intent before which nothing had an effect.
     assert_eq!(said["intent"]["index"], 0);
+}
+
+/// An image signed by `build` under cosign's older tag, and what lies under that tag in staging before it comes.
+fn signed_by_tag(there: impl FnOnce(&Yard, &Fake, &Image) -> Vec<u8>) -> (Yard, Fake, Image, String) {
+    let (yard, fake, image) = unsigned(Behaviour::default());
+    let signed =
+        simple_signing(&fake, &image, |payload| STANDARD.encode(yard.key("build").sign(payload).unwrap()));
+    let tag = format!("sha256-{}.sig", image.digest.hex());
+    fake.tag("shop", &tag, &fake.seed_manifest("shop", MANIFEST, &signed));
+    let theirs = there(&yard, &fake, &image);
+    fake.tag("staging/shop", &tag, &fake.seed_manifest("staging/shop", MANIFEST, &theirs));
+    (yard, fake, image, tag)
+}
+
+fn of_release(yard: &Yard, fake: &Fake, image: &Image) -> Vec<u8> {
+    simple_signing(fake, image, |payload| STANDARD.encode(yard.key("release").sign(payload).unwrap()))
+}
+
+fn layers(fake: &Fake, tag: &str) -> Vec<Value> {
+    let digest = fake.tagged("staging/shop", tag).unwrap();
+    let manifest: Value = serde_json::from_slice(&fake.manifest("staging/shop", &digest).unwrap()).unwrap();
+    manifest["layers"].as_array().unwrap().clone()
+}
+
+#[test]
+fn d11_a_signature_comes_along_behind_the_one_that_is_there() {
+    let (yard, fake, image, tag) = signed_by_tag(of_release);
+    let theirs = layers(&fake, &tag);
+    let ran = yard.promote(&image.to_string(), "staging").exits(0);
+    assert!(ran.stderr.contains("all of it is kept"), "{}", ran.stderr);
+    let both = layers(&fake, &tag);
+    assert_eq!((both.len(), &both[..1]), (2, &theirs[..]));
+    // The next environment finds both.
+    let staged = format!("{}/staging/shop@{}", fake.host(), image.digest);
+    yard.run(["deployed", &staged, "--in", "staging", "--key", "keys/staging.key"]).exits(0);
+    yard.promote(&staged, "production").exits(0);
+    let there = fake.tagged("production/shop", &tag);
+    assert_eq!(there, fake.tagged("staging/shop", &tag), "byte for byte where the tag was not there");
+}
+
+/// What the tag holds there is nothing that cosign wrote: the signature has no place, and nothing is promoted without it.
+#[test]
+fn b5_a_signature_whose_tag_holds_something_else_there_is_not_left_behind() {
+    let odd = |_: &Yard, fake: &Fake, _: &Image| {
+        let layer = seed(fake, "application/vnd.example", b"odd");
+        let config = seed(fake, IMAGE_CONFIG, b"{}");
+        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] })
+            .to_string()
+            .into_bytes()
+    };
+    let (yard, fake, image, tag) = signed_by_tag(odd);
+    let before = fake.tagged("staging/shop", &tag);
+    let ran = yard.promote(&image.to_string(), "staging").exits(3);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("which the decision relies on, is not at"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("`{tag}` in {}/staging/shop holds", fake.host())), "{}", ran.stderr);
+    assert_eq!(open_intents(&yard), ["intent"]);
+    assert_eq!((fake.tagged("staging/shop", &tag), fake.tagged("staging/shop", "staging")), (before, None));
+    // A copy decides nothing: it says what stayed behind.
+    let to = format!("{}/staging/shop", fake.host());
+    let ran = yard.run(["copy", &image.to_string(), &to]).exits(0);
+    assert!(ran.stderr.contains(&format!("the tag `{tag}` holds something else")), "{}", ran.stderr);
+    // The way out, and the same command goes on.
+    fake.untag("staging/shop", &tag);
+    yard.promote(&image.to_string(), "staging").exits(0);
+    assert_eq!(open_intents(&yard), ["intent", "commit"]);
+}
+
+/// Nothing compares and swaps: what another writer takes away is written again, a few times.
+#[test]
+fn d11_a_merged_tag_that_another_writer_takes_is_written_again() {
+    for (lost, code) in [(1, 0), (usize::MAX, 3)] {
+        let (yard, fake, image, tag) = signed_by_tag(of_release);
+        let path = format!("/v2/staging/shop/manifests/{tag}");
+        fake.on("PUT", &path, lost, Reply::status(201));
+        let ran = yard.promote(&image.to_string(), "staging").exits(code);
+        assert_eq!(layers(&fake, &tag).len(), if code == 0 { 2 } else { 1 });
+        let wrote = fake.count("PUT", &path);
+        assert!((2..=8).contains(&wrote), "{wrote}");
+        if code == 3 {
+            assert!(ran.stderr.contains(&tag) && ran.stderr.contains("means"), "{}", ran.stderr);
+            assert_eq!(open_intents(&yard), ["intent"]);
+        }
+    }
 }

@@ -176,7 +176,12 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             WalkError::NoService { .. }
             | WalkError::Target(_)
             | WalkError::Ledger(_)
-            | WalkError::Evidence { .. } => None,
+            | WalkError::Evidence { kept: None, .. } => None,
+            WalkError::Evidence { kept: Some(tag), destination, .. } => Some(format!(
+                "`{tag}` in {} holds what no signature can be put behind: look what it is, and move or delete it there; \
+                 or sign with cosign 3, which attaches bundles",
+                destination.repository
+            )),
             WalkError::SubjectRefused { service, .. } => Some(format!(
                 "if its evidence may live elsewhere, write into the policy file, under [services.{service}]: evidence-store = \
                  \"REGISTRY/PATH\" (or \"oci:FOLDER\"); then run the same command again"

@@ -143,7 +143,7 @@ impl Copying {
     }
 
     /// Whether to ask again, after a wait: some registries show a little later what they took.
-    async fn is_patient(&self, asked: u32, about: Digest) -> bool {
+    pub(super) async fn is_patient(&self, asked: u32, about: Digest) -> bool {
         match self.destination.patience(asked, about) {
             Some(wait) => {
                 tokio::time::sleep(wait).await;

@@ -145,9 +145,13 @@ pub(super) fn remarks(copy: &CopyReport) -> Vec<String> {
     if let Some(Stored { store, .. }) = &copy.stored {
         remarks.push(format!("the destination refuses what is attached to images: it was kept in {store}"));
     }
+    for tag in &copy.legacy_merged {
+        remarks
+            .push(format!("the tag `{tag}` holds other evidence at the destination too: all of it is kept"));
+    }
     for tag in &copy.legacy_kept {
         remarks
-            .push(format!("the tag `{tag}` holds other evidence at the destination, and was left as it is"));
+            .push(format!("the tag `{tag}` holds something else at the destination, and was left as it is"));
     }
     remarks
 }
