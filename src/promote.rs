@@ -17,17 +17,15 @@ use jiff::Timestamp;
 use crate::closure::Closure;
 use crate::collect::{CollectError, Files, Look, collect, recall};
 use crate::digest::Digest;
-use crate::evidence::{Evidence, Source, TagSeen, Target, TargetError};
-use crate::gate::{Approved, Carried, Decision, Denied, Verdict, decide};
+use crate::evidence::{Evidence, TagSeen, Target, TargetError};
+use crate::gate::{Approved, Decision, Denied, Verdict, decide};
 use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
 use crate::ledger::target::{Current, Rules, State};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
-use crate::registry::{
-    Carried as AtDestination, CopyError, CopyReport, Reading, Registries, RegistryError, Suffix,
-};
+use crate::registry::{CopyError, CopyReport, Reading, Registries, RegistryError};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
 use elsewhere::kept;
 use publish::{Published, TAG_ATTEMPTS, summarise, without_summary};
@@ -89,6 +87,19 @@ pub enum WalkError {
         on: Digest,
         /// The tag of cosign's under which it should be, where that holds something else there.
         kept: Option<Tag>,
+    },
+    /// What lies on the image at its destination could not be read after the copy.
+    #[error(
+        "what was copied to {destination} could not be verified there; intent {intent} stays open, run the same command \
+         again"
+    )]
+    ReadBack {
+        /// Where it is.
+        destination: Box<Image>,
+        /// The intent.
+        intent: u64,
+        /// Why.
+        source: Box<CollectError>,
     },
     /// The registry refuses what is attached to images, and the policy does not say where that may live instead.
     #[error(
@@ -587,7 +598,7 @@ impl Walk<'_> {
         };
         let mut on = published.unsummarised(&summary);
         if promotion.standing != Standing::New && !on.is_empty() {
-            let there = self.lies_on(service, image, closure).await?;
+            let there = self.lies_on(service, image, closure).await.map_err(|error| *error)?;
             let author = signer.author();
             let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
             on = without_summary(&there, closure, &summary, is);
@@ -610,26 +621,6 @@ impl Walk<'_> {
         let now = self.registries.tagged(&image.repository, tag).await?;
         Ok(now.filter(|now| *now != image.digest).map(|now| (tag.clone(), now)))
     }
-}
-
-/// Evidence that the decision relies on and the copy did not bring, what it lies on, and the tag of cosign that holds
-/// something else there instead. What only a file held is attached once the commit is recorded.
-fn left_behind(verdict: &Verdict, report: &CopyReport) -> Option<(Digest, Digest, Option<Tag>)> {
-    let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
-    carried.map(|it| (it, it.resource.digest.0)).find_map(|(Carried { on, source, layer, .. }, evidence)| {
-        let suffix = match source {
-            Source::Referrer => None,
-            Source::SignatureTag => Some(Suffix::Sig),
-            Source::AttestationTag => Some(Suffix::Att),
-            // Looked at again where it lies: `elsewhere`.
-            Source::Store | Source::File | Source::Ledger => return None,
-        };
-        let layer = layer.as_ref().map(|layer| layer.digest.0);
-        let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
-        let kept = kept.filter(|tag| report.legacy_kept.contains(tag));
-        let there = report.carried.contains(&AtDestination { digest: evidence, layer });
-        (!there).then_some((evidence, *on, kept))
-    })
 }
 
 /// The service a repository belongs to, or the one that was named.

@@ -36,7 +36,7 @@ use crate::digest::Digest;
 use crate::reference::{Image, Location, Reference, Repository, Tag};
 
 pub use attach::{Attachment, Subject};
-pub use copy::{Along, Already, Carried, CopyError, CopyReport, Side, Stored};
+pub use copy::{Along, Already, CopyError, CopyReport, Side, Stored};
 pub use error::RegistryError;
 pub use http::{HttpConfig, Proxies, Rate, Retry};
 pub use layout::problem::LayoutProblem;

@@ -67,7 +67,7 @@ fn some(rows: Vec<Row>) -> Vec<Row> {
 #[test]
 fn f5_no_fault_of_a_registry_makes_a_promotion_wrong() {
     let rows = table::rows(Act::Promotion, true);
-    run(&rows, Act::Promotion, Upstream::in_process, 463);
+    run(&rows, Act::Promotion, Upstream::in_process, 529);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn f5_no_fault_of_a_registry_makes_a_copy_wrong() {
 fn f5_no_fault_between_us_and_a_real_registry_makes_a_promotion_wrong() {
     let Some(registry) = DockerRegistry::start(Door::Basic) else { return };
     let rows = some(table::rows(Act::Promotion, false));
-    run(&rows, Act::Promotion, || Upstream::real(&registry), 16);
+    run(&rows, Act::Promotion, || Upstream::real(&registry), 19);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! A registry that takes the image and refuses what is attached to it: evidence and records then live in the evidence store
 //! that the policy names for the service.
 //!
-//! Guarantees: without a store nothing is committed, and the intent is closed; what the decision relies on in the store is
-//! seen there again before the commit. Never does: use a store that the policy does not name.
+//! Guarantees: without a store nothing is committed, and the intent is closed; what the decision relies on is read where it
+//! is now, and verified again, before the commit. Never does: use a store that the policy does not name.
 
 use super::publish::{bundle, subject, unpublished};
 use super::{Walk, WalkError};
 use crate::closure::{Closure, Descriptor};
-use crate::collect::{Attached, Content, Files, Look, attached_or_stored, stored};
+use crate::collect::{Attached, CollectError, Content, Files, Look, attached_or_stored};
 use crate::digest::Digest;
 use crate::evidence::Source;
 use crate::gate::{Carried, Verdict};
@@ -15,7 +15,7 @@ use crate::ledger::protocol::Intent;
 use crate::policy::{Service, ServiceName};
 use crate::record::Position;
 use crate::reference::{Image, Repository};
-use crate::registry::{Attachment, CopyError, CopyReport, Reading, Referrers, RegistryError, Side};
+use crate::registry::{Attachment, CopyError, CopyReport, Reading, Referrers, RegistryError, Side, Suffix};
 
 impl Walk<'_> {
     /// Where evidence on images of a service may live beside the registries that they are in.
@@ -44,20 +44,50 @@ impl Walk<'_> {
             let probe = evidence.map_or_else(|| self.record_on(&verdict.destination, closure, index), Ok)?;
             self.registries.takes(to, &probe).await.map_err(|error| not_taken(intent, error))?;
         }
-        // 3. What the decision relies on.
-        let there = match store.filter(|_| from_store(verdict).next().is_some()) {
-            Some(store) => stored(closure, self.registries, store, self.trust, Look::Evidence).await?,
-            None => Attached::default(),
-        };
-        let lost = from_store(verdict).find(|carried| !is_in(&there, carried));
-        let lost = lost.map(|carried| (carried.resource.digest.0, carried.on, None));
-        match super::left_behind(verdict, &report).or(lost) {
+        // 3. The evidence that the decision relies on: read where it is now, and verified again.
+        let lost = self.lost(verdict, closure).await;
+        let lost = lost.map_err(|source| {
+            let (destination, index) = (verdict.destination.clone(), intent.position().index);
+            WalkError::ReadBack { destination: Box::new(destination), intent: index, source }
+        })?;
+        match lost {
             None => Ok(report),
-            Some((evidence, on, kept)) => {
-                let (destination, intent) = (Box::new(verdict.destination.clone()), intent.position().index);
-                Err(WalkError::Evidence { destination, intent, evidence, on, kept })
+            Some(Carried { on, resource, source, .. }) => {
+                let suffix = match source {
+                    Source::SignatureTag => Some(Suffix::Sig),
+                    Source::AttestationTag => Some(Suffix::Att),
+                    Source::Referrer | Source::Store | Source::File | Source::Ledger => None,
+                };
+                let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
+                Err(WalkError::Evidence {
+                    destination: Box::new(verdict.destination.clone()),
+                    intent: intent.position().index,
+                    evidence: resource.digest.0,
+                    on: *on,
+                    kept: kept.filter(|tag| report.legacy_kept.contains(tag)),
+                })
             }
         }
+    }
+
+    /// Evidence that the decision relies on and that is neither at the destination nor in the store. What only a file
+    /// held is attached once the commit is recorded.
+    async fn lost<'v>(
+        &self,
+        verdict: &'v Verdict,
+        closure: &Closure,
+    ) -> Result<Option<&'v Carried>, Box<CollectError>> {
+        let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
+        let relied = carried.filter(|carried| match carried.source {
+            Source::Referrer | Source::SignatureTag | Source::AttestationTag | Source::Store => true,
+            Source::File | Source::Ledger => false,
+        });
+        let relied: Vec<&Carried> = relied.collect();
+        if relied.is_empty() {
+            return Ok(None);
+        }
+        let there = self.lies_on(&verdict.service, &verdict.destination, closure).await?;
+        Ok(relied.into_iter().find(|carried| !is_in(&there, carried)))
     }
 
     /// Puts things beside the image of a commit, or where the policy says.
@@ -98,8 +128,9 @@ impl Walk<'_> {
         service: &ServiceName,
         image: &Image,
         closure: &Closure,
-    ) -> Result<Attached, WalkError> {
-        let (none, reading) = (Files::default(), self.registries.reading(&image.repository)?);
+    ) -> Result<Attached, Box<CollectError>> {
+        let wrong = |source| CollectError::Registry { on: Box::new(image.clone()), source: Box::new(source) };
+        let (none, reading) = (Files::default(), self.registries.reading(&image.repository).map_err(wrong)?);
         let places = (self.registries, &reading, self.store_of(service));
         Ok(attached_or_stored(image, closure, places, &none, self.trust, Look::Evidence).await?)
     }
@@ -156,11 +187,6 @@ fn refused(intent: &Intent, source: Box<RegistryError>) -> WalkError {
         intent: intent.position().index,
         source,
     }
-}
-
-fn from_store(verdict: &Verdict) -> impl Iterator<Item = &Carried> {
-    let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
-    carried.filter(|carried| carried.source == Source::Store)
 }
 
 /// The same evidence, verified again.

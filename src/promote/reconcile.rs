@@ -143,7 +143,7 @@ impl Walk<'_> {
         if self.revoked_by(service, environment, &closure)?.is_some() {
             return Ok(Vec::new());
         }
-        let there = self.lies_on(service, &image, &closure).await?;
+        let there = self.lies_on(service, &image, &closure).await.map_err(|error| *error)?;
         let mut left = Vec::new();
         if !there.items.iter().any(|item| item.on == image.digest && item.digest == committed.content) {
             left.push(Left::Record { image: image.clone(), commit });

@@ -29,7 +29,6 @@ use super::wire::{Fetched, Mounted, Supply, Which};
 use super::{CONCURRENCY, RegistryError, attach, put, write};
 use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
 use crate::digest::Digest;
-use crate::evidence::{Format, Raw};
 use crate::reference::{Repository, Tag};
 
 pub use self::refused::Stored;
@@ -105,25 +104,6 @@ pub enum Already {
     Blobs,
 }
 
-/// A blob that is at the destination, and what is said of it there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Carried {
-    /// The blob.
-    pub digest: Digest,
-    /// The digest of [`Raw::descriptor`] of the layer, where a part of the proof lies there: a signature of cosign's is not
-    /// in the blob.
-    pub layer: Option<Digest>,
-}
-
-impl From<&Descriptor> for Carried {
-    fn from(blob: &Descriptor) -> Self {
-        let Descriptor { media_type, digest, size, annotations, .. } = blob;
-        let described = |format| Raw::described(format, *digest, *size, annotations);
-        let layer = Format::of(media_type).and_then(described).map(|bytes| Digest::of(&bytes));
-        Self { digest: *digest, layer }
-    }
-}
-
 /// What a copy did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopyReport {
@@ -143,8 +123,6 @@ pub struct CopyReport {
     pub bytes_copied: u64,
     /// Referrers at the destination, those under cosign's tags included.
     pub referrers: usize,
-    /// The blobs of those referrers, the evidence itself; and of the image, for a referrer may be listed in its index too.
-    pub carried: BTreeSet<Carried>,
     /// The source has no referrers API and, for a manifest of the image or more, no fallback tag: of what refers to
     /// those only cosign's tags were looked at.
     pub referrers_unsupported: bool,
@@ -248,7 +226,6 @@ impl Copying {
         // 6. What the destination refuses is kept in the store.
         let stored = self.store(std::mem::take(&mut brought.refused)).await?;
         let mut report = self.report(plan, there.len(), brought);
-        report.carried.extend(stored.iter().flat_map(|one| &one.blobs).copied());
         let referrers: Vec<Digest> = stored.iter().map(|one| one.fetched.digest).collect();
         let store = self.store.as_ref().filter(|_| !referrers.is_empty());
         report.stored = store.map(|store| Stored { store: store.repository.clone(), referrers });
@@ -306,8 +283,6 @@ impl Copying {
     /// What was done.
     fn report(&self, plan: Plan, manifests_present: usize, brought: Brought) -> CopyReport {
         let Brought { written, present, merged, kept, .. } = brought;
-        let of_image = self.closure.manifests().flat_map(|manifest| &manifest.blobs).map(Carried::from);
-        let of_referrers = written.iter().flat_map(|one| &one.blobs).copied();
         CopyReport {
             manifests: self.closure.manifests().count(),
             manifests_present,
@@ -317,7 +292,6 @@ impl Copying {
             blobs_foreign: self.foreign.load(Ordering::Relaxed),
             bytes_copied: self.bytes.load(Ordering::Relaxed),
             referrers: written.len() + present + plan.present,
-            carried: of_image.chain(of_referrers).collect(),
             referrers_unsupported: plan.unsupported,
             referrers_dangling: plan.dangling,
             referrers_runnable: plan.runnable,

@@ -95,6 +95,43 @@ fn referrers(yard: &Yard, image: &Image) -> Vec<samebits::digest::Digest> {
     }
 }
 
+/// Verified again: the bytes that the destination hands out are those that the next environment will look at.
+#[test]
+fn b5_evidence_that_the_destination_hands_out_otherwise_is_not_committed() {
+    let none = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    for (method, path, reply, said) in [
+        ("GET", "blobs", Reply::Bytes(b"{}".to_vec()), "could not be verified there"),
+        ("GET", "blobs", Reply::error(404, "BLOB_UNKNOWN"), "could not be verified there"),
+        (
+            "GET",
+            "manifests",
+            Reply::error(404, "MANIFEST_UNKNOWN"),
+            "which the decision relies on, is not at",
+        ),
+        ("GET", "manifests", Reply::error(500, "UNKNOWN"), "could not be verified there"),
+        // Listed once, as the copy reads back.
+        ("GET", "referrers", Reply::Bytes(none.to_vec()), "is not listed as referring to"),
+    ] {
+        let (yard, fake, image) = shop();
+        let referrer = referrers(&yard, &image)[0];
+        let of = Image::new(image.repository.clone(), referrer);
+        let manifest = yard.runtime.block_on(yard.registries.manifest(&of)).unwrap().unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+        let digest = match path {
+            "blobs" => manifest["layers"][0]["digest"].as_str().unwrap().to_owned(),
+            "manifests" => referrer.to_string(),
+            _ => image.digest.to_string(),
+        };
+        fake.on(method, &format!("/staging/shop/{path}/{digest}"), usize::MAX, reply);
+        let ran = yard.promote(&image.to_string(), "staging").exits(3);
+        for said in [said, &format!("{}/staging/shop", fake.host()), "intent 0 stays open"] {
+            assert!(ran.stderr.contains(said), "{path}, {said}: {}", ran.stderr);
+        }
+        assert_eq!((ran.stdout.as_str(), open_intents(&yard)), ("", vec!["intent".to_owned()]));
+        assert_eq!(fake.tagged("staging/shop", "staging"), None);
+    }
+}
+
 /// Whoever can push beside the source attaches the honest bundle once more, spelled otherwise, in something that can run:
 /// the copy leaves that behind, so that the gate must not rely on it.
 #[test]

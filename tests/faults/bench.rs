@@ -325,6 +325,7 @@ impl Bench {
             Err(error) => {
                 let side = match &error {
                     WalkError::Copy { source, .. } => Some(source.side),
+                    WalkError::ReadBack { .. } => Some(Side::Destination),
                     _ => None,
                 };
                 Outcome::Trouble { side, text: story(&error), advice: advice(&error) }
@@ -480,7 +481,8 @@ fn advice(error: &WalkError) -> Option<String> {
         WalkError::Registry(source) | WalkError::Publish { source, .. } => source.hint(),
         WalkError::Collect(error) => error.hint(),
         WalkError::Copy { source, .. } => source.hint(),
-        WalkError::TagContention { .. } => None,
+        WalkError::ReadBack { source, .. } => source.hint(),
+        WalkError::TagContention { .. } | WalkError::Evidence { .. } => None,
         error => panic!("{error:?} is no trouble with a registry"),
     }
 }

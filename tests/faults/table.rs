@@ -47,18 +47,21 @@ pub(crate) enum Kind {
     ReadFallbackTag,
     WriteFallbackTag,
     ReadIndex,
+    ReferrerBack,
+    EvidenceBack,
     WriteTag,
     TagAfter,
     DestinationToken,
 }
 
 use Kind::{
-    Child, Config, CosignTag, DestinationToken, Evidence, FallbackTag, FindBlob, Index, Layer, Listing,
-    Mount, OpenUpload, ReadBack, ReadFallbackTag, ReadIndex, Referrer, SourceToken, Tag, TagAfter, TagAgain,
-    TagList, Upload, WriteChild, WriteFallbackTag, WriteIndex, WriteReferrer, WriteTag,
+    Child, Config, CosignTag, DestinationToken, Evidence, EvidenceBack, FallbackTag, FindBlob, Index, Layer,
+    Listing, Mount, OpenUpload, ReadBack, ReadFallbackTag, ReadIndex, Referrer, ReferrerBack, SourceToken,
+    Tag, TagAfter, TagAgain, TagList, Upload, WriteChild, WriteFallbackTag, WriteIndex, WriteReferrer,
+    WriteTag,
 };
 
-const ALL: [Kind; 27] = [
+const ALL: [Kind; 29] = [
     Tag,
     Index,
     Child,
@@ -83,6 +86,8 @@ const ALL: [Kind; 27] = [
     ReadFallbackTag,
     WriteFallbackTag,
     ReadIndex,
+    ReferrerBack,
+    EvidenceBack,
     WriteTag,
     TagAfter,
     DestinationToken,
@@ -94,9 +99,8 @@ impl Kind {
             Tag | Index | Child | Config | Listing | FallbackTag | TagList | CosignTag | Referrer
             | Evidence | Layer | TagAgain | SourceToken => Side::Source,
             Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | ReadBack | WriteReferrer
-            | ReadFallbackTag | WriteFallbackTag | ReadIndex | WriteTag | TagAfter | DestinationToken => {
-                Side::Destination
-            }
+            | ReadFallbackTag | WriteFallbackTag | ReadIndex | ReferrerBack | EvidenceBack | WriteTag
+            | TagAfter | DestinationToken => Side::Destination,
         }
     }
 
@@ -109,7 +113,7 @@ impl Kind {
             | Upload | WriteChild | WriteIndex | ReadBack | ReadIndex | WriteReferrer => true,
             // A copy takes evidence along as any other blob; the walk reads it.
             Evidence => true,
-            TagAgain | WriteTag | TagAfter => act == Act::Promotion,
+            TagAgain | ReferrerBack | EvidenceBack | WriteTag | TagAfter => act == Act::Promotion,
             FallbackTag | ReadFallbackTag | WriteFallbackTag => !tokens,
             Listing | SourceToken | DestinationToken => tokens,
         }
@@ -120,7 +124,7 @@ impl Kind {
         match self {
             Tag | Index | Child | Config | Listing | FallbackTag | TagList | CosignTag | Referrer
             | Evidence | Layer | TagAgain | SourceToken | ReadBack | ReadFallbackTag | ReadIndex
-            | TagAfter | DestinationToken => true,
+            | ReferrerBack | EvidenceBack | TagAfter | DestinationToken => true,
             Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | WriteReferrer
             | WriteFallbackTag | WriteTag => false,
         }
@@ -188,6 +192,8 @@ impl Kind {
             WriteFallbackTag => Box::new(put(format!("manifests/sha256-{}", hex(at.root)))),
             WriteTag => Box::new(put(format!("manifests/{}", at.tag_here))),
             ReadFallbackTag => Box::new(get(&to, format!("manifests/sha256-{}", hex(at.root)))),
+            ReferrerBack => Box::new(get(&to, format!("manifests/{}", at.referrer))),
+            EvidenceBack => Box::new(get(&to, format!("blobs/{}", at.evidence))),
             ReadIndex => Box::new(get(&to, format!("manifests/{}", at.root))),
             TagAfter => {
                 let (tag, set) = (

@@ -123,7 +123,7 @@ fn b12_a_registry_that_refuses_a_subject_is_named_and_the_image_is_there() {
         let error =
             registries.copy(&closure, &registries.reading(&shop).unwrap(), &staging).await.unwrap_err();
         assert_eq!(error.side, Side::Destination);
-        assert!(matches!(*error.source, RegistryError::Status { status: 400, .. }), "{:?}", error.source);
+        assert!(matches!(*error.source, RegistryError::SubjectRefused { .. }), "{:?}", error.source);
         let text = format!("{error}: {}", error.source);
         assert!(text.contains(&referrer.to_string()) && text.contains("MANIFEST_INVALID"), "{text}");
         assert!(error.hint().is_some());

@@ -66,6 +66,7 @@ impl From<WalkError> for Trouble {
             | WalkError::ImageRevoked { .. }
             | WalkError::Copy { .. }
             | WalkError::Evidence { .. }
+            | WalkError::ReadBack { .. }
             | WalkError::Publish { .. }
             | WalkError::TagContention { .. } => undecided(error),
         }
@@ -166,6 +167,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             WalkError::Collect(error) => error.hint(),
             WalkError::Protocol(error) => protocol(error),
             WalkError::Registry(source) | WalkError::Publish { source, .. } => source.hint(),
+            WalkError::ReadBack { source, .. } => source.hint(),
             WalkError::Copy { source, .. } => source.hint(),
             WalkError::ControlUnknown { .. } => {
                 Some("use the version of samebits that wrote it, or a newer one".to_owned())

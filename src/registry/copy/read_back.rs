@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::plan::Referrer;
-use super::{Carried, CopyError, Copying, Side};
+use super::{CopyError, Copying, Side};
 use crate::closure::{ClosureError, Manifest};
 use crate::digest::Digest;
 use crate::reference::{Image, Reference, Tag};
@@ -24,8 +24,6 @@ pub(super) struct Written {
     pub(super) subject: Option<Digest>,
     /// Cosign's tag.
     pub(super) tag: Option<Tag>,
-    /// What it is made of.
-    pub(super) blobs: Vec<Carried>,
 }
 
 impl Written {
@@ -35,7 +33,6 @@ impl Written {
             fetched: fetched.clone(),
             subject: document.subject.as_ref().map(|subject| subject.digest),
             tag: tag.clone(),
-            blobs: document.blobs().iter().map(Carried::from).collect(),
         }
     }
 }
