@@ -422,7 +422,10 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         match chunk {
             Ok(chunk) if !too_long => all.extend_from_slice(&chunk),
             Ok(_) => {}
-            Err(_) => whole = false,
+            Err(_) => {
+                whole = false;
+                break;
+            }
         }
     }
     let body = Bytes::from(all);
