@@ -11,6 +11,7 @@
 mod attach;
 mod backend;
 mod copy;
+mod progress;
 mod reading;
 mod trail;
 mod transfer;
@@ -40,6 +41,7 @@ pub use copy::{Along, Already, CopyError, CopyReport, Side, Stored};
 pub use error::RegistryError;
 pub use http::{HttpConfig, Proxies, Rate, Retry};
 pub use layout::problem::LayoutProblem;
+pub use progress::{Moved, Progress};
 pub use reading::Reading;
 pub use transfer::{Arrived, Transfer, TransferError, Transferred};
 
@@ -52,6 +54,7 @@ pub struct Registries {
     http: Arc<HttpConfig>,
     base: Arc<PathBuf>,
     remotes: Arc<Mutex<BTreeMap<String, Arc<Remote>>>>,
+    progress: Arc<Progress>,
 }
 
 /// What a reference means at this moment.
@@ -124,7 +127,13 @@ impl Suffix {
 impl Registries {
     /// Registries with these HTTP settings; relative layout folders start at `base`, the policy file's folder.
     pub fn new(http: HttpConfig, base: PathBuf) -> Self {
-        Self { http: Arc::new(http), base: Arc::new(base), remotes: Arc::default() }
+        let (remotes, progress) = (Arc::default(), Arc::default());
+        Self { http: Arc::new(http), base: Arc::new(base), remotes, progress }
+    }
+
+    /// How far the copies are that are made with this, or a clone of it.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     fn backend(&self, repository: &Repository) -> Result<Backend, RegistryError> {

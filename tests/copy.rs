@@ -34,4 +34,5 @@ mod copy {
     mod real;
     mod referrers;
     mod support;
+    mod terminal;
 }

@@ -304,6 +304,7 @@ impl Copying {
 
     /// Several blobs at a time, each in a task of its own: hashing is most of the work and uses every core.
     async fn blobs(self: &Arc<Self>, blobs: Vec<Descriptor>) -> Result<(), CopyError> {
+        self.source.progress().expect(&blobs);
         let mut tasks = JoinSet::new();
         let mut queue = blobs.into_iter();
         loop {
@@ -328,6 +329,7 @@ impl Copying {
     async fn once(&self, blob: &Descriptor) -> Result<(), CopyError> {
         let done = || self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if done().contains(&sent(blob)) {
+            self.source.progress().present(blob);
             return Ok(());
         }
         self.blob(blob).await?;
@@ -340,9 +342,10 @@ impl Copying {
         let count = |counter: &AtomicUsize| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
-        let source = self.source.backend();
+        let (source, progress) = (self.source.backend(), self.source.progress());
         if blob.is_foreign() && !source.has_blob(blob).await.map_err(self.at(Side::Source))? {
             count(&self.foreign);
+            progress.present(blob);
             return Ok(());
         }
         // 1. In the same registry a mount is both the question and the copy.
@@ -354,6 +357,7 @@ impl Copying {
             match mount.map_err(self.at(Side::Destination))? {
                 Mounted::Yes => {
                     count(&self.mounted);
+                    progress.mounted(blob);
                     return Ok(());
                 }
                 Mounted::No(opened) => session = opened,
@@ -362,18 +366,21 @@ impl Copying {
         // 2. Is it there? Some registries open an upload for every mount, whatever they have.
         if self.destination.holds_blob(blob).await.map_err(self.at(Side::Destination))? {
             count(&self.present);
+            progress.present(blob);
             return Ok(());
         }
         // 3. Sent, hashed on the way. Whose trouble it was is known to whoever read the bytes.
         let broken = Arc::new(AtomicBool::new(false));
-        let noticed = Arc::clone(&broken);
+        let (noticed, sending) = (Arc::clone(&broken), Arc::new(progress.begin()));
         let source = self.source.supply(blob.digest);
         let supply: Supply = Box::new(move |from| {
-            let (opening, noticed) = (source(from), Arc::clone(&noticed));
+            let (opening, noticed, sending) = (source(from), Arc::clone(&noticed), Arc::clone(&sending));
+            sending.from(from);
             async move {
                 let broken = |_: &RegistryError| noticed.store(true, Ordering::Relaxed);
                 let chunks = opening.await.inspect_err(broken)?;
                 let noticed = Arc::clone(&noticed);
+                let chunks = chunks.inspect_ok(move |chunk| sending.pass(chunk.len()));
                 Ok(chunks.inspect_err(move |_| noticed.store(true, Ordering::Relaxed)).boxed())
             }
             .boxed()

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::backend::Backend;
 use super::http::fallback_tag;
+use super::progress::Progress;
 use super::wire::{Fetched, Listing, Supply, Which};
 use super::{Found, Referrers, Registries, RegistryError, Suffix, legacy, supply};
 use crate::digest::Digest;
@@ -24,6 +25,7 @@ const MANY: usize = 4;
 #[derive(Clone)]
 pub struct Reading {
     backend: Backend,
+    progress: Arc<Progress>,
     read: Arc<Read>,
 }
 
@@ -70,7 +72,7 @@ impl Registries {
     /// # Errors
     /// A host that is none, settings that cannot be used.
     pub fn reading(&self, repository: &Repository) -> Result<Reading, RegistryError> {
-        Ok(Reading { backend: self.backend(repository)?, read: Arc::default() })
+        Ok(Reading { backend: self.backend(repository)?, progress: self.progress(), read: Arc::default() })
     }
 }
 
@@ -82,6 +84,11 @@ impl Reading {
 
     pub(super) fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// Where copies from here say how far they are.
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     /// [`Registries::manifest`].

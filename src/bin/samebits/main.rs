@@ -5,6 +5,7 @@ mod commands;
 mod guard;
 mod kept;
 mod output;
+mod progress;
 mod report;
 mod session;
 mod trouble;

@@ -58,6 +58,11 @@ pub(in crate::registry) async fn write(
     let at = any.at(Side::Destination);
     let mut tar = Tar::new(path, file).map_err(&at)?;
     // 1. The files, by their names.
+    for content in gathered.blobs.values() {
+        if let Content::Blob(blob, image) = content {
+            images[*image].source.progress().expect([blob]);
+        }
+    }
     for (digest, content) in &gathered.blobs {
         let name = layout::blob_name(*digest);
         match content {
@@ -65,6 +70,8 @@ pub(in crate::registry) async fn write(
             Content::Blob(blob, image) => {
                 let image = &images[*image];
                 let chunks = image.source.supply(blob.digest)(0).await.map_err(image.at(Side::Source))?;
+                let sending = image.source.progress().begin();
+                let chunks = chunks.inspect_ok(move |chunk| sending.pass(chunk.len())).boxed();
                 tar.stream(&name, blob, chunks, image).await?;
                 image.copied.fetch_add(1, Ordering::Relaxed);
                 image.bytes.fetch_add(blob.size, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! `check` and `promote`: the same question, with and without what follows.
 
+use std::cell::RefCell;
+
 use samebits::gate::Decision;
 use samebits::promote::{Answer, Request, Stage, Walk};
 use samebits::registry::{CopyReport, Stored};
@@ -9,6 +11,7 @@ use crate::args::Ask;
 use crate::commands::block_on;
 use crate::commands::witness::cosign_after;
 use crate::output::{self, Copy, TagMoved, YesOrNo};
+use crate::progress::{self, Bar};
 use crate::session::{self, Session};
 use crate::trouble::{Trouble, undecided, usage};
 
@@ -62,7 +65,19 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
         ledger: &mut ledger,
         clock: &session::now,
     };
-    let answer = block_on(walk.promote_watched(&request, &*signer, &|stage| say(session, &stage)))??;
+    let watched = progress::is_watched(session.common, session.outputs);
+    let bar = RefCell::new(None);
+    let stage = |stage: Stage<'_>| {
+        // Whatever is said next is said below it.
+        bar.take();
+        say(session, &stage);
+        if watched && matches!(stage, Stage::Copy(_)) {
+            bar.replace(Some(Bar::draw(registries.progress())));
+        }
+    };
+    let answer = block_on(walk.promote_watched(&request, &*signer, &stage));
+    drop(bar);
+    let answer = answer??;
     let unsigned = match &answer {
         Answer::Promoted(_) => cosign_after(session, &ledger),
         Answer::Denied { .. } => Vec::new(),

@@ -12,6 +12,7 @@ use crate::args::{Common, Copy};
 use crate::commands::ask::remarks;
 use crate::commands::block_on;
 use crate::output::{Arrived, Copied};
+use crate::progress::{self, Bar};
 use crate::report::Outputs;
 use crate::session::{self, POLICY, Session};
 use crate::trouble::{Trouble, undecided, usage};
@@ -43,7 +44,11 @@ pub(crate) fn copy(common: &Common, outputs: &Outputs, args: &Copy) -> Result<Ou
         along: if args.no_referrers { Along::Nothing } else { Along::Referrers },
         already: if args.check_blobs { Already::Blobs } else { Already::Manifests },
     };
-    let done = block_on(Registries::new(config, here).transfer(&transfer))?.map_err(trouble)?;
+    let registries = Registries::new(config, here);
+    let bar = progress::is_watched(common, outputs).then(|| Bar::draw(registries.progress()));
+    let done = block_on(registries.transfer(&transfer));
+    drop(bar);
+    let done = done?.map_err(trouble)?;
     for arrived in &done.images {
         notes.extend(remarks(&arrived.report));
     }
