@@ -28,6 +28,8 @@ mod copy {
     mod elsewhere;
     mod guarded;
     mod killed;
+    #[cfg(target_os = "linux")]
+    mod memory;
     mod platforms;
     mod promoted;
     mod read_back;
