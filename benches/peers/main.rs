@@ -1,0 +1,207 @@
+//! The real binary beside what people use today, in one run on one machine: copying an image with everything that
+//! refers to it, and the whole gate.
+//!
+//! Run `cargo bench --bench peers`, or `cargo bench --bench peers -- mount across` for the cases whose names contain
+//! one of these words.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports to a person")]
+
+mod copy;
+mod counter;
+mod floor;
+mod image;
+mod process;
+mod registry;
+mod table;
+mod tools;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+
+use crate::copy::{Case, Measured, World};
+use crate::process::is_installed;
+use crate::registry::Maker;
+use crate::table::{Table, mib, ratio, time};
+use crate::tools::Tool;
+
+/// All of it, pushing included; what has not ended by then is stopped, and said to be.
+const TIME: Duration = Duration::from_secs(420);
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == floor::ARGUMENT) {
+        return floor::run(&arguments[1..]);
+    }
+    // `cargo test --benches` only wants to know that it starts.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    arguments.retain(|argument| !argument.starts_with("--"));
+    let size = size()? << 20;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers-bench");
+    // Left behind by a run that was stopped.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let before = machine();
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|word| name.contains(word));
+    let result = run(&folder, size, &wanted);
+    fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    println!("\nimage of {}; {before}, then {}", mib(size), load());
+    result
+}
+
+fn run(folder: &Path, size: u64, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
+    let until = Instant::now() + TIME;
+    if wanted("start-up") {
+        start_up()?;
+    }
+    copies(folder, size, wanted, until)
+}
+
+fn copies(folder: &Path, size: u64, wanted: &dyn Fn(&str) -> bool, until: Instant) -> anyhow::Result<()> {
+    let mut cases: Vec<Case> = Case::ALL.into_iter().filter(|case| wanted(&case.name())).collect();
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let mut makers = Maker::ALL.to_vec();
+    makers.retain(|maker| cases.iter().any(|case| case.maker() == *maker) && has(maker.program()));
+    cases.retain(|case| makers.contains(&case.maker()));
+    let tools: Vec<Tool> = Tool::ALL.into_iter().filter(|tool| has(tool.program())).collect();
+    let mut world = World::set(folder, size, &makers, until)?;
+    for case in cases {
+        println!("\n{}\n  goal: {}", case.name(), case.goal());
+        let measured = world.measure(case, &tools);
+        let floor = world.floor(case)?;
+        report(&measured, floor, world.image(case).attached.len());
+    }
+    Ok(())
+}
+
+/// Whether a program can be run; said where it cannot.
+fn has(program: &str) -> bool {
+    let has = is_installed(program);
+    if !has {
+        println!("skipped: {program} is not installed");
+    }
+    has
+}
+
+/// What a ratio is printed of, in the order of the columns.
+const FIGURES: [fn(&Measured) -> f64; 7] = [
+    |it| it.usage.wall.as_secs_f64(),
+    |it| it.usage.cpu.as_secs_f64(),
+    |it| it.usage.peak.unwrap_or(0) as f64,
+    |it| it.log.down as f64,
+    |it| it.log.up as f64,
+    |it| it.log.requests() as f64,
+    |it| it.log.depth() as f64,
+];
+
+fn report(measured: &[(Tool, Measured)], floor: Option<process::Usage>, all: usize) {
+    let mut table =
+        Table::new(&["", "wall", "CPU", "memory", "down", "up", "requests", "depth", "referrers", "rounds"]);
+    let memory = |usage: &process::Usage| usage.peak.map_or("unknown".to_owned(), mib);
+    for (tool, it) in measured {
+        table.row([
+            tool.name().to_owned(),
+            time(it.usage.wall),
+            time(it.usage.cpu),
+            memory(&it.usage),
+            mib(it.log.down),
+            mib(it.log.up),
+            it.log.requests().to_string(),
+            it.log.depth().to_string(),
+            format!("{} of {all}", it.referrers),
+            it.rounds.to_string(),
+        ]);
+    }
+    // Like with like: who takes referrers along beside who does, and the image alone beside who takes that alone.
+    for (ours, what) in [(Tool::Samebits, "with referrers"), (Tool::SamebitsAlone, "image alone")] {
+        let Some((_, ours)) = measured.iter().find(|(tool, _)| *tool == ours) else { continue };
+        let peers = || {
+            let alike = |tool: &Tool| !tool.is_ours() && tool.takes_referrers() == (what == "with referrers");
+            measured.iter().filter(move |(tool, _)| alike(tool))
+        };
+        let Some((fastest, _)) = peers().min_by_key(|(_, it)| it.usage.wall) else { continue };
+        let ratios = FIGURES.map(|of| {
+            let theirs = peers().map(|(_, it)| of(it)).fold(f64::INFINITY, f64::min);
+            ratio(of(ours), theirs)
+        });
+        table.row(std::iter::once(format!("{what}: through the best peer")).chain(ratios));
+        let theirs = measured.iter().find(|(tool, _)| tool == fastest);
+        let Some((_, theirs)) = theirs else { continue };
+        let ratios = FIGURES.map(|of| ratio(of(ours), of(theirs)));
+        table.row(std::iter::once(format!("{what}: through the fastest, {}", fastest.name())).chain(ratios));
+    }
+    let ours = measured.iter().find(|(tool, _)| *tool == Tool::Samebits);
+    if let (Some(floor), Some((_, ours))) = (floor, ours) {
+        table.row(["read, hash, write".to_owned(), time(floor.wall), time(floor.cpu), memory(&floor)]);
+        let [wall, cpu] = [
+            ratio(ours.usage.wall.as_secs_f64(), floor.wall.as_secs_f64()),
+            ratio(ours.usage.cpu.as_secs_f64(), floor.cpu.as_secs_f64()),
+        ];
+        table.row(["through that floor".to_owned(), wall, cpu]);
+    }
+    print!("{table}");
+    for (tool, it) in measured {
+        println!("  {} asks: {}", tool.name(), it.log.kinds());
+    }
+}
+
+/// From nothing to the first answer.
+fn start_up() -> anyhow::Result<()> {
+    const RUNS: usize = 50;
+    let once = |program: &str, arguments: &[&str]| -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        let mut command = Command::new(program);
+        let status = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        ensure!(status.with_context(|| format!("running {program}"))?.success(), "{program} failed");
+        Ok(start.elapsed())
+    };
+    let (mut ours, mut nothing) = (Vec::new(), Vec::new());
+    // The first round warms up.
+    for round in 0..=RUNS {
+        let our = once(Tool::Samebits.program(), &["--version"])?;
+        let other = once("true", &[])?;
+        if round > 0 {
+            ours.push(our);
+            nothing.push(other);
+        }
+    }
+    println!("start-up: samebits --version, median of {RUNS}");
+    println!("  {} beside {} of true; budget 10 ms", time(median(ours)), time(median(nothing)));
+    Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Bytes of an image, in MiB.
+#[allow(clippy::disallowed_methods, reason = "a benchmark takes its size from the environment")]
+fn size() -> anyhow::Result<u64> {
+    let Some(text) = std::env::var_os("SAMEBITS_BENCH_MIB") else { return Ok(1024) };
+    let text = text.to_string_lossy();
+    let size = text.parse().ok().filter(|size| (1..=16 << 10).contains(size));
+    size.with_context(|| format!("SAMEBITS_BENCH_MIB is `{text}`: expected a number of MiB from 1 to 16384"))
+}
+
+/// What the seconds depend on.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let sha = match processor.split_ascii_whitespace().any(|flag| flag == "sha_ni" || flag == "sha2") {
+        true => "with",
+        false => "without",
+    };
+    format!("{cores} cores {sha} SHA instructions, load {}", load())
+}
+
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown").to_owned()
+}
