@@ -2,9 +2,9 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context as _, ensure};
 use samebits::reference::{Image, Repository};
@@ -18,7 +18,7 @@ use crate::registry::{Maker, Registry};
 use crate::tools::{Place, TAG, Tool};
 
 /// What a tool does again and again until it has spent this or done it so many times.
-const SPENT: Duration = Duration::from_secs(2);
+const SPENT: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 5;
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const SOURCE: &str = "shop/app";
@@ -69,6 +69,14 @@ impl Case {
         match self {
             Self::Mount(maker) | Self::Far(maker) | Self::Nothing(maker) => maker,
             Self::Across | Self::ToLayout | Self::FromLayout => Maker::Docker,
+        }
+    }
+
+    /// Whether every byte has to be moved.
+    fn moves_bytes(self) -> bool {
+        match self {
+            Self::Mount(_) | Self::Far(_) | Self::Nothing(_) => false,
+            Self::Across | Self::ToLayout | Self::FromLayout => true,
         }
     }
 
@@ -154,8 +162,12 @@ impl World {
                 Maker::Docker => size,
                 Maker::Olareg => size.min(SMALL),
             };
-            let image = runtime.block_on(image::push(&registries, &repository, &TAG.parse()?, size));
-            let image = image.with_context(|| format!("pushing {repository}"))?;
+            let tag = TAG.parse()?;
+            let push = async {
+                let root = image::push(&registries, &repository, &tag, size).await?;
+                image::attach(&registries, root).await
+            };
+            let image = runtime.block_on(push).with_context(|| format!("pushing {repository}"))?;
             sources.insert(*maker, Source { registry, image });
         }
         let folder = folder.to_owned();
@@ -175,8 +187,17 @@ impl World {
         let mut failed = BTreeSet::new();
         // What takes its time from the round trips is measured and counted at once.
         let far = matches!(case, Case::Far(_));
+        if case.moves_bytes()
+            && let Err(error) = self.warm()
+        {
+            println!("  the source was not read before: {error:#}");
+        }
+        let alone = |tool: &Tool| *tool == Tool::SamebitsAlone && case.moves_bytes();
+        let mut tools: Vec<Tool> = tools.iter().copied().filter(|tool| !alone(tool)).collect();
         for round in 0..=ROUNDS {
             let count = round == ROUNDS;
+            // Who goes first finds another disk than who goes last.
+            tools.reverse();
             for tool in tools.iter().filter(|_| !(far && count)) {
                 let enough = measured.get(tool).is_some_and(|it| it.spent >= SPENT) && !count;
                 if enough || failed.contains(tool) {
@@ -198,8 +219,24 @@ impl World {
                 }
             }
         }
-        let done = |tool: &Tool| Some((*tool, measured.remove(tool).filter(|_| !failed.contains(tool))?));
-        tools.iter().filter_map(done).collect()
+        measured.retain(|tool, _| !failed.contains(tool));
+        measured.into_iter().collect()
+    }
+
+    /// Reads the source, so that nobody has to wait for the disk alone.
+    fn warm(&self) -> anyhow::Result<()> {
+        let mut folders = vec![self.folder.join(Maker::Docker.program())];
+        folders.extend(self.layouts.values().cloned());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                match entry.file_type()?.is_dir() {
+                    true => folders.push(entry.path()),
+                    false => drop(io::copy(&mut fs::File::open(entry.path())?, &mut io::sink())?),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn once(&mut self, case: Case, tool: Tool, through: bool) -> anyhow::Result<Option<Measured>> {
@@ -223,7 +260,7 @@ impl World {
             }
             _ => {}
         }
-        let log = stage.counters.iter().map(Counter::log).reduce(Log::and).unwrap_or_default();
+        let log = stage.counters.iter().map(Counter::take_log).reduce(Log::and).unwrap_or_default();
         Ok(Some(Measured { usage, rounds: 1, spent: usage.wall, log, referrers }))
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct Counter {
     host: String,
     log: Arc<Mutex<Log>>,
+    /// Connections.
+    open: Arc<AtomicUsize>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -80,15 +83,20 @@ impl Counter {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("binding the proxy")?;
         let host = listener.local_addr().context("binding the proxy")?.to_string();
         let log = Arc::<Mutex<Log>>::default();
-        let (kept, upstream) = (Arc::clone(&log), upstream.to_owned());
+        let open = Arc::<AtomicUsize>::default();
+        let (kept, count, upstream) = (Arc::clone(&log), Arc::clone(&open), upstream.to_owned());
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (log, upstream) = (Arc::clone(&kept), upstream.clone());
-                // However a connection ends: what counts is what the client makes of it.
-                tokio::spawn(async move { serve(client, &upstream, round_trip, &log).await });
+                let (log, open, upstream) = (Arc::clone(&kept), Arc::clone(&count), upstream.clone());
+                open.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    // However a connection ends: what counts is what the client makes of it.
+                    let _ = serve(client, &upstream, round_trip, &log).await;
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Ok(Self { host, log, _runtime: runtime })
+        Ok(Self { host, log, open, _runtime: runtime })
     }
 
     /// `127.0.0.1:PORT`.
@@ -96,9 +104,15 @@ impl Counter {
         &self.host
     }
 
-    /// What passed through until now.
-    pub(crate) fn log(&self) -> Log {
-        lock(&self.log).clone()
+    /// What passed through since this was asked last, once the connections have ended.
+    pub(crate) fn take_log(&self) -> Log {
+        for _ in 0..200 {
+            if self.open.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::mem::take(&mut lock(&self.log))
     }
 }
 

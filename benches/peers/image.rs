@@ -34,14 +34,13 @@ pub(crate) struct Pushed {
     pub(crate) attached: Vec<Digest>,
 }
 
-/// Pushes an index of four platforms: two layers that all share and two of each alone, ten together, of `size` bytes;
-/// and twenty referrers, eight of the index and three of each platform.
+/// Pushes an index of four platforms: two layers that all share and two of each alone, ten together, of `size` bytes.
 pub(crate) async fn push(
     registries: &Registries,
     repository: &Repository,
     tag: &Tag,
     size: u64,
-) -> anyhow::Result<Pushed> {
+) -> anyhow::Result<Image> {
     let shared = layers(registries, repository, 2, size / 10).await?;
     let mut manifests = Vec::new();
     for architecture in PLATFORMS {
@@ -56,7 +55,25 @@ pub(crate) async fn push(
     let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     let index = Bytes::from(index.to_string());
     let root = registries.push_manifest(repository, OCI_INDEX, index, Some(tag)).await?;
-    let root = Image::new(repository.clone(), root);
+    Ok(Image::new(repository.clone(), root))
+}
+
+/// Pushes one manifest with one layer.
+pub(crate) async fn push_small(
+    registries: &Registries,
+    repository: &Repository,
+    tag: &Tag,
+    size: u64,
+) -> anyhow::Result<Image> {
+    let layers = layers(registries, repository, 1, size).await?;
+    let manifest = manifest(registries, repository, PLATFORMS[0], layers).await?;
+    let root = registries.push_manifest(repository, OCI_MANIFEST, manifest, Some(tag)).await?;
+    Ok(Image::new(repository.clone(), root))
+}
+
+/// Attaches twenty referrers to what [`push`] pushed: eight to the index and three to each platform.
+pub(crate) async fn attach(registries: &Registries, root: Image) -> anyhow::Result<Pushed> {
+    let repository = &root.repository;
     let attachments = attachments(registries, &root).await?;
     for attachment in &attachments {
         // One at a time: olareg 0.1.2 loses referrers that are pushed at once.

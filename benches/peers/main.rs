@@ -8,6 +8,7 @@
 mod copy;
 mod counter;
 mod floor;
+mod gate;
 mod image;
 mod process;
 mod registry;
@@ -22,13 +23,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use crate::copy::{Case, Measured, World};
+use crate::gate::{Compared, Gate};
 use crate::process::is_installed;
 use crate::registry::Maker;
 use crate::table::{Table, mib, ratio, time};
 use crate::tools::Tool;
 
 /// All of it, pushing included; what has not ended by then is stopped, and said to be.
-const TIME: Duration = Duration::from_secs(420);
+const TIME: Duration = Duration::from_secs(600);
 
 fn main() -> anyhow::Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,7 +60,52 @@ fn run(folder: &Path, size: u64, wanted: &dyn Fn(&str) -> bool) -> anyhow::Resul
     if wanted("start-up") {
         start_up()?;
     }
+    gates(folder, wanted, until)?;
     copies(folder, size, wanted, until)
+}
+
+fn gates(folder: &Path, wanted: &dyn Fn(&str) -> bool, until: Instant) -> anyhow::Result<()> {
+    let mut gates: Vec<Gate> = Gate::all().into_iter().filter(|gate| wanted(&gate.name())).collect();
+    if gates.is_empty() || !["crane", "cosign"].map(has).into_iter().all(|has| has) {
+        return Ok(());
+    }
+    let makers = Maker::ALL.into_iter().filter(|maker| has(maker.program())).collect::<Vec<_>>();
+    gates.retain(|gate| makers.contains(&gate.maker));
+    println!(
+        "\nthe whole gate: samebits promote beside crane digest, cosign verify, cosign verify-attestation, crane cp"
+    );
+    println!("  goal: wall at most 0.20, at most 12 requests");
+    for gate in gates {
+        println!("\n{}", gate.name());
+        let folder = folder.join("gate");
+        match gate::compare(gate, &folder, until) {
+            Ok(Some(compared)) => report_gate(&compared),
+            Ok(None) => println!("  stopped, out of time"),
+            Err(error) => println!("  failed: {error:#}"),
+        }
+        fs::remove_dir_all(&folder).context("removing a gate")?;
+    }
+    Ok(())
+}
+
+fn report_gate(compared: &Compared) {
+    let mut table = Table::new(&["", "wall", "CPU", "requests", "depth"]);
+    let ways = [("samebits", &compared.ours), ("pipeline", &compared.theirs)];
+    for (name, it) in ways {
+        let counts = [it.log.requests(), it.log.depth()].map(|count| count.to_string());
+        let times = [time(it.usage.wall), time(it.usage.cpu)];
+        table.row(std::iter::once(name.to_owned()).chain(times).chain(counts));
+    }
+    let figures = |it: &gate::Measured| {
+        let (requests, depth) = (it.log.requests() as f64, it.log.depth() as f64);
+        [it.usage.wall.as_secs_f64(), it.usage.cpu.as_secs_f64(), requests, depth]
+    };
+    let pairs = figures(&compared.ours).into_iter().zip(figures(&compared.theirs));
+    table.row(std::iter::once("ratio".to_owned()).chain(pairs.map(|(our, their)| ratio(our, their))));
+    print!("{table}");
+    for (name, it) in ways {
+        println!("  {name} asks: {}", it.log.kinds());
+    }
 }
 
 fn copies(folder: &Path, size: u64, wanted: &dyn Fn(&str) -> bool, until: Instant) -> anyhow::Result<()> {
@@ -120,7 +167,9 @@ fn report(measured: &[(Tool, Measured)], floor: Option<process::Usage>, all: usi
     }
     // Like with like: who takes referrers along beside who does, and the image alone beside who takes that alone.
     for (ours, what) in [(Tool::Samebits, "with referrers"), (Tool::SamebitsAlone, "image alone")] {
-        let Some((_, ours)) = measured.iter().find(|(tool, _)| *tool == ours) else { continue };
+        // Where every byte is moved, what refers to the image is next to nothing of it.
+        let find = |wanted: Tool| measured.iter().find(|(tool, _)| *tool == wanted);
+        let Some((_, ours)) = find(ours).or_else(|| find(Tool::Samebits)) else { continue };
         let peers = || {
             let alike = |tool: &Tool| !tool.is_ours() && tool.takes_referrers() == (what == "with referrers");
             measured.iter().filter(move |(tool, _)| alike(tool))
@@ -131,8 +180,7 @@ fn report(measured: &[(Tool, Measured)], floor: Option<process::Usage>, all: usi
             ratio(of(ours), theirs)
         });
         table.row(std::iter::once(format!("{what}: through the best peer")).chain(ratios));
-        let theirs = measured.iter().find(|(tool, _)| tool == fastest);
-        let Some((_, theirs)) = theirs else { continue };
+        let Some((_, theirs)) = find(*fastest) else { continue };
         let ratios = FIGURES.map(|of| ratio(of(ours), of(theirs)));
         table.row(std::iter::once(format!("{what}: through the fastest, {}", fastest.name())).chain(ratios));
     }

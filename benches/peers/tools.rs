@@ -38,11 +38,11 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tool {
     Samebits,
+    Oras,
+    Regctl,
     /// With `--no-referrers`, beside those that take none along.
     SamebitsAlone,
     Crane,
-    Oras,
-    Regctl,
     Skopeo,
 }
 
