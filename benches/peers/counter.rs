@@ -232,6 +232,7 @@ impl Head {
             _ if path.contains("/manifests/sha256-") => "fallback tag",
             _ if path.contains("/manifests/") => "tag",
             _ if path.contains("/referrers/") => "referrers",
+            _ if path.contains("/tags/list") => "list of tags",
             _ => "other",
         };
         let missing = if status >= 400 { format!(" ({status})") } else { String::new() };

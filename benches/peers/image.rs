@@ -77,7 +77,7 @@ pub(crate) async fn attach(registries: &Registries, root: Image) -> anyhow::Resu
     let attachments = attachments(registries, &root).await?;
     for attachment in &attachments {
         // One at a time: olareg 0.1.2 loses referrers that are pushed at once.
-        registries.attach_all(repository, std::slice::from_ref(attachment)).await?;
+        registries.attach_all((repository, None), std::slice::from_ref(attachment)).await?;
     }
     let closure = registries.closure(&root).await?;
     let subjects: Vec<Digest> = closure.manifests().map(|manifest| manifest.digest).collect();
