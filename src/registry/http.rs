@@ -11,6 +11,7 @@ mod auth;
 mod blobs;
 mod body;
 mod challenge;
+mod clients;
 mod config;
 mod guard;
 mod login;

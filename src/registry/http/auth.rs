@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{Client, Url};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::body::{failed, read_at_most};
 use super::challenge::{self, Challenge, trusted_realm};
+use super::clients::Clients;
 use super::login::{Login, Logins};
 use crate::digest::shorten;
 use crate::registry::error::{Asked, Complaint, RegistryError};
@@ -83,8 +84,7 @@ pub(super) struct Auth {
     token_hosts: Vec<String>,
     logins: Logins,
     /// For token servers on the registry's own host, and on others.
-    at_home: Client,
-    away: Client,
+    clients: Clients,
     timeout: Duration,
     /// One slot per scope; whoever holds the slot fetches, the others wait and share.
     slots: Lock<Vec<(Scope, Slot)>>,
@@ -100,7 +100,7 @@ impl Auth {
         home: &Url,
         logins: Logins,
         token_hosts: &[String],
-        clients: (Client, Client),
+        clients: Clients,
         timeout: Duration,
     ) -> Self {
         Self {
@@ -108,8 +108,7 @@ impl Auth {
             home: home.clone(),
             token_hosts: token_hosts.to_vec(),
             logins,
-            at_home: clients.0,
-            away: clients.1,
+            clients,
             timeout,
             slots: Lock::default(),
             basic: Lock::default(),
@@ -222,7 +221,7 @@ impl Auth {
         let asked = || Box::new(asked.clone());
         let mut url = trusted_realm(realm, &self.home, &self.token_hosts)
             .map_err(|reason| RegistryError::Realm { asked: asked(), realm: shorten(realm), reason })?;
-        let client = if url.origin() == self.home.origin() { &self.at_home } else { &self.away };
+        let client = self.clients.to(&url)?;
         // Scopes of repositories are ours to choose; others (`aws`) are the registry's own business.
         let foreign = proposed.iter().flat_map(|scopes| scopes.split(' '));
         let foreign = foreign.filter(|one| !one.is_empty() && !one.starts_with("repository:"));

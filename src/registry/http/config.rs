@@ -87,6 +87,17 @@ impl Default for HttpConfig {
     }
 }
 
+/// Whom a client is for.
+#[derive(Clone, Copy)]
+pub(super) enum Peer<'a> {
+    /// A place that the policy names.
+    Named,
+    /// The origin of a registry, and nothing else.
+    Home(&'a Url),
+    /// Where a registry sends.
+    Away(&'a Guard),
+}
+
 impl HttpConfig {
     /// Where the registry called `host` is reached: plain http for a loopback host that is not named in
     /// `tls_hosts` and for hosts the policy names, https for all others (attack F6).
@@ -130,11 +141,11 @@ impl HttpConfig {
 
     /// The client for a place that the policy names itself: see [`HttpConfig::client`].
     pub(crate) fn direct_client(&self) -> Result<Client, RegistryError> {
-        self.client(None)
+        self.client(Peer::Named)
     }
 
     /// A client that follows no redirect, asks for no compression and keeps no cookie.
-    pub(super) fn client(&self, guard: Option<Guard>) -> Result<Client, RegistryError> {
+    pub(super) fn client(&self, peer: Peer<'_>) -> Result<Client, RegistryError> {
         let refused = |source| RegistryError::Client { source };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -160,11 +171,14 @@ impl HttpConfig {
         if let Some(proxy) = &self.proxies.https {
             builder = builder.proxy(Proxy::https(proxy).map_err(refused)?.no_proxy(except));
         }
-        if let Some(guard) = guard {
-            builder = builder.dns_resolver(guard);
+        if let Peer::Away(guard) = peer {
+            builder = builder.dns_resolver(guard.clone());
         }
         if !self.ca_files.is_empty() {
             builder = builder.tls_certs_merge(self.authorities()?);
+        } else if matches!(peer, Peer::Home(home) if home.scheme() == "http") && self.proxies.http.is_none() {
+            // No TLS will be spoken, so nobody is trusted, and no roots are read.
+            builder = builder.tls_certs_only([]);
         }
         builder.build().map_err(refused)
     }

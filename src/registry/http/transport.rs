@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Body, Client, Method, Response, StatusCode, Url};
+use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::time::Instant;
 
 use super::auth::{Auth, Grant, Scope};
 use super::body::{failed, not_followed, read_at_most};
+use super::clients::Clients;
 use super::config::{HttpConfig, Rate};
 use super::guard::Guard;
 use super::login::Logins;
@@ -68,8 +69,7 @@ pub(super) struct Transport {
     /// Origin of the registry, with path `/`.
     base: Url,
     guard: Guard,
-    at_home: Client,
-    away: Client,
+    clients: Clients,
     auth: Auth,
 }
 
@@ -77,17 +77,16 @@ impl Transport {
     pub(super) fn new(host: &str, config: &HttpConfig) -> Result<Self, RegistryError> {
         let base = config.base(host)?;
         let guard = Guard::new(&base, &config.token_hosts);
-        let at_home = config.client(None)?;
-        let away = config.client(Some(guard.clone()))?;
+        let clients = Clients::new(config, &base, &guard)?;
         let auth = Auth::new(
             host,
             &base,
             Logins::new(config.login_files.clone()),
             &config.token_hosts,
-            (at_home.clone(), away.clone()),
+            clients.clone(),
             config.answer_timeout,
         );
-        Ok(Self { config: config.clone(), base, guard, at_home, away, auth })
+        Ok(Self { config: config.clone(), base, guard, clients, auth })
     }
 
     /// `/v2/<path>/<rest>` at the registry. `path` and `rest` are within the grammar of the `reference` module.
@@ -187,7 +186,7 @@ impl Transport {
         let grant = self.auth.ready(asked, &call.scope).await?;
         let logged_in = grant.as_ref().is_some_and(|grant| grant.logged_in);
         let home = self.is_home(&call.url);
-        let client = if home { &self.at_home } else { &self.away };
+        let client = self.clients.to(&call.url)?;
         let mut request = client.request(call.method, call.url).headers(call.headers).body(body);
         if let Some(grant) = grant.as_ref().filter(|_| home) {
             request = request.header(AUTHORIZATION, grant.header.clone());
@@ -277,7 +276,7 @@ impl Transport {
         // Once away, a redirect back home does not bring the login back.
         let mut grant = grant.filter(|_| self.is_home(&url));
         for _ in 0..=REDIRECTS {
-            let client = if self.is_home(&url) { &self.at_home } else { &self.away };
+            let client = self.clients.to(&url)?;
             let mut request = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());
             if let Some(grant) = grant {
                 request = request.header(AUTHORIZATION, grant.header.clone());
