@@ -239,7 +239,8 @@ mod tests {
             if let Some(text) = text {
                 std::fs::write(&file, text).unwrap();
             }
-            HttpConfig { ca_files: vec![file], ..HttpConfig::default() }.client(None)
+            let home = Url::parse("https://registry.example/").unwrap();
+            HttpConfig { ca_files: vec![file], ..HttpConfig::default() }.client(Peer::Home(&home))
         };
         for (name, text) in [
             ("rubbish.pem", "rubbish"),
