@@ -65,8 +65,8 @@ pub(super) struct Carrier {
     pub(super) layers: Vec<Layer>,
     /// What it says it refers to.
     subject: Option<String>,
-    /// Whether a runtime would run it.
-    can_run: bool,
+    /// Why no copy takes it along, whatever it is listed on.
+    stays: Option<String>,
 }
 
 impl Carrier {
@@ -80,8 +80,10 @@ impl Carrier {
         let config = || value.get("config")?.get("mediaType")?.as_str();
         let artifact_type = own.or_else(config).unwrap_or_default().to_owned();
         let subject = value.pointer("/subject/digest").and_then(Value::as_str).map(str::to_owned);
-        // What is no document to the copy either makes the copy an error.
-        let can_run = Document::read(bytes, Some(media_type), None).is_ok_and(|document| document.can_run());
+        let stays = match Document::read(bytes, Some(media_type), None) {
+            Ok(document) => document.can_run().then(|| "it can run".to_owned()),
+            Err(error) => Some(format!("no manifest that a copy takes along: {error}")),
+        };
         let mut layers = Vec::new();
         // `blobs`: application/vnd.oci.artifact.manifest.v1+json, which never left its release candidate.
         for list in ["layers", "blobs"] {
@@ -92,15 +94,15 @@ impl Carrier {
         }
         match layers.len() {
             count if count > LAYERS => Err(format!("it has {count} layers, more than {LAYERS}")),
-            _ => Ok(Self { artifact_type, layers, subject, can_run }),
+            _ => Ok(Self { artifact_type, layers, subject, stays }),
         }
     }
 
     /// Why a copy of the image would leave it behind, in words: evidence that does not come along is none. `listed_on` is
     /// what it is listed on; none for what lies under a tag.
     pub(super) fn left_behind(&self, listed_on: Option<Digest>) -> Option<String> {
-        if self.can_run {
-            return Some("it can run".to_owned());
+        if self.stays.is_some() {
+            return self.stays.clone();
         }
         let on = listed_on?.to_string();
         match self.subject.as_deref() {

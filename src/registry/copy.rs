@@ -131,6 +131,8 @@ pub struct CopyReport {
     /// What refers to the image and can run, or be looked into by what runs images: no evidence, and not decided
     /// upon, so it stays where it is.
     pub referrers_runnable: Vec<Digest>,
+    /// What refers to the image, or lies under a tag of cosign's, and is no manifest: left behind, whatever it is.
+    pub referrers_malformed: Vec<Digest>,
     /// Whether the destination took something that refers to a manifest.
     pub took_subject: bool,
     /// What the destination refused and the evidence store took; none where it refused nothing.
@@ -295,6 +297,7 @@ impl Copying {
             referrers_unsupported: plan.unsupported,
             referrers_dangling: plan.dangling,
             referrers_runnable: plan.runnable,
+            referrers_malformed: plan.malformed,
             took_subject: written.iter().any(|one| one.subject.is_some()),
             stored: None,
             legacy_merged: merged,

@@ -446,7 +446,7 @@ async fn d11_a_signature_at_the_destination_is_never_lost_to_another() {
     let many: Vec<String> = (0..255).map(|number| number.to_string()).collect();
     let many: Vec<&[u8]> = many.iter().map(String::as_bytes).collect();
     let full = push(&production, "theirs", &many).await;
-    assert_eq!(world.copy(&image, "production").await.unwrap().legacy_kept, [name.clone()]);
+    assert_eq!(world.copy(&image, "production").await.unwrap().legacy_kept, std::slice::from_ref(&name));
     assert_eq!(tagged().await, Some(full));
 }
 

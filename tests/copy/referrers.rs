@@ -3,7 +3,8 @@
 use samebits::reference::Repository;
 
 use super::support::Bench;
-use crate::registry::{Behaviour, Fake, Login};
+use crate::registry::{Behaviour, Fake, INDEX, Login, MANIFEST};
+use serde_json::json;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -74,6 +75,42 @@ fn b1_a_referrer_that_could_be_run_stays_behind_and_is_named() {
     let notes = ran["notes"].as_array().unwrap();
     assert!(notes.iter().any(|note| note.as_str().unwrap().contains(&evil.to_string())), "{ran:#}");
     assert_eq!(bench.wait(bench.bytes(&to.parse().unwrap(), evil)), None);
+    bench.is_whole(&pushed, &to);
+}
+
+/// Whoever may attach something to the source cannot stop a copy of the image with what is no manifest.
+#[test]
+fn b9_a_referrer_that_is_no_manifest_stays_behind_and_is_named() {
+    let bench = Bench::new();
+    let fake = Fake::start();
+    let (from, to) = (format!("{}/shop", fake.host()), format!("{}/mirror", fake.host()));
+    let pushed = bench.push(&from, "hello");
+    let subject = json!({ "mediaType": INDEX, "digest": pushed.image.digest, "size": 1 });
+    let odd = [
+        json!({ "schemaVersion": 1, "mediaType": MANIFEST, "layers": [], "subject": subject }),
+        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "layers": "none", "subject": subject }),
+        json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [], "layers": [], "subject": subject }),
+    ];
+    let mut odd: Vec<String> = odd
+        .iter()
+        .map(|manifest| fake.seed_manifest("shop", MANIFEST, manifest.to_string().as_bytes()))
+        .collect();
+    // Under one of cosign's tags, too.
+    let tagged = fake.seed_manifest("shop", MANIFEST, b"[]");
+    let platform = pushed.platform("arm64");
+    fake.tag("shop", &format!("sha256-{}.sbom", platform.hex()), &tagged);
+    odd.push(tagged);
+    odd.sort();
+    let ran = bench.copy(&format!("{from}:1"), &format!("{to}:1"), &["-o", "json"]).exits(0).json();
+    let named = ran["images"][0]["copy"]["referrersMalformed"].as_array().unwrap().clone();
+    let mut named: Vec<_> = named.iter().map(|one| one.as_str().unwrap().to_owned()).collect();
+    named.sort();
+    assert_eq!(named, odd, "{ran:#}");
+    for digest in &odd {
+        let said = |note: &serde_json::Value| note.as_str().unwrap().contains(digest.as_str());
+        assert!(ran["notes"].as_array().unwrap().iter().any(said), "{digest}: {ran:#}");
+        assert_eq!(fake.manifest("mirror", digest), None);
+    }
     bench.is_whole(&pushed, &to);
 }
 

@@ -171,6 +171,8 @@ pub(crate) struct Copy {
     pub(crate) bytes_copied: u64,
     /// Referrers that are there now (signatures, attestations).
     pub(crate) referrers: usize,
+    /// What is listed as a referrer, or lies under a tag of cosign's, and is no manifest: it was left behind.
+    pub(crate) referrers_malformed: Vec<Digest>,
     /// Referrers that the destination refused, and that are in the evidence store.
     pub(crate) referrers_stored: Vec<Digest>,
 }
@@ -262,6 +264,7 @@ impl From<&CopyReport> for Copy {
             blobs_present: report.blobs_present,
             bytes_copied: report.bytes_copied,
             referrers: report.referrers,
+            referrers_malformed: report.referrers_malformed.clone(),
             referrers_stored: report.stored.iter().flat_map(|stored| &stored.referrers).copied().collect(),
         }
     }

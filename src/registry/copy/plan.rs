@@ -13,7 +13,7 @@ use crate::closure::{ClosureError, Document};
 use crate::digest::Digest;
 use crate::reference::{Image, Tag};
 use crate::registry::wire::{Fetched, Listing};
-use crate::registry::{CONCURRENCY, RegistryError, Suffix, read};
+use crate::registry::{CONCURRENCY, RegistryError, Suffix};
 
 /// How many steps of "refers to what refers to" are followed.
 const DEPTH: usize = 4;
@@ -36,6 +36,8 @@ struct Listed {
     /// Subject and referrer.
     claims: Vec<(Digest, Digest)>,
     tagged: Vec<Referrer>,
+    /// What is under a tag of cosign's and is no manifest.
+    malformed: Vec<Digest>,
 }
 
 /// What became of an entry of a listing.
@@ -45,6 +47,8 @@ enum Claim {
     False,
     /// It is not there.
     Dangling,
+    /// It is no manifest or index: what it refers to is anybody's guess.
+    Malformed,
 }
 
 /// What refers to the image, and what of it is not brought along.
@@ -56,6 +60,7 @@ pub(super) struct Plan {
     pub(super) unsupported: bool,
     pub(super) dangling: Vec<Digest>,
     pub(super) runnable: Vec<Digest>,
+    pub(super) malformed: Vec<Digest>,
 }
 
 impl Copying {
@@ -72,6 +77,7 @@ impl Copying {
             self.source.announce(&subjects).await;
             let listings = self.listings(subjects).await?;
             plan.unsupported |= listings.iter().any(|listed| listed.unsupported);
+            plan.malformed.extend(listings.iter().flat_map(|listed| &listed.malformed));
             let found: usize = listings.iter().map(|listed| listed.claims.len() + listed.tagged.len()).sum();
             let (found, limit) = match depth < DEPTH {
                 true => (plan.referrers.len() + found, REFERRERS),
@@ -104,6 +110,7 @@ impl Copying {
                     }
                     Claim::False => {}
                     Claim::Dangling => plan.dangling.push(digest),
+                    Claim::Malformed => plan.malformed.push(digest),
                 }
                 if bytes > REFERRER_BYTES {
                     let (root, limit) = (self.closure.root(), REFERRER_BYTES);
@@ -212,12 +219,14 @@ impl Copying {
             Listing::Listed(descriptors) => (false, descriptors),
         };
         let claims = descriptors.into_iter().map(|descriptor| (subject, descriptor.digest)).collect();
-        let mut found = Vec::new();
+        let (mut found, mut malformed) = (Vec::new(), Vec::new());
         for (tag, fetched) in tagged.into_iter().flatten() {
-            let document = read(self.source.backend(), &fetched).map_err(&at)?;
-            found.push(Referrer { fetched, document, tag: Some(tag) });
+            match document(&fetched) {
+                Some(document) => found.push(Referrer { fetched, document, tag: Some(tag) }),
+                None => malformed.push(fetched.digest),
+            }
         }
-        Ok(Listed { unsupported, claims, tagged: found })
+        Ok(Listed { unsupported, claims, tagged: found, malformed })
     }
 
     /// One manifest that is listed as a referrer. The listing is a claim: only the manifest itself says what it
@@ -227,10 +236,15 @@ impl Copying {
         let Some(fetched) = self.source.fetched(digest).await.map_err(&at)? else {
             return Ok((digest, Claim::Dangling));
         };
-        let document = read(self.source.backend(), &fetched).map_err(&at)?;
+        let Some(document) = document(&fetched) else { return Ok((digest, Claim::Malformed)) };
         match document.subject.as_ref().is_some_and(|claimed| claimed.digest == subject) {
             true => Ok((digest, Claim::True(Box::new(Referrer { fetched, document, tag: None })))),
             false => Ok((digest, Claim::False)),
         }
     }
+}
+
+/// A manifest or index, if it is one: whoever may attach must not stop the copy of the image with what is none.
+fn document(fetched: &Fetched) -> Option<Document> {
+    Document::read(&fetched.bytes, Some(&fetched.media_type), None).ok()
 }

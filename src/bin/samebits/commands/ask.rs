@@ -157,6 +157,11 @@ pub(super) fn remarks(copy: &CopyReport) -> Vec<String> {
             "{digest} is attached to the image at the source and can itself be run: it was left behind"
         ));
     }
+    for digest in &copy.referrers_malformed {
+        remarks.push(format!(
+            "{digest} is attached to the image at the source and is no manifest: it was left behind"
+        ));
+    }
     if let Some(Stored { store, .. }) = &copy.stored {
         remarks.push(format!("the destination refuses what is attached to images: it was kept in {store}"));
     }
