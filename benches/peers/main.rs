@@ -17,6 +17,20 @@
 //! Wall and CPU are the best of up to five rounds, in turns, of a process that talks to the registry itself; each begins
 //! without a home, a cache or a destination. Requests and bytes are of one round more, through a proxy that counts
 //! (`counter.rs`). Depth is the longest chain of requests of which each began after the one before had been answered.
+//!
+//! Measured on two busy cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate one 20ms`
+//! (the last two lines by 1024, and before fewer requests were made): samebits, then the best peer that does as much.
+//!
+//! | Case | Requests | Wall |
+//! | --- | --- | --- |
+//! | the gate, promoted before, docker-registry / olareg | 13 : 32 / 11 : 28 | 0.18 / 0.19 |
+//! | the gate, its bytes there, never promoted | 37 : 35 / 32 : 31 | 1.37 / 0.85 |
+//! | mount with 20 referrers | 126 : 211 / 124 : 170 | 0.70 / 0.65 |
+//! | mount, image alone | 32 : 46 / 32 : 46 | 0.68 / 0.64 |
+//! | mount with 20 referrers, 20 ms, olareg | 124 : 170 | 0.45 |
+//! | nothing to do, with 20 referrers | 44 : 52 / 42 : 49 | 0.65 / 0.70 |
+//! | from one docker-registry to another, 1 GiB | 329 : 280 | 0.86, CPU 1.22 of the floor, 35 MiB |
+//! | all of 1 GiB from docker-registry to a layout | 165 : 85 | 1.36, CPU 1.68 of the floor, 38 MiB |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports to a person")]
 
 mod copy;
