@@ -1,5 +1,6 @@
-//! SHA-256 by several implementations, in gigabytes (10^9) a second on one core: what samebits hashes with (aws-lc), the
-//! same without the processor's SHA extensions, and `sha2`. The best of many short rounds: what else the machine does is left out.
+//! SHA-256 by several implementations, in gigabytes (10^9) a second on one core: what samebits hashes with (aws-lc),
+//! the same without the processor's SHA extensions, and `sha2`. The best of many short rounds: what else the machine
+//! does is left out.
 //!
 //! Run `cargo bench --bench digest`; on x86 aws-lc is told by `OPENSSL_ia32cap` not to see the extensions. `sha2` takes
 //! no such word: `RUSTFLAGS='--cfg sha2_backend="soft"' cargo bench --bench digest` builds all of it without.

@@ -4,8 +4,9 @@
 //! (`sha256:` and 64 lowercase hexadecimal digits; OCI image-spec v1.1, descriptor.md, "Digests").
 //! Never does: I/O. Start at [`Digest::of`].
 //!
-//! By aws-lc, which `cargo bench --bench digest` found nowhere slower than the others: on one core of an x86 server with SHA
-//! extensions 1.83 GB/s, as `sha2` 0.11 and `ring` 0.17 have; without the extensions 0.52 GB/s, where `sha2` has 0.39.
+//! By aws-lc, which `cargo bench --bench digest` found nowhere slower than the others: on one core of an x86 server
+//! with SHA extensions 1.83 GB/s, as `sha2` 0.11 and `ring` 0.17 have; without the extensions 0.52 GB/s, where `sha2`
+//! has 0.39.
 
 use std::fmt;
 use std::str::FromStr;

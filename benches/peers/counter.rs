@@ -1,6 +1,6 @@
-//! A proxy that counts: plain HTTP/1.1 between a client and a registry, connections kept on both sides, bodies passed on
-//! as they come. It changes nothing, the `Host` included, so that a registry's absolute `Location` leads back to it. With a
-//! round trip to add, a connection costs one, and each request half of it there and half of it back.
+//! A proxy that counts: plain HTTP/1.1 between a client and a registry, connections kept on both sides, bodies passed
+//! on as they come. It changes nothing, the `Host` included, so that a registry's absolute `Location` leads back to
+//! it. With a round trip to add, a connection costs one, and each request half of it there and half of it back.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};

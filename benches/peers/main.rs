@@ -1,25 +1,29 @@
 //! The real binary beside what people use today, in one run on one machine: how fast it starts, the whole gate, and
 //! copying an image with everything that refers to it.
 //!
-//! Run `cargo bench --bench peers`, or `cargo bench --bench peers -- gate across` for what has one of these words in its
-//! name. The peers are found on the `PATH`; `.ci/run` builds them into `~/.cache/samebits-ci/*/bin`, each at its version. One
-//! that is missing is skipped, aloud. It takes five minutes on a quiet machine and up to 8 GiB under `target/tmp`, which go
-//! away at the end. Nothing here fails because of a time: ratios say something, seconds depend on the machine.
+//! Run `cargo bench --bench peers`, or `cargo bench --bench peers -- gate across` for what has one of these words in
+//! its name. The peers are found on the `PATH`; `.ci/run` builds them into `~/.cache/samebits-ci/*/bin`, each at its
+//! version. One that is missing is skipped, aloud. It takes five minutes on a quiet machine and up to 8 GiB under
+//! `target/tmp`, which go away at the end. Nothing here fails because of a time: ratios say something, seconds depend
+//! on the machine.
 //!
-//! - **The gate**: `samebits promote` beside `crane digest`, `cosign verify`, `cosign verify-attestation` and `crane cp`, of
-//!   an image that cosign signed with a key; promoted before, copied before, or neither.
-//! - **The copy**: an index of four platforms with ten layers, 1 GiB together (`SAMEBITS_BENCH_MIB` says otherwise; at most
-//!   32 MiB in olareg), and twenty referrers. Like is set beside like: `samebits copy` beside `oras cp -r` and `regctl image
-//!   copy --referrers`, and with `--no-referrers` beside `crane cp` and `skopeo copy --all`, which leave referrers behind.
-//!   Afterwards the root is at the destination by its own digest, or the tool has failed, and the referrers are counted.
+//! - **The gate**: `samebits promote` beside `crane digest`, `cosign verify`, `cosign verify-attestation` and `crane
+//!   cp`, of an image that cosign signed with a key; promoted before, copied before, or neither.
+//! - **The copy**: an index of four platforms with ten layers, 1 GiB together (`SAMEBITS_BENCH_MIB` says otherwise;
+//!   at most 32 MiB in olareg), and twenty referrers. Like is set beside like: `samebits copy` beside `oras cp -r`
+//!   and `regctl image copy --referrers`, and with `--no-referrers` beside `crane cp` and `skopeo copy --all`, which
+//!   leave referrers behind. Afterwards the root is at the destination by its own digest, or the tool has failed, and
+//!   the referrers are counted.
 //! - **The floor**: the same bytes read, hashed by the same code and written, by a process that does nothing else.
 //!
-//! Wall and CPU are the best of up to five rounds, in turns, of a process that talks to the registry itself; each begins
-//! without a home, a cache or a destination. Requests and bytes are of one round more, through a proxy that counts
-//! (`counter.rs`). Depth is the longest chain of requests of which each began after the one before had been answered.
+//! Wall and CPU are the best of up to five rounds, in turns, of a process that talks to the registry itself; each
+//! begins without a home, a cache or a destination. Requests and bytes are of one round more, through a proxy that
+//! counts (`counter.rs`). Depth is the longest chain of requests of which each began after the one before had been
+//! answered.
 //!
-//! Measured on two busy cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate one 20ms`
-//! (the last two lines by 1024, and before fewer requests were made): samebits, then the best peer that does as much.
+//! Measured on two busy cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate one
+//! 20ms` (the last two lines by 1024, and before fewer requests were made): samebits, then the best peer that does as
+//! much.
 //!
 //! | Case | Requests | Wall |
 //! | --- | --- | --- |

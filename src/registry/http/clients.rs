@@ -1,7 +1,7 @@
 //! The two ways out: to the registry's own origin, and to others that it names.
 //!
-//! Guarantees: what goes to another origin goes through the [`Guard`]. The machine's roots of TLS, some hundred files, are
-//! read where TLS is spoken, and not before.
+//! Guarantees: what goes to another origin goes through the [`Guard`]. The machine's roots of TLS, some hundred
+//! files, are read where TLS is spoken, and not before.
 
 use std::sync::{Arc, OnceLock};
 
