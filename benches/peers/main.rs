@@ -3,7 +3,7 @@
 //!
 //! Run `cargo bench --bench peers`, or `cargo bench --bench peers -- gate across` for what has one of these words in
 //! its name. The peers are found on the `PATH`; `.ci/run` builds them into `~/.cache/samebits-ci/*/bin`, each at its
-//! version. One that is missing is skipped, aloud. It takes five minutes on a quiet machine and up to 8 GiB under
+//! version. One that is missing is skipped, aloud. It takes some minutes, ten at the most, and up to 8 GiB under
 //! `target/tmp`, which go away at the end. Nothing here fails because of a time: ratios say something, seconds depend
 //! on the machine.
 //!
