@@ -35,6 +35,7 @@ mod copy {
     mod read_back;
     mod real;
     mod referrers;
+    mod rows;
     mod support;
     mod terminal;
 }
