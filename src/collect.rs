@@ -84,6 +84,14 @@ pub enum CollectError {
 }
 
 impl CollectError {
+    /// Whether it is of what lies there, and not of how it was asked for: the same again ends the same way.
+    pub fn is_about_what_lies_there(&self) -> bool {
+        match self {
+            Self::Malformed { .. } | Self::TooMuch { .. } | Self::TooMany { .. } => true,
+            Self::Registry { .. } | Self::Ledger(_) => false,
+        }
+    }
+
     /// What to do about it, for the `hint:` line.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -90,8 +90,8 @@ pub enum WalkError {
     },
     /// What lies on the image at its destination could not be read after the copy.
     #[error(
-        "what was copied to {destination} could not be verified there; intent {intent} stays open, run the same command \
-         again"
+        "what was copied to {destination} could not be verified there: nothing was promoted (intent {intent}), run the same \
+         command again"
     )]
     ReadBack {
         /// Where it is.
@@ -350,8 +350,11 @@ impl Walk<'_> {
         let (ledger, trust) = (&*self.ledger, self.trust);
         let look = (Look::Referrers, (self.clock)());
         let evidence = collect(target, from, files, ledger, trust, look).await?;
-        if let approved @ Decision::Approved(_) = decide(target, &evidence) {
-            return Ok((evidence, approved));
+        if let Decision::Approved(approved) = decide(target, &evidence)
+            // What only warns until a day may be met by more.
+            && approved.verdict().findings.iter().all(|finding| finding.code().is_none())
+        {
+            return Ok((evidence, Decision::Approved(approved)));
         }
         let look = (Look::Evidence, (self.clock)());
         let evidence = collect(target, from, files, ledger, trust, look).await?;
@@ -409,7 +412,7 @@ impl Walk<'_> {
         watch(Stage::Publish(promotion.destination()));
         self.publish(&target, &promotion, &request.files, signer).await?;
         // 9. Has the tag that was typed moved meanwhile? Not where nothing was done since it was read.
-        if promotion.standing == Standing::New {
+        if promotion.standing == Standing::New || promotion.report.is_some() {
             promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
         }
         Ok(Answer::Promoted(Box::new(promotion)))
@@ -502,7 +505,7 @@ impl Walk<'_> {
         }
         // 6. Copy by digest.
         watch(Stage::Copy(&intent.verdict().destination));
-        let copied = match self.copy(intent, target.closure(), reading, &request.files).await {
+        let copied = match self.copy(intent, target.closure(), reading).await {
             Ok(copied) => copied,
             Err(failed) => {
                 let (intent, error) = *failed;
@@ -522,9 +525,8 @@ impl Walk<'_> {
         intent: Intent,
         closure: &Closure,
         reading: &Reading,
-        files: &Files,
     ) -> Result<Copied, Box<(Intent, WalkError)>> {
-        match self.bring(&intent, closure, reading, files).await {
+        match self.bring(&intent, closure, reading).await {
             Ok(report) => Ok(Copied { intent, report }),
             Err(error) => Err(Box::new((intent, error))),
         }
@@ -540,8 +542,15 @@ impl Walk<'_> {
         request: &Request,
         signer: &dyn Sign,
     ) -> Result<Answer, WalkError> {
-        if let WalkError::SubjectRefused { .. } = error {
-            let (now, why) = ((self.clock)(), "the destination refuses what is attached to images");
+        let hopeless = match &error {
+            WalkError::SubjectRefused { .. } => Some("the destination refuses what is attached to images"),
+            WalkError::ReadBack { source, .. } if source.is_about_what_lies_there() => {
+                Some("what lies on the image at its destination cannot be read")
+            }
+            _ => None,
+        };
+        if let Some(why) = hopeless {
+            let now = (self.clock)();
             intent.give_up(&mut self.writer(signer), target.environment(), why, now)?;
             return Err(error);
         }
@@ -598,7 +607,8 @@ impl Walk<'_> {
         };
         let mut on = published.unsummarised(&summary);
         if promotion.standing != Standing::New && !on.is_empty() {
-            let there = self.lies_on(service, image, closure).await.map_err(|error| *error)?;
+            let there = self.lies_on(service, image, closure, Look::Referrers).await;
+            let there = there.map_err(|error| *error)?;
             let author = signer.author();
             let is = |found: &Verified<Attestation>| summary.is_published_as(found, author.identity());
             on = without_summary(&there, closure, &summary, is);

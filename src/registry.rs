@@ -109,6 +109,8 @@ pub enum Suffix {
 impl Suffix {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Sig, Self::Att, Self::Sbom];
+    /// Those that hold what is signed.
+    pub const EVIDENCE: [Self; 2] = [Self::Sig, Self::Att];
 
     /// The tag for an image.
     ///

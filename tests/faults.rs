@@ -80,12 +80,12 @@ fn f5_no_fault_of_a_registry_makes_a_copy_wrong() {
 fn f5_no_fault_between_us_and_a_real_registry_makes_a_promotion_wrong() {
     let Some(registry) = DockerRegistry::start(Door::Basic) else { return };
     let rows = some(table::rows(Act::Promotion, false));
-    run(&rows, Act::Promotion, || Upstream::real(&registry), 19);
+    run(&rows, Act::Promotion, || Upstream::real(&registry), 75);
 }
 
 #[test]
 fn f5_no_fault_between_us_and_a_real_registry_makes_a_copy_wrong() {
     let Some(registry) = DockerRegistry::start(Door::Basic) else { return };
     let rows = some(table::rows(Act::Copy, false));
-    run(&rows, Act::Copy, || Upstream::real(&registry), 22);
+    run(&rows, Act::Copy, || Upstream::real(&registry), 91);
 }

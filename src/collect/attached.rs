@@ -167,7 +167,8 @@ pub async fn attached(
         let referrers: Vec<_> = referrers.take(BENEATH).collect();
         things.extend(reader.all(referrers.into_iter()).await?);
     }
-    if things.is_empty() && files.bundles().is_empty() && reader.unsupported.load(Ordering::Relaxed) {
+    let nowhere = things.is_empty() && files.bundles().is_empty() && look != Look::Referrers;
+    if nowhere && reader.unsupported.load(Ordering::Relaxed) {
         attached.remarks.push(format!(
             "{} has no referrers API and nothing under its fallback tags: evidence that lies elsewhere has to be \
              given with --evidence",

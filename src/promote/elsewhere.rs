@@ -4,9 +4,13 @@
 //! Guarantees: without a store nothing is committed, and the intent is closed; what the decision relies on is read where it
 //! is now, and verified again, before the commit. Never does: use a store that the policy does not name.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use super::publish::{bundle, subject, unpublished};
 use super::{Walk, WalkError};
-use crate::closure::{Closure, Descriptor};
+use crate::closure::{Closure, Descriptor, OCI_EMPTY};
 use crate::collect::{Attached, CollectError, Content, Files, Look, attached_or_stored};
 use crate::digest::Digest;
 use crate::evidence::Source;
@@ -15,7 +19,12 @@ use crate::ledger::protocol::Intent;
 use crate::policy::{Service, ServiceName};
 use crate::record::Position;
 use crate::reference::{Image, Repository};
-use crate::registry::{Attachment, CopyError, CopyReport, Reading, Referrers, RegistryError, Side, Suffix};
+use crate::registry::{
+    Attachment, CopyError, CopyReport, Reading, Referrers, RegistryError, Side, Subject, Suffix,
+};
+
+/// The artifact type of what is attached to find out whether anything can be.
+const PROBE: &str = "application/vnd.samebits.probe.v0.1+json";
 
 impl Walk<'_> {
     /// Where evidence on images of a service may live beside the registries that they are in.
@@ -29,19 +38,30 @@ impl Walk<'_> {
         intent: &Intent,
         closure: &Closure,
         reading: &Reading,
-        files: &Files,
     ) -> Result<CopyReport, WalkError> {
         let verdict = intent.verdict();
         let to = &verdict.destination.repository;
         let store = self.store_of(&verdict.service);
         // 1. What is there and what refers to it.
         let copied = self.registries.copy_or_store(closure, reading, (to, store)).await;
-        let report = copied.map_err(|error| not_copied(intent, error))?;
-        // 2. What is published after the commit has to have a place. Nothing was refused where nothing was attached.
+        let nothing =
+            || subject(&verdict.destination, closure, intent.position().index, closure.root()).map(probe);
+        let report = match copied {
+            Ok(report) => report,
+            // It takes what refers to the image, and does not take this: a word about this, and not about the registry.
+            Err(error)
+                if is_refusal(intent, &error) && self.registries.takes(to, &nothing()?).await.is_ok() =>
+            {
+                let (destination, index) = (verdict.destination.clone(), intent.position().index);
+                return Err(WalkError::Copy { destination, intent: index, source: Box::new(error) });
+            }
+            Err(error) => return Err(not_copied(intent, error)),
+        };
+        // 2. What is published after the commit has to have a place. Nothing was refused where nothing was attached. Tried
+        // with what says nothing: nothing that anybody signed may lie there before the commit.
         if store.is_none() && !report.took_subject {
-            let index = intent.position().index;
-            let evidence = kept(verdict, closure, files, index)?.into_iter().next();
-            let probe = evidence.map_or_else(|| self.record_on(&verdict.destination, closure, index), Ok)?;
+            let probe =
+                probe(subject(&verdict.destination, closure, intent.position().index, closure.root())?);
             self.registries.takes(to, &probe).await.map_err(|error| not_taken(intent, error))?;
         }
         // 3. The evidence that the decision relies on: read where it is now, and verified again.
@@ -86,8 +106,16 @@ impl Walk<'_> {
         if relied.is_empty() {
             return Ok(None);
         }
-        let there = self.lies_on(&verdict.service, &verdict.destination, closure).await?;
-        Ok(relied.into_iter().find(|carried| !is_in(&there, carried)))
+        let mut lost = None;
+        // What else lies there, under tags too, is looked at only where something is missing without.
+        for look in [Look::Referrers, Look::Evidence] {
+            let there = self.lies_on(&verdict.service, &verdict.destination, closure, look).await?;
+            lost = relied.iter().copied().find(|carried| !is_in(&there, carried));
+            if lost.is_none() {
+                break;
+            }
+        }
+        Ok(lost)
     }
 
     /// Puts things beside the image of a commit, or where the policy says.
@@ -128,11 +156,12 @@ impl Walk<'_> {
         service: &ServiceName,
         image: &Image,
         closure: &Closure,
+        look: Look,
     ) -> Result<Attached, Box<CollectError>> {
         let wrong = |source| CollectError::Registry { on: Box::new(image.clone()), source: Box::new(source) };
         let (none, reading) = (Files::default(), self.registries.reading(&image.repository).map_err(wrong)?);
         let places = (self.registries, &reading, self.store_of(service));
-        Ok(attached_or_stored(image, closure, places, &none, self.trust, Look::Evidence).await?)
+        Ok(attached_or_stored(image, closure, places, &none, self.trust, look).await?)
     }
 }
 
@@ -154,19 +183,29 @@ pub(super) fn kept(
     kept.collect()
 }
 
-fn not_copied(intent: &Intent, error: CopyError) -> WalkError {
-    match *error.source {
-        RegistryError::SubjectRefused { .. }
-            if error.repository == intent.verdict().destination.repository =>
-        {
-            refused(intent, error.source)
-        }
-        source => {
-            let (destination, index) = (intent.verdict().destination.clone(), intent.position().index);
-            let source = Box::new(CopyError { source: Box::new(source), ..error });
-            WalkError::Copy { destination, intent: index, source }
-        }
+/// Nothing, as a referrer.
+fn probe(subject: Subject) -> Attachment {
+    Attachment {
+        subject,
+        artifact_type: PROBE.to_owned(),
+        layer_media_type: OCI_EMPTY.to_owned(),
+        bytes: Bytes::from_static(b"{}"),
+        annotations: BTreeMap::new(),
     }
+}
+
+/// Whether the destination refused what refers to the image.
+fn is_refusal(intent: &Intent, error: &CopyError) -> bool {
+    matches!(*error.source, RegistryError::SubjectRefused { .. })
+        && error.repository == intent.verdict().destination.repository
+}
+
+fn not_copied(intent: &Intent, error: CopyError) -> WalkError {
+    if is_refusal(intent, &error) {
+        return refused(intent, error.source);
+    }
+    let (destination, index) = (intent.verdict().destination.clone(), intent.position().index);
+    WalkError::Copy { destination, intent: index, source: Box::new(error) }
 }
 
 fn not_taken(intent: &Intent, error: RegistryError) -> WalkError {

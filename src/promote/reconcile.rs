@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::publish::{summarise, without_summary};
 use super::{Standing, Walk, WalkError};
+use crate::collect::Look;
 use crate::digest::Digest;
 use crate::evidence::Control;
 use crate::gate::control::in_force;
@@ -143,7 +144,7 @@ impl Walk<'_> {
         if self.revoked_by(service, environment, &closure)?.is_some() {
             return Ok(Vec::new());
         }
-        let there = self.lies_on(service, &image, &closure).await.map_err(|error| *error)?;
+        let there = self.lies_on(service, &image, &closure, Look::Referrers).await.map_err(|error| *error)?;
         let mut left = Vec::new();
         if !there.items.iter().any(|item| item.on == image.digest && item.digest == committed.content) {
             left.push(Left::Record { image: image.clone(), commit });

@@ -162,7 +162,8 @@ async fn written(
     attachments: &[Attachment],
 ) -> Result<(Vec<(Digest, Descriptor)>, Refused), RegistryError> {
     // 1. Contents, each once. The empty configuration is there wherever anybody attached anything.
-    let contents: BTreeSet<Bytes> = attachments.iter().map(|attachment| attachment.bytes.clone()).collect();
+    let contents = attachments.iter().map(|attachment| attachment.bytes.clone());
+    let contents: BTreeSet<Bytes> = contents.filter(|bytes| bytes != EMPTY).collect();
     let uploads = contents.into_iter().map(|bytes| upload(backend, bytes));
     let uploads = stream::iter(uploads).buffer_unordered(CONCURRENCY).try_for_each(|_| async { Ok(()) });
     try_join(uploads, push(backend, Bytes::from_static(EMPTY))).await?;

@@ -226,7 +226,8 @@ impl Copying {
         let mut brought = self.referrers(std::mem::take(&mut plan.referrers)).await?;
         self.read_referrers_back(&brought.written).await?;
         // 6. What the destination refuses is kept in the store.
-        let stored = self.store(std::mem::take(&mut brought.refused)).await?;
+        let took = brought.written.iter().any(|one| one.subject.is_some());
+        let stored = self.store(std::mem::take(&mut brought.refused), took).await?;
         let mut report = self.report(plan, there.len(), brought);
         let referrers: Vec<Digest> = stored.iter().map(|one| one.fetched.digest).collect();
         let store = self.store.as_ref().filter(|_| !referrers.is_empty());
@@ -544,16 +545,12 @@ fn yields(there: &Fetched, referrer: &Referrer) -> bool {
 /// Whether ours holds everything that is there, and more: only then may it take the tag.
 fn is_superset(ours: &Document, there: &Fetched) -> bool {
     let Ok(theirs) = Document::read(&there.bytes, Some(&there.media_type), None) else { return false };
-    // A signature of cosign's stands in the annotations of its layer.
-    fn layers(document: &Document) -> BTreeSet<(Digest, &BTreeMap<String, String>)> {
-        match &document.content {
-            Content::Manifest { layers, .. } => {
-                layers.iter().map(|layer| (layer.digest, &layer.annotations)).collect()
-            }
-            Content::Index(children) => {
-                children.iter().map(|child| (child.digest, &child.annotations)).collect()
-            }
-        }
+    fn layers(document: &Document) -> BTreeSet<(Digest, &str, &BTreeMap<String, String>)> {
+        let blobs = match &document.content {
+            Content::Manifest { layers, .. } => layers,
+            Content::Index(children) => children,
+        };
+        blobs.iter().map(merge::said).collect()
     }
     let (ours, theirs) = (layers(ours), layers(&theirs));
     ours != theirs && ours.is_superset(&theirs)

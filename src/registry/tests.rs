@@ -391,6 +391,39 @@ async fn b1_what_is_attached_and_could_run_is_left_behind() {
 }
 
 /// cosign's signatures stand in annotations: the same layer with another signature is other evidence, and both are kept.
+/// A signature is a signature by its media type: the same bytes and annotations as something else do not stand for it.
+#[tokio::test]
+async fn d11_a_layer_of_another_type_is_not_the_same_signature() {
+    const SIGNATURE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+    let world = World::new();
+    let image = world.image("staging", "x").await;
+    world.copy(&image, "production").await.unwrap();
+    let name = tag(&format!("sha256-{}.sig", image.digest.hex()));
+    let push = async |to: &Repository, layers: &[(&str, &[u8])]| {
+        let config = world.blob_of(to, CONFIG, b"{}").await;
+        let mut written = Vec::new();
+        for (media_type, payload) in layers {
+            let mut layer = world.blob_of(to, media_type, payload).await;
+            layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": "said" });
+            written.push(layer);
+        }
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": written });
+        let manifest = Bytes::from(manifest.to_string());
+        world.registries.push_manifest(to, OCI_MANIFEST, manifest, Some(&name)).await.unwrap()
+    };
+    let production = repository("production");
+    push(&production, &[(SIGNATURE, b"{1}")]).await;
+    push(&image.repository, &[("application/octet-stream", b"{1}"), (SIGNATURE, b"{2}")]).await;
+    let _report = world.copy(&image, "production").await.unwrap();
+    let there = Image::new(production, image.digest);
+    let (_, found) = world.registries.legacy(&there, Suffix::Sig).await.unwrap().unwrap();
+    let found: Value = serde_json::from_slice(&found.bytes).unwrap();
+    let theirs = json!(Digest::of(b"{1}"));
+    let is_theirs = |layer: &Value| layer["digest"] == theirs && layer["mediaType"] == SIGNATURE;
+    assert!(found["layers"].as_array().unwrap().iter().any(is_theirs), "{found:#}");
+}
+
 #[tokio::test]
 async fn d11_a_signature_at_the_destination_is_never_lost_to_another() {
     let world = World::new();

@@ -312,9 +312,9 @@ fn b5_evidence_that_vanishes_from_the_store_before_the_commit_stops_the_promotio
     shop.deployed();
     let none = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
     let listing = "/v2/evidence/shop/referrers/";
-    // Index and two platforms, as the gate looks; then nothing is listed any more.
+    // Index and two platforms, as the gate looks; then nothing is listed any more, in both looks before the commit.
     shop.build.on("GET", listing, 3, Reply::Header("x-seen", "by the gate".to_owned()));
-    shop.build.on("GET", listing, 3, Reply::Bytes(none.to_vec()));
+    shop.build.on("GET", listing, 6, Reply::Bytes(none.to_vec()));
     let ran = shop.promote("production", &[]).exits(3);
     assert!(ran.stderr.contains("which the decision relies on, is not at"), "{}", ran.stderr);
     assert_eq!(shop.outcomes(), ["intent", "commit", "succeeded", "intent"]);

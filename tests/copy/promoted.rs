@@ -95,6 +95,44 @@ fn referrers(yard: &Yard, image: &Image) -> Vec<samebits::digest::Digest> {
     }
 }
 
+/// Where nothing was attached, something is, to find out whether anything can be: nothing that anybody signed.
+#[test]
+fn d1_nothing_that_is_signed_lies_on_an_image_before_its_commit() {
+    let (yard, fake, image) = unsigned(Behaviour::default());
+    let honest =
+        simple_signing(&fake, &image, |payload| STANDARD.encode(yard.key("build").sign(payload).unwrap()));
+    let tag = format!("sha256-{}.sig", image.digest.hex());
+    fake.tag("shop", &tag, &fake.seed_manifest("shop", MANIFEST, &honest));
+    // It ends before the commit: what was copied under the tag cannot be read back.
+    let there = format!("/staging/shop/manifests/{tag}");
+    fake.on("GET", &there, 2, Reply::error(404, "MANIFEST_UNKNOWN"));
+    fake.on("GET", &there, usize::MAX, Reply::error(500, "UNKNOWN"));
+    yard.promote(&image.to_string(), "staging").exits(3);
+    assert_eq!(open_intents(&yard), ["intent"]);
+    for manifest in fake.manifests("staging/shop") {
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let Some(kind) = manifest["artifactType"].as_str() else { continue };
+        assert_eq!(kind, "application/vnd.samebits.probe.v0.1+json", "{manifest:#}");
+        assert_eq!(manifest["layers"][0]["size"], 2, "{manifest:#}");
+    }
+}
+
+/// Tags are looked at where there is no yes without them, and where a yes only warns of what they might hold.
+#[test]
+fn b5_what_is_only_warned_of_is_looked_for_under_tags_too() {
+    let (yard, fake, image) = shop();
+    let asked = || {
+        fake.forget_log();
+        yard.run(["check", &image.to_string(), "--to", "staging"]).exits(0);
+        fake.count("GET", &format!("/v2/shop/manifests/sha256-{}.att", image.digest.hex()))
+    };
+    assert_eq!(asked(), 0);
+    let warns =
+        "signed-by = \"build\"\napprovals = { count = 1, from = [\"release\"], warn-until = 2999-01-01 }\n";
+    yard.edit_policy(|text| text.replacen("signed-by = \"build\"\n", warns, 1));
+    assert_eq!(asked(), 1);
+}
+
 /// Verified again: the bytes that the destination hands out are those that the next environment will look at.
 #[test]
 fn b5_evidence_that_the_destination_hands_out_otherwise_is_not_committed() {
@@ -124,11 +162,68 @@ fn b5_evidence_that_the_destination_hands_out_otherwise_is_not_committed() {
         };
         fake.on(method, &format!("/staging/shop/{path}/{digest}"), usize::MAX, reply);
         let ran = yard.promote(&image.to_string(), "staging").exits(3);
-        for said in [said, &format!("{}/staging/shop", fake.host()), "intent 0 stays open"] {
+        for said in [said, &format!("{}/staging/shop", fake.host()), "intent 0", "run the same command again"]
+        {
             assert!(ran.stderr.contains(said), "{path}, {said}: {}", ran.stderr);
         }
-        assert_eq!((ran.stdout.as_str(), open_intents(&yard)), ("", vec!["intent".to_owned()]));
+        // What lies there and is no evidence stays so: nobody waits for the intent.
+        let hopeless = ran.stderr.contains("its layer is not there");
+        let expected: &[&str] = if hopeless { &["intent", "abort"] } else { &["intent"] };
+        assert_eq!(
+            (ran.stdout.as_str(), open_intents(&yard).as_slice()),
+            ("", &expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+        );
         assert_eq!(fake.tagged("staging/shop", "staging"), None);
+    }
+}
+
+/// Whoever can push beside the source puts something under cosign's tag that nobody can read: no promotion that does not
+/// need it stops at it.
+#[test]
+fn b5_junk_under_a_tag_does_not_stand_in_the_way_of_the_honest() {
+    let (yard, fake, image) = shop();
+    let layer = seed(&fake, "application/vnd.dsse.envelope.v1+json", b"{}");
+    let junk = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": seed(&fake, IMAGE_CONFIG, b"{}"),
+        "layers": vec![layer; 257],
+    });
+    let junk = fake.seed_manifest("shop", MANIFEST, junk.to_string().as_bytes());
+    fake.tag("shop", &format!("sha256-{}.att", image.digest.hex()), &junk);
+    yard.promote(&image.to_string(), "staging").exits(0);
+    assert_eq!(open_intents(&yard), ["intent", "commit"]);
+    // Nor does the same command again, nor the next image.
+    yard.promote(&image.to_string(), "staging").exits(0);
+}
+
+/// One manifest that a registry does not like is no word about everything that refers to something.
+#[test]
+fn b12_a_registry_that_refuses_one_referrer_is_not_one_that_refuses_all() {
+    for alone in [false, true] {
+        let (yard, fake, image) = if alone { unsigned(Behaviour::default()) } else { shop() };
+        if alone {
+            // Under a tag, so that the odd one is all that refers to anything.
+            let sign = |payload: &[u8]| STANDARD.encode(yard.key("build").sign(payload).unwrap());
+            let signed = fake.seed_manifest("shop", MANIFEST, &simple_signing(&fake, &image, sign));
+            fake.tag("shop", &format!("sha256-{}.sig", image.digest.hex()), &signed);
+        }
+        let odd = yard.runtime.block_on(yard.registries.attach(
+            &image,
+            "application/x-odd",
+            "text/plain",
+            b"odd",
+            &std::collections::BTreeMap::new(),
+        ));
+        let odd = odd.unwrap();
+        fake.on(
+            "PUT",
+            &format!("/staging/shop/manifests/{odd}"),
+            usize::MAX,
+            Reply::error(400, "MANIFEST_INVALID"),
+        );
+        let ran = yard.promote(&image.to_string(), "staging").exits(3);
+        assert!(ran.stderr.contains(&odd.to_string()), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("evidence-store"), "{}", ran.stderr);
+        assert_eq!(open_intents(&yard), ["intent"]);
     }
 }
 

@@ -7,7 +7,7 @@
 //! our second look takes ours away.
 //! Source: cosign 2, `pkg/oci/mutate` (signatures are the layers of an image, in the order in which they were added).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,13 +43,18 @@ pub(super) struct Union {
     config: Option<Bytes>,
 }
 
+/// What makes a layer of cosign's the same: a signature stands in its annotations, and its type says that it is one.
+pub(super) fn said(layer: &Descriptor) -> (Digest, &str, &BTreeMap<String, String>) {
+    (layer.digest, &layer.media_type, &layer.annotations)
+}
+
 /// What is under a tag, with ours behind it. None where one of the two is not cosign's, or both are too much for one.
 pub(super) fn union(there: &Fetched, ours: &Referrer) -> Option<Union> {
     let (mut theirs, their_layers) = cosigns(there)?;
     let (mine, my_layers) = cosigns(&ours.fetched)?;
-    // 1. What of ours is not among theirs. A signature stands in the annotations of its layer.
-    let known: BTreeSet<_> = their_layers.iter().map(|layer| (layer.digest, &layer.annotations)).collect();
-    let is_new = |layer: &&Descriptor| !known.contains(&(layer.digest, &layer.annotations));
+    // 1. What of ours is not among theirs.
+    let known: BTreeSet<_> = their_layers.iter().map(said).collect();
+    let is_new = |layer: &&Descriptor| !known.contains(&said(layer));
     let added: Vec<&Descriptor> = my_layers.iter().filter(is_new).collect();
     if added.is_empty() {
         let document = Document::read(&there.bytes, Some(&there.media_type), None).ok()?;
@@ -137,6 +142,14 @@ impl Copying {
             let began = Instant::now();
             // 1. What is there. After a write: whether ours still is.
             let there = self.destination.manifest(Which::Tag(tag)).await.map_err(&at)?;
+            if there.is_none() && written == 0 {
+                // Taken away since it was looked at.
+                let Fetched { media_type, bytes, .. } = &ours.fetched;
+                self.blobs(ours.document.blobs()).await?;
+                let put = write(&self.destination, Which::Tag(tag), media_type, bytes.clone()).await;
+                put.map_err(&at)?;
+                return Ok(Some(Written::of(ours)));
+            }
             let Some(Union { both, document, config }) = there.as_ref().and_then(|it| union(it, ours)) else {
                 return Ok(None);
             };

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use futures_util::future::{try_join, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{CopyError, Copying, Side};
+use super::{Already, CopyError, Copying, Side};
 use crate::closure::{ClosureError, Document};
 use crate::digest::Digest;
 use crate::reference::{Image, Tag};
@@ -70,7 +70,9 @@ impl Copying {
         let mut plan = Plan::default();
         let mut there = there.clone();
         let mut seen: BTreeSet<Digest> = self.closure.manifests().map(|manifest| manifest.digest).collect();
-        let mut subjects: Vec<Digest> = seen.iter().copied().collect();
+        let mut subjects: Vec<Digest> = vec![self.closure.root()];
+        subjects.extend(seen.iter().filter(|digest| **digest != self.closure.root()));
+        self.by_name(&subjects).await?;
         let mut bytes = 0;
         for depth in 0.. {
             // 1. What the source lists for each subject.
@@ -191,6 +193,17 @@ impl Copying {
 
     fn too_many(&self, found: usize, limit: usize) -> CopyError {
         self.wrong(ClosureError::TooMany { root: self.closure.root(), what: "referrers", found, limit })
+    }
+
+    /// What cosign has put under tags of the image is asked for by name, before anything is taken from a list of all tags,
+    /// which may be behind: in a promotion of every manifest of the image, else of its root.
+    async fn by_name(&self, manifests: &[Digest]) -> Result<(), CopyError> {
+        let count = if self.already == Already::Blobs { manifests.len() } else { 1 };
+        let names = manifests.iter().take(count).flat_map(|digest| Suffix::EVIDENCE.map(|it| (*digest, it)));
+        let asked = names.map(|(digest, suffix)| self.source.tagged(digest, suffix));
+        let asked: Vec<_> = asked.collect();
+        let asked = stream::iter(asked).buffer_unordered(CONCURRENCY).try_for_each(|_| async { Ok(()) });
+        asked.await.map_err(self.at(Side::Source))
     }
 
     async fn listings(&self, subjects: Vec<Digest>) -> Result<Vec<Listed>, CopyError> {

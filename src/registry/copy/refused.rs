@@ -53,10 +53,18 @@ impl Refused {
 
 impl Copying {
     /// What was refused is written into the store, and read back there.
-    pub(super) async fn store(self: &Arc<Self>, refused: Refused) -> Result<Vec<Written>, CopyError> {
+    /// Where the destination `took` others, the refusal is of what was refused, and no word about all.
+    pub(super) async fn store(
+        self: &Arc<Self>,
+        refused: Refused,
+        took: bool,
+    ) -> Result<Vec<Written>, CopyError> {
         let Refused { referrers, why, .. } = refused;
         let Some(why) = why else { return Ok(Vec::new()) };
         let Some(store) = &self.store else {
+            if took {
+                return Err(self.at(Side::Destination)(why.of_this()));
+            }
             let digests = referrers.iter().map(|referrer| referrer.fetched.digest).collect();
             return Err(self.at(Side::Destination)(why.of_these(digests)));
         };

@@ -8,6 +8,8 @@ pub(in crate::registry) struct Refusal {
     asked: Box<Asked>,
     status: u16,
     complaint: Complaint,
+    tries: u32,
+    logged_in: bool,
 }
 
 impl Refusal {
@@ -22,14 +24,23 @@ impl Refusal {
                 asked,
                 status: status @ (400 | 405 | 406 | 415 | 422 | 501),
                 complaint,
-                ..
-            } if !complaint.is_about_something_else() => Ok(Self { asked, status, complaint }),
+                tries,
+                logged_in,
+            } if !complaint.is_about_something_else() => {
+                Ok(Self { asked, status, complaint, tries, logged_in })
+            }
             other => Err(other),
         }
     }
 
     pub(in crate::registry) fn of_these(self, referrers: Vec<Digest>) -> RegistryError {
-        let Self { asked, status, complaint } = self;
+        let Self { asked, status, complaint, .. } = self;
         RegistryError::SubjectRefused { asked, status, complaint, referrers }
+    }
+
+    /// Of this manifest alone: others that refer to something were taken.
+    pub(in crate::registry) fn of_this(self) -> RegistryError {
+        let Self { asked, status, complaint, tries, logged_in } = self;
+        RegistryError::Status { asked, status, complaint, tries, logged_in }
     }
 }

@@ -5,6 +5,7 @@
 //! Source: distribution-spec v1.1, "Listing Tags".
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -15,8 +16,12 @@ use super::{MANIFEST_LIMIT, Remote};
 use crate::reference::Tag;
 use crate::registry::error::Request;
 
-/// Tags asked for at a time; a page as long as this, and no word of another, may have been cut there.
+/// Tags asked for at a time.
 const PAGE: usize = 1000;
+/// Of this many, or a multiple, and no word of another page, a list may have been cut: registries have limits of their own.
+const CUT: usize = 50;
+/// How long a list is waited for: it saves questions, and is worth no more than they are.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
 struct Page {
@@ -34,7 +39,7 @@ impl Remote {
         let mut all = BTreeSet::new();
         for _ in 0..pages {
             let call = self.call(Method::GET, url, Scope::pull(path));
-            let answer = self.transport.fetch(&asked, &call, MANIFEST_LIMIT).await.ok()?;
+            let answer = self.transport.fetch_in(&asked, &call, MANIFEST_LIMIT, PATIENCE).await.ok()?;
             if answer.status != StatusCode::OK {
                 return None;
             }
@@ -43,7 +48,7 @@ impl Remote {
             // What is no tag by the grammar is none that anybody looks for.
             all.extend(tags.iter().filter_map(|tag| tag.parse::<Tag>().ok()));
             url = match next_page(&asked, &answer).ok()? {
-                None if tags.len() == PAGE => return None,
+                None if !tags.is_empty() && tags.len().is_multiple_of(CUT) => return None,
                 None => return Some(all),
                 Some(next) => Some(next).filter(|next| self.transport.is_home(next))?,
             };

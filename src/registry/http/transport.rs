@@ -139,6 +139,19 @@ impl Transport {
         }
     }
 
+    /// [`fetch`](Self::fetch) of what is only a saving: asked once, and not waited for longer than `timeout`.
+    pub(super) async fn fetch_in(
+        &self,
+        asked: &Asked,
+        call: &Call,
+        limit: u64,
+        timeout: Duration,
+    ) -> Result<Answer, RegistryError> {
+        let timeout = timeout.min(self.config.answer_timeout);
+        let (response, logged_in) = self.attempt(asked, call, Some(timeout)).await?;
+        self.whole(asked, response, logged_in, limit).await
+    }
+
     /// Like [`fetch`](Self::fetch), for a body that is to be streamed; what is not a success is read whole.
     pub(super) async fn open(
         &self,
