@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+#[path = "cli/ci.rs"]
+mod ci;
 #[path = "support/cli.rs"]
 mod cli;
 #[path = "cli/control.rs"]

@@ -109,7 +109,7 @@ fn exit_2_is_for_what_was_typed_and_exit_3_for_what_could_not_be_read() {
     // The command line.
     refused(&yard, &and(&["--bogus"]), 2, &["--bogus"]);
     refused(&yard, &and(&["-q", "-v"]), 2, &["cannot be used with"]);
-    refused(&yard, &and(&["-o", "yaml"]), 2, &["expected text or json"]);
+    refused(&yard, &and(&["-o", "yaml"]), 2, &["expected one of text, json, github"]);
     refused(&yard, &["check", "registry.example/shop", "--to", "staging"], 2, &["no tag is implied"]);
     refused(&yard, &["check", "shop:1", "--to", "staging"], 2, &["names no registry"]);
     refused(

@@ -2,6 +2,7 @@
 
 mod copy;
 mod ledger;
+mod output;
 mod past;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use self::copy::Copy;
 pub(crate) use self::ledger::{
     Evidence, LedgerCommand, LedgerCopy, Lock, Serve, WitnessCommand, WitnessKeyOf,
 };
+pub(crate) use self::output::{Format, Output, outputs_in};
 pub(crate) use self::past::{Export, Prove, RecordName, Replay, Since, VerifyLedger};
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
@@ -82,8 +84,10 @@ pub(crate) struct Common {
     /// The private key that signs the ledger's checkpoints, where the policy does not say it.
     #[arg(long, global = true, value_name = "FILE", env = "SAMEBITS_LEDGER_KEY", value_parser = present, hide = true)]
     pub(crate) ledger_key: Option<PathBuf>,
-    /// `text` (the default) or `json` on stdout; `FORMAT=FILE` writes to a file as well. May be repeated.
-    #[arg(short, long, global = true, value_name = "FORMAT[=FILE]", value_parser = output)]
+    /// `text` (the default) or `json` on stdout; `FORMAT=FILE` writes to a file as well. May be repeated. For CI, of
+    /// check, promote, deployed, removed and approve: `github` (step outputs, summary, annotations; by itself in GitHub
+    /// Actions where no output is asked for, unless SAMEBITS_CI=off), `dotenv=FILE` (GitLab), `junit=FILE`, `sarif=FILE`.
+    #[arg(short, long, global = true, value_name = "FORMAT[=FILE]", value_parser = output::read)]
     pub(crate) output: Vec<Output>,
     /// Ask no TUF repository for roots of trust: take those refreshed before, until the day their repository gave.
     #[arg(long, global = true)]
@@ -105,20 +109,6 @@ pub(crate) enum Color {
     Auto,
     Always,
     Never,
-}
-
-/// One `--output`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Output {
-    pub(crate) format: Format,
-    pub(crate) file: Option<PathBuf>,
-}
-
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Text,
-    Json,
 }
 
 /// The verbs.
@@ -576,21 +566,6 @@ fn present(text: &str) -> Result<PathBuf, &'static str> {
 fn digest(text: &str) -> Result<Digest, String> {
     present_text(text)?;
     text.parse().map_err(|error: samebits::digest::DigestError| error.to_string())
-}
-
-fn output(text: &str) -> Result<Output, String> {
-    present_text(text)?;
-    let (format, file) = match text.split_once('=') {
-        Some((_, "")) => return Err("the file after `=` is empty (an unset variable?)".to_owned()),
-        Some((format, file)) => (format, Some(PathBuf::from(file))),
-        None => (text, None),
-    };
-    let format = match format {
-        "text" => Format::Text,
-        "json" => Format::Json,
-        other => return Err(format!("`{}` is no format: expected text or json", other.escape_default())),
-    };
-    Ok(Output { format, file })
 }
 
 #[cfg(test)]

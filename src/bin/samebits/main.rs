@@ -1,6 +1,7 @@
 //! The binary: parse, run, print, and map the outcome to an exit code.
 
 mod args;
+mod ci;
 mod commands;
 mod guard;
 mod kept;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
             // Help and version are results; everything else is a usage error (exit 2).
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             match error.use_stderr() {
-                true => trouble::print_usage(&error),
+                true => trouble::print_usage(&error, &Outputs::of_words(&words())),
                 false => drop(error.print()),
             }
             return ExitCode::from(code);
@@ -50,12 +51,12 @@ fn main() -> ExitCode {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    let (outputs, answer) = match Outputs::open(&cli.common.output) {
+    let (outputs, answer) = match Outputs::open(&cli.common.output, &cli.command) {
         Ok(outputs) => {
             let answer = commands::run(&cli, &outputs);
             (outputs, answer)
         }
-        Err(error) => (Outputs::text(), Err(usage(error))),
+        Err(error) => (Outputs::of_words(&words()), Err(usage(error))),
     };
     let code = match answer {
         Ok(Outcome::Yes) => 0,
@@ -68,4 +69,9 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// The command line, for what is told of one that is wrong.
+fn words() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
 }

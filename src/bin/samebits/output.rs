@@ -552,6 +552,9 @@ pub(crate) struct Trouble {
     pub(crate) causes: Vec<String>,
     /// What to do.
     pub(crate) hint: Option<String>,
+    /// The byte of the policy file that is wrong.
+    #[serde(skip)]
+    pub(crate) at: Option<usize>,
 }
 
 impl Trouble {

@@ -1,15 +1,16 @@
 //! What people read: every foreign text is neutralised here, once, on its way out.
 
+mod outputs;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
-use anyhow::Context as _;
 use samebits::record::{EffectiveFrom, RevocationEffect, Revoked};
 use serde::Serialize;
 
-use crate::args::{Format, Output};
+pub(crate) use self::outputs::{Outputs, Unwritten};
+use crate::ci::{Facts, Word};
 use crate::kept;
 use crate::output::freeze::frozen;
 use crate::output::{
@@ -53,6 +54,11 @@ pub(crate) fn clean(text: &str) -> String {
 pub(crate) trait Report: Serialize {
     /// The text form, with styles that `anstream` strips where they are not wanted.
     fn text(&self) -> String;
+
+    /// What a CI system is told of it, if anything.
+    fn facts(&self) -> Option<Facts<'_>> {
+        None
+    }
 }
 
 /// JSON that a reader of the log takes for nothing else: what [`clean`] would change is escaped.
@@ -72,109 +78,6 @@ fn json(report: &impl Serialize) -> Result<String, serde_json::Error> {
     }
     json.push('\n');
     Ok(json)
-}
-
-/// Where the result goes: stdout, and every file that was named.
-#[derive(Debug)]
-pub(crate) struct Outputs {
-    stdout: Format,
-    files: Vec<(Format, PathBuf)>,
-}
-
-impl Outputs {
-    /// Text on stdout, and nothing else.
-    pub(crate) fn text() -> Self {
-        Self { stdout: Format::Text, files: Vec::new() }
-    }
-
-    /// Checks every `--output` before anything is done: the files are emptied, so that none is left with an answer
-    /// to an earlier question.
-    pub(crate) fn open(asked: &[Output]) -> anyhow::Result<Self> {
-        let mut stdout = None;
-        let mut files = Vec::new();
-        for Output { format, file } in asked {
-            match file {
-                None if stdout.is_some_and(|other| other != *format) => {
-                    anyhow::bail!(
-                        "stdout takes one format: expected the other with a file, as in `--output json=FILE`"
-                    );
-                }
-                None => stdout = Some(*format),
-                Some(file) => {
-                    std::fs::write(file, "").with_context(|| cannot_write(file))?;
-                    files.push((*format, file.clone()));
-                }
-            }
-        }
-        Ok(Self { stdout: stdout.unwrap_or(Format::Text), files })
-    }
-
-    /// Whether stdout is for a program, so that nothing of the result is said to people.
-    pub(crate) fn is_json(&self) -> bool {
-        self.stdout == Format::Json
-    }
-
-    /// Writes a result everywhere.
-    pub(crate) fn emit(&self, report: &impl Report) -> anyhow::Result<()> {
-        self.to_files(report)?;
-        match self.stdout {
-            Format::Text => to_stdout(&report.text()),
-            Format::Json => to_stdout(&json(report)?),
-        }
-    }
-
-    /// As [`Outputs::emit`], but text on stdout is only `line`, and the rest is said on stderr unless `quiet`. The
-    /// line is written last, so that whoever reads it knows that everything else was written.
-    pub(crate) fn emit_line(
-        &self,
-        report: &impl Report,
-        line: Option<&str>,
-        quiet: bool,
-    ) -> anyhow::Result<()> {
-        if self.stdout == Format::Json {
-            return self.emit(report);
-        }
-        self.to_files(report)?;
-        if !quiet {
-            let _ = anstream::stderr().write_all(report.text().as_bytes());
-        }
-        match line {
-            Some(line) => to_stdout(&format!("{line}\n")),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes why there is no result, wherever a program may read it; people were told on stderr.
-    pub(crate) fn trouble(&self, trouble: &impl Report) -> anyhow::Result<()> {
-        if self.stdout == Format::Json {
-            to_stdout(&json(trouble)?)?;
-        }
-        self.to_files(trouble)
-    }
-
-    fn to_files(&self, report: &impl Report) -> anyhow::Result<()> {
-        for (format, file) in &self.files {
-            let text = match format {
-                Format::Text => anstream::adapter::strip_str(&report.text()).to_string(),
-                Format::Json => json(report)?,
-            };
-            std::fs::write(file, text).with_context(|| cannot_write(file))?;
-        }
-        Ok(())
-    }
-}
-
-fn cannot_write(file: &Path) -> String {
-    format!("the output file {} cannot be written", file.display())
-}
-
-/// A reader that has gone away has read enough (`samebits log | head`).
-fn to_stdout(text: &str) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("the result cannot be written to stdout"),
-    }
 }
 
 impl Report for Decision {
@@ -213,6 +116,27 @@ impl Report for Decision {
             let _ = writeln!(text, "  {DIM}copied {}{DIM:#}", copied(copy));
         }
         text
+    }
+
+    fn facts(&self) -> Option<Facts<'_>> {
+        let (word, pinned) = match self.decision {
+            YesOrNo::Approved => (Word::Approved, self.promoted.as_ref()),
+            YesOrNo::Denied => (Word::Denied, None),
+        };
+        Some(Facts {
+            word,
+            service: self.service.to_string(),
+            image: self.image.to_string(),
+            pinned: pinned.map(ToString::to_string),
+            digest: Some(self.image.digest.to_string()),
+            codes: self.codes.iter().map(ToString::to_string).collect(),
+            requirements: &self.requirements,
+            notes: &self.notes,
+            record: self.record.map(|record| record.index),
+            causes: &[],
+            hint: None,
+            at: None,
+        })
     }
 }
 
@@ -308,6 +232,23 @@ impl Report for Recorded {
             let _ = writeln!(text, "  {WARN}!{WARN:#} {}", clean(note));
         }
         text
+    }
+
+    fn facts(&self) -> Option<Facts<'_>> {
+        Some(Facts {
+            word: Word::Recorded,
+            service: self.service.to_string(),
+            image: self.image.to_string(),
+            pinned: None,
+            digest: Some(self.image.digest.to_string()),
+            codes: Vec::new(),
+            requirements: &[],
+            notes: &self.notes,
+            record: Some(self.record.index),
+            causes: &[],
+            hint: None,
+            at: None,
+        })
     }
 }
 

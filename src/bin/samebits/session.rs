@@ -120,6 +120,7 @@ impl<'a> Session<'a> {
         let text = read_text(&path)
             .with_context(|| format!("the policy file {} cannot be read", path.display()))
             .map_err(usage)?;
+        outputs.ci().read_policy(&path, &text);
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),

@@ -17,7 +17,7 @@ use samebits::signing::TokenError;
 
 use crate::args::{COSIGN_PASSWORD, KEY_PASSWORD};
 use crate::output::{self, TroubleKind};
-use crate::report::{Outputs, clean, say};
+use crate::report::{Outputs, Unwritten, clean, say};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
@@ -36,9 +36,15 @@ pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Trouble {
 
 /// What the parser of the command line says. It repeats what was typed, which may come from a branch name or a tag:
 /// each line is neutralised.
-pub(crate) fn print_usage(error: &clap::Error) {
+pub(crate) fn print_usage(error: &clap::Error, outputs: &Outputs) {
+    let said = error.render().to_string();
+    let causes = vec![said.lines().map(clean).collect::<Vec<_>>().join("\n")];
+    let (schema, kind) = (output::Trouble::SCHEMA, TroubleKind::Usage);
+    if let Err(error) = outputs.trouble(&output::Trouble { schema, kind, causes, hint: None, at: None }) {
+        say(format_args!("error: {error:#}"));
+    }
     let mut stderr = anstream::stderr().lock();
-    for line in error.render().to_string().lines().map(clean) {
+    for line in said.lines().map(clean) {
         let _ = match line.strip_prefix("error:") {
             Some(rest) => writeln!(stderr, "{ERROR}error:{ERROR:#}{rest}"),
             None => writeln!(stderr, "{line}"),
@@ -120,6 +126,12 @@ impl Trouble {
         causes.into_iter().rev().find_map(hint)
     }
 
+    /// The byte of the policy file that is wrong, the first one.
+    fn at(&self) -> Option<usize> {
+        let errors = self.error.downcast_ref::<PolicyErrors>()?;
+        errors.errors().iter().find_map(|error| Some(error.span()?.start))
+    }
+
     pub(crate) fn print(&self, outputs: &Outputs) {
         let causes = self.causes();
         let mut stderr = anstream::stderr().lock();
@@ -136,7 +148,12 @@ impl Trouble {
             let _ = writeln!(stderr, "{HINT}hint:{HINT:#} {}", clean(hint));
         }
         drop(stderr);
-        let document = output::Trouble { schema: output::Trouble::SCHEMA, kind: self.kind, causes, hint };
+        // The answer was given: what has it keeps it.
+        if self.error.is::<Unwritten>() {
+            return;
+        }
+        let document =
+            output::Trouble { schema: output::Trouble::SCHEMA, kind: self.kind, causes, hint, at: self.at() };
         if let Err(error) = outputs.trouble(&document) {
             say(format_args!("error: {error:#}"));
         }
@@ -274,5 +291,9 @@ fn nearest(unknown: &UnknownName) -> Option<String> {
 impl crate::report::Report for output::Trouble {
     fn text(&self) -> String {
         self.causes.join("\n") + "\n"
+    }
+
+    fn facts(&self) -> Option<crate::ci::Facts<'_>> {
+        Some(crate::ci::Facts::trouble(&self.causes, self.hint.as_deref(), self.at))
     }
 }

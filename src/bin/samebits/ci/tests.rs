@@ -1,0 +1,176 @@
+//! Every format with text that wants out of it, in every place where text can be, and two megabytes of it.
+
+use std::path::Path;
+
+use quick_xml::events::Event;
+use samebits::gate::{Code, Requirement};
+
+use super::{Asked, Facts, PolicyFile, View, Word, dotenv, github, junit, sarif, summary};
+use crate::output::{RequirementStands, Status};
+
+const HOSTILE: &str = "x\r\n::set-output name=image::evil\n##[error]y ]]> --> %0A::error::z | <img src=x> [l](http://evil) \
+                       @user </code></td></table>\n\n# h\nimage<<samebits-guess\nevil\nsamebits-guess\n\u{0}\u{1b}[2J\u{fffe}";
+
+fn stands(requirement: Requirement, status: Status, text: &str) -> RequirementStands {
+    RequirementStands {
+        requirement,
+        status,
+        code: Some(Code::AttestationMismatch),
+        warn_until: Some("2030-01-01".to_owned()),
+        expected: text.to_owned(),
+        found: text.to_owned(),
+        nearest: vec![text.to_owned()],
+        fix: vec![text.to_owned()],
+        evidence: Vec::new(),
+    }
+}
+
+/// Gives `judge` a view in which everything that may be foreign is `text`.
+fn with(text: &str, word: Word, judge: impl Fn(&View<'_>)) {
+    let asked =
+        Asked { verb: "promote", image: text.to_owned(), environment: text.to_owned(), decides: true };
+    let requirements = [
+        stands(Requirement::Attestation, Status::Unmet, text),
+        stands(Requirement::Deployed, Status::Warned, text),
+    ];
+    let texts = [text.to_owned(), text.to_owned()];
+    let decided = word != Word::Undecided;
+    let facts = Facts {
+        word,
+        service: text.to_owned(),
+        image: text.to_owned(),
+        pinned: (word == Word::Approved).then(|| text.to_owned()),
+        digest: decided.then(|| text.to_owned()),
+        codes: vec![text.to_owned()],
+        requirements: if decided { &requirements } else { &[] },
+        notes: &texts,
+        record: Some(7),
+        causes: if decided { &[] } else { &texts },
+        hint: Some(text),
+        at: Some(3),
+    };
+    // No system has a path of megabytes.
+    let policy = PolicyFile::new(Path::new(&HOSTILE.replace('\0', "")), "version = 1\n", None);
+    judge(&View { asked: &asked, facts: &facts, policy: Some(&policy), run: Some(text) });
+}
+
+fn everywhere(judge: impl Fn(&View<'_>)) {
+    let long = HOSTILE.repeat(2 * 1024 * 1024 / HOSTILE.len());
+    for text in [HOSTILE, &long] {
+        for word in [Word::Approved, Word::Denied, Word::Undecided] {
+            with(text, word, &judge);
+        }
+    }
+}
+
+#[test]
+fn d8_step_outputs_hold_what_they_were_given_even_if_the_delimiter_is_guessed() {
+    everywhere(|view| {
+        let text = github::outputs(view, "guess");
+        let mut lines = text.split('\n');
+        let mut names = Vec::new();
+        while let Some((name, delimiter)) = lines.next().and_then(|line| line.split_once("<<")) {
+            let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+            let value = value.join("\n");
+            let hostile = value.contains("set-output");
+            let expected = match name {
+                "record" => value == "7",
+                "decision" => value == view.facts.word.said(),
+                "image" => value == view.facts.pinned.clone().unwrap_or_default(),
+                "digest" => value == view.facts.digest.clone().unwrap_or_default(),
+                "reasons" => hostile,
+                _ => false,
+            };
+            assert!(expected, "{name}: {} bytes", value.len());
+            names.push(name);
+        }
+        assert_eq!(names, ["record", "decision", "image", "digest", "reasons"]);
+        assert_eq!(lines.next(), None);
+    });
+}
+
+#[test]
+fn d8_annotations_are_one_line_each() {
+    everywhere(|view| {
+        let text = github::annotations(view);
+        assert!(text.len() < 100_000, "{}", text.len());
+        let wanted = if view.facts.word == Word::Undecided { 1 } else { 2 };
+        assert_eq!(text.lines().count(), wanted, "{text}");
+        for line in text.lines() {
+            assert!(line.starts_with("::error ") || line.starts_with("::warning "), "{line}");
+            assert!(!line.contains("##[") && !line.contains(['\r', '\u{1b}', '\0']), "{line}");
+            // Four properties at most, and the message begins where the first `::` behind them is.
+            let (properties, _) = line[2..].split_once("::").unwrap_or_default();
+            assert!(
+                properties.split(',').count() <= 3 && !properties.contains("set-output:"),
+                "{properties}"
+            );
+        }
+    });
+}
+
+#[test]
+fn d8_a_summary_has_only_tags_of_ours_and_is_short() {
+    everywhere(|view| {
+        for taken in [0, 880_000, 950_000, 1_040_000] {
+            let text = summary::render(view, taken);
+            let room = if taken < 900_000 { 900_000 - taken } else { 200 };
+            assert!(text.len() as u64 <= room, "{taken}: {}", text.len());
+            assert!(
+                !text.contains("\n\n") && !text.contains("<img") && !text.contains(['\u{1b}', '\0', '|']),
+                "{text}"
+            );
+            for element in ["table", "tr", "td", "code", "ol", "ul", "li", "details", "p", "h3"] {
+                let (opened, closed) = (format!("<{element}>"), format!("</{element}>"));
+                assert_eq!(text.matches(&opened).count(), text.matches(&closed).count(), "{element}: {text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn d8_junit_is_well_formed_and_has_only_elements_of_ours() {
+    everywhere(|view| {
+        let text = junit::render(view);
+        assert!(text.len() < 200_000, "{}", text.len());
+        let allowed = |c: char| !c.is_control() && c != '\u{fffe}' || c == '\n';
+        assert!(text.chars().all(allowed), "{text:?}");
+        let mut reader = quick_xml::Reader::from_str(&text);
+        let mut elements = Vec::new();
+        loop {
+            match reader.read_event().unwrap() {
+                Event::Start(tag) | Event::Empty(tag) => {
+                    tag.attributes().for_each(|attribute| drop(attribute.unwrap()));
+                    elements.push(String::from_utf8(tag.name().as_ref().to_vec()).unwrap());
+                }
+                Event::Eof => break,
+                Event::End(_) | Event::Text(_) | Event::GeneralRef(_) | Event::Decl(_) => {}
+                Event::CData(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => panic!("{text}"),
+            }
+        }
+        let count = |name: &str| elements.iter().filter(|element| *element == name).count();
+        let undecided = view.facts.word == Word::Undecided;
+        let wanted = if undecided { [1, 0, 1] } else { [2, 1, 0] };
+        assert_eq!(["testcase", "failure", "error"].map(count), wanted);
+    });
+}
+
+#[test]
+fn d8_sarif_and_dotenv() {
+    everywhere(|view| {
+        let text = sarif::render(view);
+        assert!(text.len() < 200_000, "{}", text.len());
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let results = document["runs"][0]["results"].as_array().unwrap();
+        assert_eq!(results.len(), view.facts.requirements.len());
+        for result in results {
+            let message = result["message"]["text"].as_str().unwrap();
+            assert!(!message.contains(['\u{1b}', '\r']) && !message.contains("##["), "{message}");
+        }
+        let env = dotenv::render(view);
+        match view.facts.word {
+            Word::Undecided => assert_eq!(env.unwrap(), "SAMEBITS_DECISION=undecided\nSAMEBITS_RECORD=7\n"),
+            Word::Approved | Word::Denied | Word::Recorded => assert!(env.is_err()),
+        }
+    });
+}
