@@ -9,6 +9,8 @@
 mod cli;
 #[path = "support/image.rs"]
 mod image;
+#[path = "action/gitlab.rs"]
+mod gitlab;
 #[path = "action/runner.rs"]
 mod runner;
 
@@ -286,7 +288,8 @@ fn inputs_arrive_as_they_are() {
         let output = ("output", "json=a b.json\n$(id)\n\n-");
         runner.uses(&[&[("command", "promote"), output][..], &inputs[..]].concat()).exits(0);
         let flags = ["to", "policy", "ledger", "service", "keyless"].map(|flag| format!("--{flag}={nasty}"));
-        let outputs = ["--output=json=a b.json", "--output=$(id)", "--output=-"].map(str::to_owned);
+        let outputs =
+            ["--output=github", "--output=json=a b.json", "--output=$(id)", "--output=-"].map(str::to_owned);
         let ends = ["--".to_owned(), nasty.to_owned()];
         let expected = [&["promote".to_owned()][..], &flags[..], &outputs[..], &ends[..]].concat();
         assert_eq!(arguments(&runner).unwrap(), expected);
