@@ -11,6 +11,10 @@ mod cli;
 mod image;
 #[path = "action/gitlab.rs"]
 mod gitlab;
+#[path = "action/local.rs"]
+mod local;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "action/runner.rs"]
 mod runner;
 
@@ -328,11 +332,30 @@ fn the_exit_code_is_that_of_the_program() {
     let pinned = cli::at("staging", &signed);
     let yes = promote("oci:registry/shop:1", &[]).exits(0).says(&pinned);
     assert_eq!(yes.paths.len(), 1);
-    promote("oci:registry/shop:2", &[]).exits(1);
+    assert_eq!(yes.outputs["image"], pinned);
+    assert_eq!(yes.outputs["digest"], signed.digest.to_string());
+    assert_eq!((yes.outputs["decision"].as_str(), yes.outputs["reasons"].as_str()), ("approved", ""));
+    assert_eq!(yes.outputs["record"], "1");
+    assert!(yes.summary.contains(&signed.digest.to_string()), "{}", yes.summary);
+
+    let no = promote("oci:registry/shop:2", &[]).exits(1);
+    assert_eq!((no.outputs["image"].as_str(), no.outputs["decision"].as_str()), ("", "denied"));
+    assert_eq!(no.outputs["reasons"], "not-signed-by");
+    assert!(no.log.contains("::error "), "{}", no.log);
     assert!(yard.tagged_if_there("oci:registry/staging/shop", "staging") == Some(signed.digest));
     assert_ne!(signed.digest, unsigned.digest);
     promote("oci:registry/shop:1", &[("policy", "nowhere.toml")]).exits(2);
-    promote("oci:registry/nothing:1", &[("service", "shop")]).exits(3);
+    let undecided = promote("oci:registry/nothing:1", &[("service", "shop")]).exits(3);
+    assert_eq!((undecided.outputs["image"].as_str(), undecided.outputs["reasons"].as_str()), ("", ""));
+
+    // Neither another result nor a switch of the job takes the outputs away.
+    runner.environment.insert("SAMEBITS_CI".to_owned(), "off".to_owned());
+    let again = [("command", "promote"), ("image", "oci:registry/shop:1"), ("to", "staging")];
+    let again = [&again[..], &[("output", "json=result.json\njunit=result.xml")]].concat();
+    let again = runner.uses_in(&yard.path(""), &again).exits(0);
+    assert_eq!(again.outputs["image"], pinned);
+    assert!(yard.read("result.json").contains(&pinned) && yard.read("result.xml").contains("<testcase"));
+    runner.uses_in(&yard.path(""), &[("command", "verify"), ("image", "oci:registry/shop:1")]).exits(0);
 }
 
 /// What the action hands on is what the program sets: a stub, which sets every output that the action declares.
