@@ -30,10 +30,8 @@ if [ -n "${INPUT_POLICY:-}" ]; then args+=("--policy=$INPUT_POLICY"); fi
 if [ -n "${INPUT_LEDGER:-}" ]; then args+=("--ledger=$INPUT_LEDGER"); fi
 if [ -n "${INPUT_SERVICE:-}" ]; then args+=("--service=$INPUT_SERVICE"); fi
 if [ -n "${INPUT_KEYLESS:-}" ]; then args+=("--keyless=$INPUT_KEYLESS"); fi
-# The outputs of the step are not for the job to switch off. The program writes them by itself where nothing else is asked
-# for; `verify` decides nothing and has none.
-unset SAMEBITS_CI
-if [ -n "${INPUT_OUTPUT:-}" ] && [ "$command" != verify ]; then args+=(--output=github); fi
+# Said, so that it is trouble where the outputs of the step cannot be written. `verify` decides nothing and has none.
+if [ "$command" != verify ]; then args+=(--output=github); fi
 while IFS= read -r line; do
   if [ -n "$line" ]; then args+=("--output=$line"); fi
 done <<<"${INPUT_OUTPUT:-}"

@@ -78,7 +78,10 @@ fn a_release_with_the_right_checksum_is_installed_kept_and_run() {
     let runner = Runner::new();
     runner.release(STUB);
     let job = runner.uses(&ASK).exits(0).says("provenance NOT verified: gh is not installed");
-    assert_eq!(arguments(&runner).unwrap(), ["check", "--to=staging", "--", "oci:registry/shop:1"]);
+    assert_eq!(
+        arguments(&runner).unwrap(),
+        ["check", "--to=staging", "--output=github", "--", "oci:registry/shop:1"]
+    );
     assert_eq!(job.paths.len(), 1);
     let installed = std::path::Path::new(&job.paths[0]).join("samebits");
     assert_eq!(std::fs::read_to_string(&installed).unwrap(), STUB);
