@@ -60,7 +60,8 @@ read_pinned() {
   if ! [ -r "$checksums" ]; then fail 3 "$checksums is missing"; fi
   pinned=
   while read -r _ name; do
-    [[ $name =~ ^samebits-([0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)[0-9.]*)?)- ]] || fail 3 "checksums.txt: $name is no release"
+    [[ $name =~ ^samebits-([0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)[0-9.]*)?)- ]] ||
+      fail 3 "checksums.txt: $name is no release"
     pinned=${BASH_REMATCH[1]}
   done < <(listed)
 }
@@ -115,7 +116,7 @@ download() {
     fail 3 "could not download ${release_url%/}/v$version/$asset"
 }
 
-# `verify_provenance FILE`: that the release's own workflow built it. The checksum is the root of trust; this is beside it.
+# `verify_provenance FILE`: that the action's repository built it. The checksum is the root of trust; this is beside it.
 verify_provenance() {
   local missing=
   if ! command -v gh >/dev/null; then

@@ -204,7 +204,11 @@ fn without_a_pinned_release_this_commit_is_built() {
     std::fs::write(runner.path("stub"), STUB).unwrap();
     runner::executable(&runner.path("stub"));
     let cargo = format!(
-        "#!/bin/sh\n{{ pwd; printf '%s\\n' \"$@\"; }} >\"$RUNNER_TEMP/cargo\"\nmkdir -p \"$RUNNER_TEMP/samebits-action/source/bin\"\ncp -p {} \"$RUNNER_TEMP/samebits-action/source/bin/samebits\"\n",
+        r#"#!/bin/sh
+{{ pwd; printf '%s\n' "$@"; }} >"$RUNNER_TEMP/cargo"
+mkdir -p "$RUNNER_TEMP/samebits-action/source/bin"
+cp -p {} "$RUNNER_TEMP/samebits-action/source/bin/samebits"
+"#,
         runner.path("stub").display()
     );
     runner.tool("cargo", &cargo);

@@ -22,7 +22,13 @@ fn project(yard: &Yard, pipeline: &str) -> Option<()> {
     // Variables with a scope, as the project's settings have them: to each job the key that is its own.
     yard.write(
         ".gitlab-ci-local-variables.yml",
-        "SAMEBITS_KEY:\n  type: variable\n  values:\n    gate/*: keys/release.key\n    staging: keys/staging.key\n    production: keys/production.key\n",
+        "SAMEBITS_KEY:
+  type: variable
+  values:
+    gate/*: keys/release.key
+    staging: keys/staging.key
+    production: keys/production.key
+",
     );
     std::fs::create_dir(yard.path("bin")).unwrap();
     std::os::unix::fs::symlink(PROGRAM, yard.path("bin/samebits")).unwrap();
