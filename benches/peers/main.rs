@@ -21,20 +21,21 @@
 //! counts (`counter.rs`). Depth is the longest chain of requests of which each began after the one before had been
 //! answered.
 //!
-//! Measured on two busy cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate one
-//! 20ms` (the last two lines by 1024, and before fewer requests were made): samebits, then the best peer that does as
-//! much.
+//! Measured on two quiet cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate
+//! mount nothing` (the last two lines by 1024 on a busy machine, and before fewer requests were made): samebits, then
+//! of those that do as much the one with the fewest requests; the wall beside the fastest of them.
 //!
 //! | Case | Requests | Wall |
 //! | --- | --- | --- |
-//! | the gate, promoted before, docker-registry / olareg | 13 : 32 / 11 : 28 | 0.18 / 0.19 |
-//! | the gate, its bytes there, never promoted | 37 : 35 / 32 : 31 | 1.37 / 0.85 |
-//! | mount with 20 referrers | 126 : 211 / 124 : 170 | 0.70 / 0.65 |
-//! | mount, image alone | 32 : 46 / 32 : 46 | 0.68 / 0.64 |
-//! | mount with 20 referrers, 20 ms, olareg | 124 : 170 | 0.45 |
-//! | nothing to do, with 20 referrers | 44 : 52 / 42 : 49 | 0.65 / 0.70 |
+//! | the gate, promoted before, docker-registry / olareg | 13 : 32 / 11 : 28 | 0.26 / 0.17 |
+//! | the gate, its bytes there, never promoted | 42 : 35 / 37 : 31 | 1.01 / 0.77 |
+//! | mount with 20 referrers | 128 : 211 / 131 : 170 | 0.58 / 0.82 |
+//! | mount, image alone | 32 : 46 / 32 : 46 | 0.76 / 0.87 |
+//! | mount with 20 referrers, 20 ms, docker-registry | 128 : 211 | 0.40 |
+//! | mount, image alone, 20 ms | 32 : 46 / 32 : 46 | 0.32 / 0.30 |
+//! | nothing to do, with 20 referrers, olareg | 44 : 49 | 0.52 |
 //! | from one docker-registry to another, 1 GiB | 329 : 280 | 0.86, CPU 1.22 of the floor, 35 MiB |
-//! | all of 1 GiB from docker-registry to a layout | 165 : 85 | 1.36, CPU 1.68 of the floor, 38 MiB |
+//! | all of 1 GiB from docker-registry to a layout | 165 : 85 | 1.44, CPU 1.68 of the floor, 38 MiB |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports to a person")]
 
 mod copy;
