@@ -273,11 +273,7 @@ impl Registries {
         repository: &Repository,
         closure: &Closure,
     ) -> Result<Vec<Digest>, RegistryError> {
-        let backend = self.backend(repository)?;
-        let (mut lost, blobs) =
-            try_join(lost_manifests(&backend, closure, None), lost_blobs(&backend, closure)).await?;
-        lost.extend(blobs);
-        Ok(lost)
+        lost(&self.backend(repository)?, closure, None).await
     }
 
     /// [`Registries::has_closure`] of an image whose root was read there.
@@ -289,12 +285,7 @@ impl Registries {
         repository: &Repository,
         closure: &Closure,
     ) -> Result<Vec<Digest>, RegistryError> {
-        let backend = self.backend(repository)?;
-        let (mut lost, blobs) =
-            try_join(lost_manifests(&backend, closure, Some(closure.root())), lost_blobs(&backend, closure))
-                .await?;
-        lost.extend(blobs);
-        Ok(lost)
+        lost(&self.backend(repository)?, closure, Some(closure.root())).await
     }
 
     /// Copies an image with everything that refers to it, by digest; sets no tag but those of cosign
@@ -553,6 +544,18 @@ async fn legacy(
     });
     let found: Vec<_> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+/// Manifests and blobs of an image that a repository has not; one manifest that was read there is not asked for.
+async fn lost(
+    backend: &Backend,
+    closure: &Closure,
+    read: Option<Digest>,
+) -> Result<Vec<Digest>, RegistryError> {
+    let (mut lost, blobs) =
+        try_join(lost_manifests(backend, closure, read), lost_blobs(backend, closure)).await?;
+    lost.extend(blobs);
+    Ok(lost)
 }
 
 /// The manifests of an image that a repository has not; one that was read there is not asked for.
