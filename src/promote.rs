@@ -542,12 +542,14 @@ impl Walk<'_> {
         request: &Request,
         signer: &dyn Sign,
     ) -> Result<Answer, WalkError> {
-        let hopeless = match &error {
-            WalkError::SubjectRefused { .. } => Some("the destination refuses what is attached to images"),
-            WalkError::ReadBack { source, .. } if source.is_about_what_lies_there() => {
-                Some("what lies on the image at its destination cannot be read")
-            }
-            _ => None,
+        let hopeless = if let WalkError::SubjectRefused { .. } = error {
+            Some("the destination refuses what is attached to images")
+        } else if let WalkError::ReadBack { source, .. } = &error
+            && source.is_about_what_lies_there()
+        {
+            Some("what lies on the image at its destination cannot be read")
+        } else {
+            None
         };
         if let Some(why) = hopeless {
             let now = (self.clock)();
@@ -620,9 +622,6 @@ impl Walk<'_> {
         }
         attachments.extend(kept(verdict, closure, files, commit.index)?);
         self.put((service, image), commit, &attachments).await?;
-        if promotion.standing == Standing::Tagged {
-            return Ok(());
-        }
         self.set_tag(service, environment, (image, Some(closure)), (commit, promotion.standing)).await
     }
 

@@ -60,9 +60,7 @@ impl Walk<'_> {
         // 2. What is published after the commit has to have a place. Nothing was refused where nothing was attached. Tried
         // with what says nothing: nothing that anybody signed may lie there before the commit.
         if store.is_none() && !report.took_subject {
-            let probe =
-                probe(subject(&verdict.destination, closure, intent.position().index, closure.root())?);
-            self.registries.takes(to, &probe).await.map_err(|error| not_taken(intent, error))?;
+            self.registries.takes(to, &nothing()?).await.map_err(|error| not_taken(intent, error))?;
         }
         // 3. The evidence that the decision relies on: read where it is now, and verified again.
         let lost = self.lost(verdict, closure).await;

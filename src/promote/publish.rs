@@ -163,10 +163,13 @@ impl Walk<'_> {
         for attempt in 0..TAG_ATTEMPTS {
             let current = Image::new(repository.clone(), self.current(service, environment, commit)?);
             let trouble = unpublished(&current, commit.index);
-            // To a new image it is not set yet, whatever it means.
+            // To a new image it is not set yet, whatever it means; what it was just seen to mean is not asked again.
             let means = match (standing, attempt) {
                 (Standing::New, 0) => None,
-                _ => self.registries.tagged(repository, tag).await.map_err(&trouble)?,
+                (Standing::Tagged, 0) => Some(image.digest),
+                (Standing::New | Standing::Known | Standing::Tagged, _) => {
+                    self.registries.tagged(repository, tag).await.map_err(&trouble)?
+                }
             };
             if means != Some(current.digest) {
                 let set = match closure {
