@@ -218,6 +218,21 @@ impl Registries {
         })
     }
 
+    /// [`Registries::referrers`] by somebody who looks for something: once it is listed, where is not asked any further.
+    ///
+    /// # Errors
+    /// Trouble only.
+    pub async fn referrers_with(
+        &self,
+        image: &Image,
+        wanted: impl Fn(&[Descriptor]) -> bool,
+    ) -> Result<Referrers, RegistryError> {
+        match self.backend(&image.repository)?.likely(image.digest).await {
+            Some(listed) if wanted(&listed) => Ok(Referrers::Listed(listed)),
+            Some(_) | None => self.referrers(image).await,
+        }
+    }
+
     /// The manifest or index of an image, if it is there.
     ///
     /// # Errors

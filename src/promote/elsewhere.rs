@@ -128,21 +128,25 @@ impl Walk<'_> {
         put.map_err(unpublished(image, commit.index))
     }
 
-    /// What is listed on a digest, at the destination and in the store.
+    /// What is listed on a digest, at the destination and in the store; no further than to where `wanted` is listed.
     pub(super) async fn listed(
         &self,
         service: &ServiceName,
         on: &Image,
+        wanted: impl Fn(&[Descriptor]) -> bool,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let mut all = Vec::new();
         for place in std::iter::once(&on.repository).chain(self.store_of(service)) {
             let there = Image::new(place.clone(), on.digest);
-            match self.registries.referrers(&there).await {
+            match self.registries.referrers_with(&there, &wanted).await {
                 Ok(Referrers::Listed(listed)) => all.extend(listed),
                 Ok(Referrers::Unsupported) => {}
                 // A store that was never written.
                 Err(error) if error.is_absence() && *place != on.repository => {}
                 Err(error) => return Err(error),
+            }
+            if wanted(&all) {
+                break;
             }
         }
         Ok(all)

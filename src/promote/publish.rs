@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::{Standing, Walk, WalkError};
-use crate::closure::Closure;
+use crate::closure::{Closure, Descriptor};
 use crate::collect::{Attached, BUNDLE};
 use crate::digest::Digest;
 use crate::evidence::{Control, Found};
@@ -53,14 +53,21 @@ impl Walk<'_> {
         (record, summary): (&Attachment, &Summary<'_>),
     ) -> Result<Published, WalkError> {
         let (of, referrer) = (Digest::of(&record.bytes).to_string(), record.digest());
+        let has_record =
+            |on, listed: &[Descriptor]| on == image.digest && listed.iter().any(|it| it.digest == referrer);
+        let has_summary =
+            |listed: &[Descriptor]| listed.iter().any(|it| it.annotations.get(RECORD) == Some(&of));
         let looks = summary.subjects.digests().map(|on| {
-            let on = Image::new(image.repository.clone(), on);
-            async move { Ok::<_, RegistryError>((on.digest, self.listed(service, &on).await?)) }
+            let there = Image::new(image.repository.clone(), on);
+            let all = move |listed: &[Descriptor]| {
+                has_summary(listed) && (on != image.digest || has_record(on, listed))
+            };
+            async move { Ok::<_, RegistryError>((on, self.listed(service, &there, all).await?)) }
         });
         let mut published = Published::default();
         for (on, listed) in try_join_all(looks).await? {
-            published.record |= on == image.digest && listed.iter().any(|it| it.digest == referrer);
-            if listed.iter().any(|it| it.annotations.get(RECORD) == Some(&of)) {
+            published.record |= has_record(on, &listed);
+            if has_summary(&listed) {
                 published.on.insert(on);
             }
         }

@@ -168,6 +168,14 @@ impl Backend {
         }
     }
 
+    /// [`Remote::likely`].
+    pub(super) async fn likely(&self, digest: Digest) -> Option<Vec<Descriptor>> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.likely(path, digest).await,
+            Kind::Layout(_) => None,
+        }
+    }
+
     /// Whether what refers to a digest is listed here by itself; `None` before anybody asked.
     pub(super) fn has_referrers_api(&self) -> Option<bool> {
         match &self.kind {

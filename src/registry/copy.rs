@@ -473,7 +473,8 @@ impl Copying {
         for (referrer, answer) in answers {
             match answer {
                 Ok(one) => {
-                    brought.written.push(Written::of(&referrer));
+                    let listed = one.is_some();
+                    brought.written.push(Written { listed, ..Written::of(&referrer) });
                     unlisted.extend(one);
                 }
                 Err(why) => brought.refused.add(referrer, Some(why)),

@@ -24,6 +24,8 @@ pub(super) struct Written {
     pub(super) subject: Option<Digest>,
     /// Cosign's tag.
     pub(super) tag: Option<Tag>,
+    /// Whether a fallback tag was read back that lists it.
+    pub(super) listed: bool,
 }
 
 impl Written {
@@ -33,6 +35,7 @@ impl Written {
             fetched: fetched.clone(),
             subject: document.subject.as_ref().map(|subject| subject.digest),
             tag: tag.clone(),
+            listed: false,
         }
     }
 }
@@ -86,20 +89,24 @@ impl Copying {
 
     /// What refers to the image is listed for it there.
     pub(super) async fn read_referrers_back(&self, written: &[Written]) -> Result<(), CopyError> {
-        let mut of: BTreeMap<Digest, Vec<&Fetched>> = BTreeMap::new();
+        let mut of: BTreeMap<Digest, Vec<&Written>> = BTreeMap::new();
         for one in written {
             if let Some(subject) = one.subject {
-                of.entry(subject).or_default().push(&one.fetched);
+                of.entry(subject).or_default().push(one);
             }
         }
-        let mut listings = of.into_iter().map(|(subject, referrers)| self.are_listed(subject, referrers));
         // The first answer says whether there is an API: the others need not find out as well.
         if self.destination.has_referrers_api().is_none()
-            && let Some(first) = listings.next()
+            && let Some((subject, referrers)) = of.pop_first()
         {
-            first.await?;
+            self.are_listed(subject, referrers).await?;
         }
-        let listings: Vec<_> = listings.collect();
+        // Where there is none, the fallback tag is what readers ask, and each that was written was read back.
+        if self.destination.has_referrers_api() == Some(false) {
+            of.retain(|_, referrers| !referrers.iter().all(|referrer| referrer.listed));
+        }
+        let listings: Vec<_> =
+            of.into_iter().map(|(subject, referrers)| self.are_listed(subject, referrers)).collect();
         stream::iter(listings).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
         let tags = written.iter().filter_map(|one| Some((one.tag.clone()?, one.fetched.digest)));
         let tags: Vec<_> = tags.map(|(tag, digest)| self.is_tagged(tag, digest)).collect();
@@ -107,15 +114,16 @@ impl Copying {
     }
 
     /// Some registries forget one of two that were written at once: what is not listed is written again, by itself.
-    async fn are_listed(&self, subject: Digest, referrers: Vec<&Fetched>) -> Result<(), CopyError> {
+    async fn are_listed(&self, subject: Digest, referrers: Vec<&Written>) -> Result<(), CopyError> {
         let at = self.at(Side::Destination);
         for asked in 1.. {
             let listed = match self.destination.referrers(subject).await.map_err(&at)? {
                 Listing::Listed(listed) => listed,
                 Listing::Unsupported => Vec::new(),
             };
-            let is_listed = |referrer: &&&Fetched| listed.iter().any(|one| one.digest == referrer.digest);
-            let missing: Vec<_> = referrers.iter().filter(|referrer| !is_listed(referrer)).collect();
+            let is_listed = |referrer: &&Fetched| listed.iter().any(|one| one.digest == referrer.digest);
+            let all = referrers.iter().map(|referrer| &referrer.fetched);
+            let missing: Vec<_> = all.filter(|referrer| !is_listed(referrer)).collect();
             let Some(first) = missing.first() else { break };
             // At once the first time: to write it again is all that some need. Then others show it a little later.
             if asked > 1 && !self.is_patient(asked - 1, subject).await {

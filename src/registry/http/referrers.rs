@@ -74,6 +74,21 @@ impl Remote {
         Err(RegistryError::TooManyReferrers { asked: Box::new(asked), limit: PAGES })
     }
 
+    /// What the fallback tag lists, where another repository of this registry was found to have no API and nobody has asked
+    /// this one. It may have one all the same: what is listed is there, what is not may be. Trouble is for the question
+    /// that counts.
+    pub(crate) async fn likely(&self, path: &str, digest: Digest) -> Option<Vec<Descriptor>> {
+        let known = self.referrers_api().clone();
+        if known.contains_key(path) || known.is_empty() || known.values().any(|has| *has) {
+            return None;
+        }
+        let asked = self.asked(path, Request::ListReferrers(digest));
+        match self.fallback(&asked, path, digest, None).await {
+            Ok(Listing::Listed(listed)) => Some(listed),
+            Ok(Listing::Unsupported) | Err(_) => None,
+        }
+    }
+
     /// Whether the repository lists by the referrers API what refers to a digest; `None` before anybody asked.
     pub(crate) fn has_referrers_api(&self, path: &str) -> Option<bool> {
         self.referrers_api().get(path).copied()

@@ -147,6 +147,35 @@ async fn b12_without_the_api_the_fallback_tag_holds_the_referrers() {
     assert!(put.subject_acknowledged);
 }
 
+/// That one repository has no API says where to look first in another, and no more.
+#[tokio::test]
+async fn b12_a_guess_about_the_api_is_never_the_answer() {
+    let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let subject = digest(&fake.seed_manifest("prod", MANIFEST, b"{}"));
+    let remote = remote(&fake);
+    let ours = descriptor(&referrer_of(&subject.to_string(), "a"));
+    remote.attach_fallback("prod", subject, std::slice::from_ref(&ours)).await.unwrap();
+    // Nothing is known of the registry.
+    assert_eq!(remote.likely("prod", subject).await, None);
+    assert_eq!(remote.referrers("shop", subject).await.unwrap(), Listing::Unsupported);
+    fake.forget_log();
+    assert_eq!(remote.likely("prod", subject).await, Some(vec![ours]));
+    assert_eq!((fake.log().len(), fake.count("GET", "/referrers/")), (1, 0));
+    // Nothing is there, or something else: the question is open, and nobody has answered it for the repository.
+    let junk = fake.seed_manifest("prod", MANIFEST, b"[]");
+    fake.tag("prod", &format!("sha256-{}", subject.hex()), &junk);
+    assert_eq!(remote.likely("prod", subject).await, None);
+    assert_eq!(remote.likely("prod", Digest::of(b"none")).await, None);
+    assert_eq!(remote.has_referrers_api("prod"), None);
+    // This one has it.
+    fake.behave(|behaviour| behaviour.referrers_api = true);
+    assert_eq!(remote.referrers("prod", subject).await.unwrap(), Listing::Listed(vec![]));
+    fake.forget_log();
+    assert_eq!(remote.likely("prod", subject).await, None);
+    assert_eq!(remote.likely("other", subject).await, None, "another has it");
+    assert_eq!(fake.log().len(), 0);
+}
+
 #[tokio::test]
 async fn b12_two_writers_of_a_fallback_tag_lose_nothing_or_say_so() {
     let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
