@@ -53,6 +53,8 @@ mod replay;
 mod roots;
 #[path = "cli/seen.rs"]
 mod seen;
+#[path = "cli/shell.rs"]
+mod shell;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
 #[path = "cli/postgres.rs"]

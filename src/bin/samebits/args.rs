@@ -4,6 +4,7 @@ mod copy;
 mod ledger;
 mod output;
 mod past;
+mod shell;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub(crate) use self::ledger::{
 };
 pub(crate) use self::output::{Format, Output, outputs_in};
 pub(crate) use self::past::{Export, Prove, RecordName, Replay, Since, VerifyLedger};
+pub(crate) use self::shell::{Completions, Man, Shell};
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
 #[derive(Debug, Parser)]
@@ -296,6 +298,12 @@ EXAMPLE
   samebits ledger verify"
     )]
     Ledger(LedgerCommand),
+    /// Write what makes a shell complete this command line: bash, zsh, fish, PowerShell.
+    #[command(after_long_help = shell::COMPLETIONS)]
+    Completions(Completions),
+    /// Write the manual pages: that of samebits to stdout, or all of them into a folder.
+    #[command(after_long_help = shell::MAN)]
+    Man(Man),
 }
 
 #[derive(Debug, Args)]
@@ -545,7 +553,8 @@ Afterwards the other verbs may run with --offline, as long as the repositories
 said.
 
 EXAMPLE
-  samebits roots refresh && samebits --offline check …")]
+  samebits roots refresh
+  samebits --offline check registry.example/shop:1.4.2 --to staging")]
     Refresh,
 }
 

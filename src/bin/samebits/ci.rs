@@ -78,7 +78,9 @@ impl Asked {
             | Command::Show(_)
             | Command::Replay(_)
             | Command::Roots(_)
-            | Command::Ledger(_) => None,
+            | Command::Ledger(_)
+            | Command::Completions(_)
+            | Command::Man(_) => None,
         }
     }
 

@@ -14,6 +14,7 @@ mod record;
 mod replay;
 mod revoke;
 mod roots;
+mod shell;
 mod transfer;
 mod verify;
 mod witness;
@@ -67,6 +68,8 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
             export::prove(&Session::read(&cli.common, outputs)?, args)
         }
         Command::Ledger(LedgerCommand::Evidence(evidence)) => audit::evidence(&session()?, evidence),
+        Command::Completions(args) => shell::completions(&cli.common, args),
+        Command::Man(args) => shell::man(&cli.common, args),
     }
 }
 

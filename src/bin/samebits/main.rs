@@ -5,7 +5,10 @@ mod ci;
 mod commands;
 mod guard;
 mod kept;
+mod manual;
 mod output;
+#[cfg(test)]
+mod pages;
 mod progress;
 mod report;
 mod session;

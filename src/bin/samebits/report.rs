@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use samebits::record::{EffectiveFrom, RevocationEffect, Revoked};
 use serde::Serialize;
 
-pub(crate) use self::outputs::{Outputs, Unwritten};
+pub(crate) use self::outputs::{Outputs, Unwritten, to_stdout};
 use crate::ci::{Facts, Word};
 use crate::kept;
 use crate::output::freeze::frozen;

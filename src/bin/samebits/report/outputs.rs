@@ -138,7 +138,7 @@ impl Outputs {
 }
 
 /// A reader that has gone away has read enough (`samebits log | head`).
-fn to_stdout(text: &str) -> anyhow::Result<()> {
+pub(crate) fn to_stdout(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

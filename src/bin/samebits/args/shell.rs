@@ -1,0 +1,49 @@
+//! What a shell and `man` read: not about images at all.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::present;
+
+pub(super) const COMPLETIONS: &str = "\
+Source it, or put it where the shell looks. It is made from this very program's
+command line: make it anew with each version.
+
+EXAMPLES
+  source <(samebits completions bash)
+  samebits completions zsh > \"${fpath[1]}/_samebits\"
+  samebits completions fish > ~/.config/fish/completions/samebits.fish
+  samebits completions powershell >> $PROFILE";
+
+pub(super) const MAN: &str = "\
+Without DIR the page about samebits itself goes to stdout. With DIR that page
+and one for each verb are written there, samebits*.1, over any that are there.
+
+EXAMPLES
+  samebits man | man -l -
+  samebits man /usr/local/share/man/man1";
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell to write it for.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// The shells there are completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder to write every page into; made, if it is not there.
+    #[arg(value_name = "DIR", value_parser = present)]
+    pub(crate) folder: Option<PathBuf>,
+}
