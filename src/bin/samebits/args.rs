@@ -20,7 +20,7 @@ pub(crate) use self::ledger::{
 };
 pub(crate) use self::output::{Format, Output, outputs_in};
 pub(crate) use self::past::{Export, Prove, RecordName, Replay, Since, VerifyLedger};
-pub(crate) use self::shell::{Completions, Man, Shell};
+pub(crate) use self::shell::{Completions, Explain, Man, Shell};
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
 #[derive(Debug, Parser)]
@@ -298,6 +298,9 @@ EXAMPLE
   samebits ledger verify"
     )]
     Ledger(LedgerCommand),
+    /// What a code of a refusal means, why it is a no, and what to do; or all codes.
+    #[command(after_long_help = shell::EXPLAIN)]
+    Explain(Explain),
     /// Write what makes a shell complete this command line: bash, zsh, fish, PowerShell.
     #[command(after_long_help = shell::COMPLETIONS)]
     Completions(Completions),

@@ -79,6 +79,7 @@ impl Asked {
             | Command::Replay(_)
             | Command::Roots(_)
             | Command::Ledger(_)
+            | Command::Explain(_)
             | Command::Completions(_)
             | Command::Man(_) => None,
         }

@@ -3,6 +3,7 @@
 mod ask;
 mod audit;
 mod copy;
+mod explain;
 mod export;
 mod freeze;
 mod init;
@@ -68,6 +69,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
             export::prove(&Session::read(&cli.common, outputs)?, args)
         }
         Command::Ledger(LedgerCommand::Evidence(evidence)) => audit::evidence(&session()?, evidence),
+        Command::Explain(args) => explain::explain(&cli.common, args),
         Command::Completions(args) => shell::completions(&cli.common, args),
         Command::Man(args) => shell::man(&cli.common, args),
     }

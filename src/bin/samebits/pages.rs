@@ -220,7 +220,8 @@ fn every_command_on_the_pages_is_understood() {
 #[test]
 fn every_command_in_the_other_docs_is_understood() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = ["docs", "docs/reasons"].map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
+    let docs = docs.into_iter().flatten().map(|entry| entry.unwrap().path());
     let docs = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
     for path in docs.chain([root.join("README.md")]) {
         for call in calls(&std::fs::read_to_string(&path).unwrap()) {

@@ -115,6 +115,11 @@ impl Report for Decision {
         if let Some(copy) = &self.copy {
             let _ = writeln!(text, "  {DIM}copied {}{DIM:#}", copied(copy));
         }
+        if self.decision == YesOrNo::Denied && !self.codes.is_empty() {
+            let codes: Vec<String> = self.codes.iter().map(ToString::to_string).collect();
+            let gap = if self.record.is_some() { "" } else { "\n" };
+            let _ = writeln!(text, "{gap}  {DIM}more: samebits explain {}{DIM:#}", codes.join(" "));
+        }
         text
     }
 

@@ -1,10 +1,18 @@
-//! What a shell and `man` read: not about images at all.
+//! What a shell, `man` and people read about samebits itself: not about images at all.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::present;
+
+pub(super) const EXPLAIN: &str = "\
+The codes are those that check, promote and verify print. Without a CODE all of
+them are listed. The same texts are in docs/reasons.
+
+EXAMPLES
+  samebits explain
+  samebits explain never-deployed";
 
 pub(super) const COMPLETIONS: &str = "\
 Source it, or put it where the shell looks. It is made from this very program's
@@ -23,6 +31,13 @@ and one for each verb are written there, samebits*.1, over any that are there.
 EXAMPLES
   samebits man | man -l -
   samebits man /usr/local/share/man/man1";
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The codes to explain, as a refusal prints them.
+    #[arg(value_name = "CODE", value_parser = super::present_text)]
+    pub(crate) codes: Vec<String>,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {

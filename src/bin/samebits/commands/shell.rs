@@ -56,9 +56,9 @@ fn write(pages: &[manual::Page], folder: &Path) -> anyhow::Result<String> {
 }
 
 /// There is no JSON of a script or of a page.
-fn one_format(common: &Common) -> Result<(), Trouble> {
+pub(super) fn one_format(common: &Common) -> Result<(), Trouble> {
     match common.output.is_empty() {
         true => Ok(()),
-        false => Err(usage(anyhow::anyhow!("what a shell or man reads has one form: expected no --output"))),
+        false => Err(usage(anyhow::anyhow!("a script or a page has one form: expected no --output"))),
     }
 }
