@@ -19,7 +19,7 @@ mod peer;
 mod runner;
 
 use cli::Yard;
-use runner::{ASSET, Runner, action, below, here, names};
+use runner::{ASSET, Runner, action, below, here, names, runner_with};
 use samebits::digest::Digest;
 
 /// A stub, not samebits: writes down that it ran, and with what.
@@ -58,19 +58,6 @@ fn installs_nothing(runner: &Runner, inputs: &[(&str, &str)], code: i32, said: &
 
 fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     ASK.into_iter().chain(more.iter().copied()).collect()
-}
-
-/// A runner with `bytes` released as the version of this build.
-fn runner_with(bytes: &[u8]) -> Runner {
-    let runner = Runner::new();
-    let version = env!("CARGO_PKG_VERSION");
-    let asset = ASSET.replace("1.2.3", version);
-    let line = format!("{}  {asset}\n", Digest::of(bytes).hex());
-    std::fs::write(runner.path("action/action/checksums.txt"), line).unwrap();
-    let folder = runner.path(&format!("release/v{version}"));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(asset), bytes).unwrap();
-    runner
 }
 
 #[test]

@@ -14,13 +14,17 @@ pub(crate) const ASSET: &str = "samebits-1.2.3-x86_64-unknown-linux-musl";
 /// What the scripts may find on the PATH. Neither gh nor cargo: who wants one puts a stub there.
 const TOOLS: [&str; 8] = ["bash", "chmod", "cp", "curl", "mkdir", "mv", "rm", "sha256sum"];
 
-/// A file of YAML, read strictly: `key: value`, two spaces a level, lists of maps, comments on lines of their own. Anything
+/// A file of YAML, read strictly: `key: value`, two spaces a level, lists of maps or words, blocks after `|`, comments. Anything
 /// else fails the test, so that nothing is read otherwise than GitHub reads it. From dotted path to value.
 pub(crate) fn yaml(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     let mut path: Vec<String> = Vec::new();
-    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
         let content = line.trim_start_matches(' ');
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
         let mut level = (line.len() - content.len()) / 2;
         assert_eq!((line.len() - content.len()) % 2, 0, "{line}");
         let item = content.strip_prefix("- ");
@@ -30,14 +34,29 @@ pub(crate) fn yaml(text: &str) -> BTreeMap<String, String> {
             path.push(number.to_string());
             level += 1;
         }
-        let (key, value) = item.unwrap_or(content).split_once(':').unwrap();
+        let content = item.unwrap_or(content);
+        let content = content.split_once(" #").map_or(content, |(content, _)| content);
+        let Some((key, value)) = content.split_once(':') else {
+            assert!(item.is_some() && !content.contains(['"', '\'', '{', '[']), "{line}");
+            values.insert(path.join("."), content.to_owned());
+            continue;
+        };
         let value = value.strip_prefix(' ').unwrap_or(value);
         assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{line}");
-        assert!(!value.starts_with(['|', '>', '[', '{', '&', '*', '!', '"', '\'']), "{line}");
-        assert!(!value.contains(" #") && !value.contains(": ") && path.len() >= level, "{line}");
+        let plain = !value.starts_with(['>', '[', '{', '&', '*', '!', '"', '\'']) || value == "{}";
+        assert!(plain, "{line}");
+        assert!(!value.contains(": ") && path.len() >= level, "{line}");
         path.truncate(level);
         path.push(key.to_owned());
-        if !value.is_empty() {
+        if let Some(rest) = value.strip_prefix('|') {
+            assert_eq!(rest, "", "{line}");
+            let indent = " ".repeat(2 * (level + 1));
+            let mut block = String::new();
+            while let Some(line) = lines.next_if(|line| line.starts_with(&indent) || line.is_empty()) {
+                block.extend([line.strip_prefix(&indent).unwrap_or(""), "\n"]);
+            }
+            assert_eq!(values.insert(path.join("."), block), None, "{line}");
+        } else if !value.is_empty() {
             assert_eq!(values.insert(path.join("."), value.to_owned()), None, "{line}");
         }
     }
@@ -48,7 +67,7 @@ pub(crate) fn yaml(text: &str) -> BTreeMap<String, String> {
 pub(crate) fn below<'a>(
     values: &'a BTreeMap<String, String>,
     prefix: &str,
-) -> impl Iterator<Item = (&'a str, &'a str)> {
+) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
     let prefix = format!("{prefix}.");
     values.iter().filter_map(move |(path, value)| Some((path.strip_prefix(&prefix)?, value.as_str())))
 }
@@ -252,8 +271,21 @@ impl Runner {
     }
 }
 
+/// A runner with `bytes` released as the version of this build.
+pub(crate) fn runner_with(bytes: &[u8]) -> Runner {
+    let runner = Runner::new();
+    let version = env!("CARGO_PKG_VERSION");
+    let asset = ASSET.replace("1.2.3", version);
+    let line = format!("{}  {asset}\n", Digest::of(bytes).hex());
+    std::fs::write(runner.path("action/action/checksums.txt"), line).unwrap();
+    let folder = runner.path(&format!("release/v{version}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(asset), bytes).unwrap();
+    runner
+}
+
 /// `text` with its expressions replaced: lookups only. What is not set is empty, as at GitHub.
-fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
+pub(crate) fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
     let mut parts = text.split("${{ ");
     let mut expanded = parts.next().unwrap().to_owned();
     for part in parts {

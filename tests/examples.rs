@@ -1,0 +1,24 @@
+//! What stands under `examples/` does what it says: pipelines are run job by job with the real binary, policies of clusters are
+//! asked about images that were really promoted. Other people's programs that are missing are said and skipped; in CI
+//! (`SAMEBITS_REQUIRE_PEERS=1`) they have to be there.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[path = "support/cli.rs"]
+#[allow(dead_code, reason = "what tests/cli.rs asks")]
+mod cli;
+#[path = "examples/github.rs"]
+mod github;
+#[path = "examples/hub.rs"]
+mod hub;
+#[path = "support/image.rs"]
+mod image;
+#[path = "support/peer.rs"]
+#[allow(dead_code, reason = "no skopeo here")]
+mod peer;
+#[path = "action/runner.rs"]
+#[allow(dead_code, reason = "the action itself is tests/action.rs")]
+mod runner;
+#[path = "support/sigstore/mod.rs"]
+mod sigstore;
