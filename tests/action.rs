@@ -7,6 +7,9 @@
 #[path = "support/cli.rs"]
 #[allow(dead_code, reason = "what tests/cli.rs asks")]
 mod cli;
+#[path = "support/docker_registry.rs"]
+#[allow(dead_code, reason = "a registry without a login")]
+mod docker_registry;
 #[path = "support/image.rs"]
 mod image;
 #[path = "action/gitlab.rs"]
@@ -15,6 +18,8 @@ mod gitlab;
 mod local;
 #[path = "support/peer.rs"]
 mod peer;
+#[path = "action/release.rs"]
+mod release;
 #[path = "action/runner.rs"]
 mod runner;
 
