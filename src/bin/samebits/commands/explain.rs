@@ -135,7 +135,30 @@ mod tests {
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name());
         let files: BTreeSet<String> = files.map(|file| file.into_string().unwrap()).collect();
         let pages = gate.iter().map(|code| format!("{code}.md"));
-        assert_eq!(files, pages.chain(["evidence.md".to_owned()]).collect());
+        assert_eq!(files, pages.chain(["evidence.md", "README.md"].map(str::to_owned)).collect());
+    }
+
+    /// `docs/reasons/README.md`: the list of all, golden.
+    #[test]
+    fn the_list_of_codes_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons/README.md");
+        let mut text = "# Codes\n\nWhat `check`, `promote` and `verify` say no with. `samebits explain CODE` shows the same \
+                        page.\n\n| Code | Means |\n| --- | --- |\n"
+            .to_owned();
+        let (gate, evidence) = reasons().into_iter().partition::<Vec<_>, _>(|it| it.text.contains("\n## "));
+        for Reason { code, short, .. } in gate {
+            let _ = writeln!(text, "| [`{code}`]({code}.md) | {short} |");
+        }
+        text += "\n## Why evidence does not count\n\n| Code | Means |\n| --- | --- |\n";
+        for Reason { code, short, .. } in evidence {
+            let _ = writeln!(text, "| [`{code}`](evidence.md#{code}) | {short} |");
+        }
+        text += "\n<!-- Made by the tests of the binary; SAMEBITS_BLESS=1 makes it anew. -->\n";
+        #[allow(clippy::disallowed_methods, reason = "a test may be told to rewrite its golden files")]
+        if std::env::var_os("SAMEBITS_BLESS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text, "SAMEBITS_BLESS=1");
     }
 
     #[test]
