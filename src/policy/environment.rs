@@ -26,6 +26,7 @@ pub struct Environment {
     pub(super) deployers: Vec<SignerName>,
     pub(super) require: Require,
     pub(super) control_max_staleness: Option<Duration>,
+    pub(super) permit_for: Duration,
     pub(super) same_identity_accepted: Option<String>,
 }
 
@@ -83,6 +84,11 @@ impl Environment {
     /// How long ago witnesses may have seen the newest state of the control lane.
     pub fn control_max_staleness(&self) -> Option<Duration> {
         self.control_max_staleness
+    }
+
+    /// How long a permit to deploy here is good; from a minute to a day.
+    pub fn permit_for(&self) -> Duration {
+        self.permit_for
     }
 
     /// Why a promoter of this environment may be a deployer of one before; belongs into every decision.

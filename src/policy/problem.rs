@@ -298,6 +298,12 @@ pub enum Problem {
         /// What is wrong with it.
         source: DurationError,
     },
+    /// A time that is none for a permit.
+    #[error("a permit that is good for `{found}`")]
+    PermitFor {
+        /// The text, shortened and escaped.
+        found: String,
+    },
     /// `entry = false`.
     #[error("`entry = false` says nothing")]
     EntryFalse,
@@ -661,6 +667,9 @@ impl Problem {
                 "every service needs a repository of its own in every environment, and another for its evidence store"
             }
             Self::Duration { source, .. } => return Some(source.to_string()),
+            Self::PermitFor { .. } => {
+                "expected `1m` to `24h`: long enough to deploy, and no longer, for nothing takes a permit back"
+            }
             Self::EntryFalse => "an environment has `entry = true` or `after`",
             Self::EntryAndAfter { .. } => "an entry environment comes after nothing: remove one of the two",
             Self::NeitherEntryNorAfter { .. } => {

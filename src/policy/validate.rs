@@ -3,6 +3,7 @@
 //! Every check goes on after an error, with what is left; a policy is only built when there was none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,10 @@ const SERVICES: usize = 2_000;
 const ENVIRONMENTS: usize = 250;
 const SIGNERS: usize = 2_000;
 
+/// How long a permit is good where the policy does not say it, and what it may say.
+const PERMIT_FOR: Duration = Duration::from_secs(60 * 60);
+const PERMIT_RANGE: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(24 * 60 * 60);
+
 type Text = At<String>;
 
 /// An environment on its way: what could be read of it.
@@ -41,6 +46,7 @@ struct Checked<'d> {
     deployers: Vec<SignerName>,
     require: Require,
     control_max_staleness: Option<Duration>,
+    permit_for: Duration,
 }
 
 /// What the checks share.
@@ -182,6 +188,7 @@ impl Checked<'_> {
             deployers: self.deployers,
             require: self.require,
             control_max_staleness: self.control_max_staleness,
+            permit_for: self.permit_for,
             same_identity_accepted: self.raw.same_identity_accepted.as_ref().map(|at| at.value.clone()),
         })
     }
@@ -314,13 +321,31 @@ impl<'d> Check<'d> {
         if raw.entry.is_some() {
             self.entry_requirements(&name, raw);
         }
-        let control_max_staleness = raw.control_max_staleness.as_ref().and_then(|text| {
-            self.errors.keep(&text.span, super::duration::parse(&text.value), |source| Problem::Duration {
-                found: shorten(&text.value),
-                source,
-            })
-        });
-        Checked { name, raw, after, repository, tag, promoters, deployers, require, control_max_staleness }
+        // 5. For how long.
+        let control_max_staleness = raw.control_max_staleness.as_ref().and_then(|text| self.duration(text));
+        let permit_for = raw.permit_for.as_ref().and_then(|text| self.permit_for(text)).unwrap_or(PERMIT_FOR);
+        Checked {
+            name,
+            raw,
+            after,
+            repository,
+            tag,
+            promoters,
+            deployers,
+            require,
+            control_max_staleness,
+            permit_for,
+        }
+    }
+
+    /// Long enough to be used, and not so long that what was revoked since ships with it.
+    fn permit_for(&mut self, text: &Text) -> Option<Duration> {
+        let duration = self.duration(text)?;
+        if !PERMIT_RANGE.contains(&duration) {
+            self.errors.push(&text.span, Problem::PermitFor { found: shorten(&text.value) });
+            return None;
+        }
+        Some(duration)
     }
 
     /// An entry environment is guarded by the build's evidence alone, so there has to be some, from today.

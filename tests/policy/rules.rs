@@ -78,6 +78,31 @@ fn e12_an_empty_text_is_an_unset_variable() {
 }
 
 #[test]
+fn e13_a_permit_is_good_for_a_minute_to_a_day() {
+    let tag = "tag        = \"production\"";
+    let row = |time: &str| format!("{tag}\npermit-for = {time}");
+    for wrong in ["\"59s\"", "\"24h1s\"", "\"2d\"", "\"3650d\""] {
+        let shown = validate(&with(tag, &row(wrong))).unwrap_err().to_string();
+        assert!(
+            shown.contains("a permit that is good for") && shown.contains("expected `1m` to `24h`"),
+            "{shown}"
+        );
+        assert!(shown.contains(&format!("permit-for = {wrong}")), "the line: {shown}");
+    }
+    for wrong in ["\"1\"", "\"0s\"", "\"-1h\"", "\"\"", "\" \"", "\"forever\"", "3600", "true"] {
+        assert!(validate(&with(tag, &row(wrong))).is_err(), "{wrong}");
+    }
+    let seconds = |text: &str| {
+        let policy = validate(text).unwrap();
+        policy.find_environment("production").unwrap().permit_for().as_secs()
+    };
+    assert_eq!(seconds(SAMPLE), 3600);
+    for (time, expected) in [("1m", 60), ("60s", 60), ("24h", 86_400), ("1d", 86_400), ("1h30m", 5400)] {
+        assert_eq!(seconds(&with(tag, &row(&format!("\"{time}\"")))), expected);
+    }
+}
+
+#[test]
 fn c4_names_are_a_closed_set() {
     rows(&[
         ("[services.shop]", "[services.Shop]", "is not a service name"),

@@ -31,6 +31,9 @@ pub(in crate::policy) struct Environment {
     /// witness, when absent.
     #[schemars(extend("pattern" = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
     pub(in crate::policy) control_max_staleness: Option<Text>,
+    /// How long a permit to deploy here is good (`promote --permit`), from `1m` to `24h`; `1h` when absent.
+    #[schemars(extend("pattern" = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub(in crate::policy) permit_for: Option<Text>,
     /// Why a promoter of this environment may be a deployer of the one before. Shown in every decision.
     pub(in crate::policy) same_identity_accepted: Option<Text>,
     #[schemars(skip)]
@@ -106,6 +109,7 @@ impl Read for Environment {
         let (repository, tag) = (table.need("repository"), table.take("tag"));
         let (promoters, deployers) = (table.need("promoters"), table.need("deployers"));
         let control_max_staleness = table.take("control-max-staleness");
+        let permit_for = table.take("permit-for");
         let (require, same_identity_accepted) = (table.take("require"), table.take("same-identity-accepted"));
         table.finish();
         Some(Self {
@@ -117,6 +121,7 @@ impl Read for Environment {
             deployers: deployers?,
             require,
             control_max_staleness,
+            permit_for,
             same_identity_accepted,
             at,
         })

@@ -207,7 +207,7 @@ impl Check<'_> {
         list.map(|list| self.each(list)).unwrap_or_default().iter().map(|text| text.value.clone()).collect()
     }
 
-    fn duration(&mut self, text: &Text) -> Option<Duration> {
+    pub(super) fn duration(&mut self, text: &Text) -> Option<Duration> {
         let problem = |source| Problem::Duration { found: shorten(&text.value), source };
         self.errors.keep(&text.span, crate::policy::duration::parse(&text.value), problem)
     }
