@@ -7,12 +7,14 @@
 //!
 //! Start at [`decide`]. The rules about signatures and provenance are in `gate::attested`, those about other
 //! attestations in `gate::predicates`, those about the past in `gate::history`, those about revocations and freezes in [`control`].
+//! What a deploy job asks afterwards, with a permit in its hand, is in [`permit`].
 
 mod approvals;
 mod attested;
 pub mod control;
 mod history;
 mod kept;
+pub mod permit;
 mod predicates;
 mod tally;
 pub mod unjudged;
@@ -27,7 +29,7 @@ use serde::Serialize;
 use crate::closure::Platform;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Freshness, Kept, Source, TagSeen, Target};
-use crate::policy::{Mismatch, SignerName};
+use crate::policy::{Mismatch, Policy, ServiceName, SignerName};
 use crate::record::{PolicyVersion, Rationale, Resource, Sha256, Subjects, TreeHead};
 use crate::reference::{Image, Repository};
 use crate::verify::provenance::level::Level;
@@ -81,6 +83,32 @@ pub enum Code {
     ControlUnknown,
     /// A record of the past cannot be judged here, and may be a no.
     RecordUnknown,
+    /// No permit was shown: whatever should have asked the gate did not, or it said no.
+    PermitMissing,
+    /// What was shown cannot be read.
+    PermitMalformed,
+    /// It is signed, and something else than a permit.
+    PermitType,
+    /// It is not signed by a promoter of the environment.
+    PermitSigner,
+    /// It is for other bytes.
+    PermitDigest,
+    /// It is for another environment.
+    PermitEnvironment,
+    /// It is for another service.
+    PermitService,
+    /// It is for another repository than the environment pulls from, or the image is named in another.
+    PermitRepository,
+    /// It was given under another policy file, or other keys.
+    PermitPolicy,
+    /// It rests on a record of another log.
+    PermitLedger,
+    /// It is good for longer than the policy allows.
+    PermitTooLong,
+    /// It was given in the future.
+    PermitNotYet,
+    /// Its time is over.
+    PermitExpired,
 }
 
 impl fmt::Display for Code {
@@ -108,6 +136,19 @@ impl fmt::Display for Code {
             Self::ControlUnwitnessed => "control-unwitnessed",
             Self::ControlUnknown => "control-unknown",
             Self::RecordUnknown => "record-unknown",
+            Self::PermitMissing => "permit-missing",
+            Self::PermitMalformed => "permit-malformed",
+            Self::PermitType => "permit-type",
+            Self::PermitSigner => "permit-signer",
+            Self::PermitDigest => "permit-digest",
+            Self::PermitEnvironment => "permit-environment",
+            Self::PermitService => "permit-service",
+            Self::PermitRepository => "permit-repository",
+            Self::PermitPolicy => "permit-policy",
+            Self::PermitLedger => "permit-ledger",
+            Self::PermitTooLong => "permit-too-long",
+            Self::PermitNotYet => "permit-not-yet",
+            Self::PermitExpired => "permit-expired",
         })
     }
 }
@@ -142,6 +183,8 @@ pub enum Requirement {
     Deployed,
     /// People or jobs approved.
     Approvals,
+    /// A deploy job shows that the gate said yes; which of what that takes, says the finding.
+    Permit,
 }
 
 impl fmt::Display for Requirement {
@@ -160,6 +203,7 @@ impl fmt::Display for Requirement {
             Self::PastKnown => "past-known",
             Self::Deployed => "deployed",
             Self::Approvals => "approvals",
+            Self::Permit => "permit",
         })
     }
 }
@@ -445,7 +489,7 @@ pub fn decide(target: &Target<'_>, evidence: &Evidence) -> Decision {
         // 2. Who asks.
         promoter(target, evidence),
     ];
-    findings.extend(tag(target));
+    findings.extend(tag(target.tag(), &target.image().repository));
     // 3. What is no longer good, and whether anything may enter.
     findings.extend(control::fresh(target, evidence));
     findings.extend(control::not_revoked(target, evidence));
@@ -584,8 +628,8 @@ fn platforms(target: &Target<'_>) -> Finding {
     ])
 }
 
-fn tag(target: &Target<'_>) -> Option<Finding> {
-    let seen = target.tag()?;
+fn tag(seen: Option<&TagSeen>, repository: &Repository) -> Option<Finding> {
+    let seen = seen?;
     let wanted = seen.expected?;
     let expected = format!("tag `{}` means {wanted}", seen.tag);
     Some(match seen.found == wanted {
@@ -593,7 +637,7 @@ fn tag(target: &Target<'_>) -> Option<Finding> {
         false => {
             let found = format!("it means {} now", seen.found);
             Finding::unmet(Requirement::Tag, Code::TagMoved, expected, found)
-                .fix(vec![format!("name the bytes you mean: {}@{wanted}", target.image().repository)])
+                .fix(vec![format!("name the bytes you mean: {repository}@{wanted}")])
         }
     })
 }
@@ -639,7 +683,11 @@ fn sign_as(target: &Target<'_>, names: &[SignerName]) -> String {
 
 /// An identity as a reader of the policy knows it.
 fn describe(target: &Target<'_>, author: &Author) -> String {
-    let (identity, policy, service) = (author.identity(), target.policy(), target.service().name());
+    known_as(target.policy(), target.service().name(), author)
+}
+
+fn known_as(policy: &Policy, service: &ServiceName, author: &Author) -> String {
+    let identity = author.identity();
     if let Some(name) = policy.who(author, service).first() {
         return format!("`{name}` ({identity})");
     }

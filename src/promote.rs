@@ -7,6 +7,7 @@
 //! Start at [`Walk::check`] and [`Walk::promote`]; what an interrupted run left is mended in [`reconcile`].
 
 mod elsewhere;
+mod permit;
 mod publish;
 pub mod reconcile;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
 use crate::ledger::target::{Current, Rules, State};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Environment, Policy, ServiceName};
-use crate::record::{Position, Summary};
+use crate::record::{DraftError, Permit, Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{CopyError, CopyReport, Reading, Registries, RegistryError};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
@@ -144,6 +145,26 @@ pub enum WalkError {
         /// The revocation.
         by: u64,
     },
+    /// It was promoted, and is not what is promoted there any more: no permit is given for it.
+    #[error(
+        "{image} was promoted (record {commit}), and is not what is promoted there now: there is no permit for it"
+    )]
+    NotCurrent {
+        /// The image.
+        image: Box<Image>,
+        /// Its commit.
+        commit: u64,
+    },
+    /// The permit could not be signed.
+    #[error("{image} was promoted (record {commit}), and there is no permit for it")]
+    Permit {
+        /// The image.
+        image: Box<Image>,
+        /// Its commit.
+        commit: u64,
+        /// Why.
+        source: DraftError,
+    },
     /// The tag was overtaken every time it was set.
     #[error(
         "the tag `{tag}` in {repository} was overtaken {TAG_ATTEMPTS} times while it was being set: run the same \
@@ -176,6 +197,8 @@ pub struct Request {
     pub run: String,
     /// Evidence that the registry does not keep; often none.
     pub files: Files,
+    /// Whether a permit is wanted, to deploy what was promoted.
+    pub permit: bool,
 }
 
 /// Where a promotion is, for whoever watches; never part of the answer.
@@ -245,6 +268,13 @@ impl Resolved {
 pub enum Answer {
     /// Yes, and the bytes are there.
     Promoted(Box<Promotion>),
+    /// The bytes are there, and the same question is a no by now: the permit that was asked for is not given.
+    Withheld {
+        /// What was promoted.
+        promotion: Box<Promotion>,
+        /// Why there is no permit.
+        denied: Box<Denied>,
+    },
     /// No.
     Denied {
         /// Why.
@@ -278,6 +308,16 @@ pub struct Promotion {
     report: Option<CopyReport>,
     standing: Standing,
     tag_moved: Option<(Tag, Digest)>,
+    permit: Option<Given>,
+}
+
+/// A permit that was given.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What it says.
+    pub permit: Permit,
+    /// What was signed: a Sigstore bundle, on one line.
+    pub bytes: Vec<u8>,
 }
 
 /// What can have been published of a commit.
@@ -315,6 +355,11 @@ impl Promotion {
     /// The tag that was typed and what it means now, where that is no longer what was promoted (A1).
     pub fn tag_moved(&self) -> Option<&(Tag, Digest)> {
         self.tag_moved.as_ref()
+    }
+
+    /// The permit to deploy it; none where none was asked for.
+    pub fn permit(&self) -> Option<&Given> {
+        self.permit.as_ref()
     }
 }
 
@@ -385,21 +430,23 @@ impl Walk<'_> {
         let resolved = Resolved::resolve(self.registries, &request.reference).await?;
         let target = self.target(request, &resolved, Some(signer.author()))?;
         let mut overtaken = 0;
-        let mut promotion = loop {
+        let (mut promotion, mut evidence) = loop {
             // 2. Collect.
             watch(Stage::Collect(&resolved.image));
             let reading = self.reading(&target)?;
             // 3. Decide.
-            let (evidence, approved) = match self.ask(&target, &reading, &request.files).await? {
+            let (mut evidence, approved) = match self.ask(&target, &reading, &request.files).await? {
                 (evidence, Decision::Approved(approved)) => (evidence, approved),
                 (_, Decision::Denied(denied)) => return self.refuse(denied, request, signer),
             };
             if let Some((commit, standing)) = self.already(&target, &evidence).await? {
                 let verdict = approved.verdict().clone();
-                break Promotion { verdict, commit, report: None, standing, tag_moved: None };
+                let promotion =
+                    Promotion { verdict, commit, report: None, standing, tag_moved: None, permit: None };
+                break (promotion, evidence);
             }
-            match self.act(&target, evidence, approved, &reading, request, signer, watch).await {
-                Ok(Ok(promotion)) => break promotion,
+            match self.act(&target, &mut evidence, approved, &reading, request, signer, watch).await {
+                Ok(Ok(promotion)) => break (promotion, evidence),
                 Ok(Err(answer)) => return Ok(answer),
                 // Something else was promoted there while we decided: decide again on what the ledger says now.
                 Err(WalkError::Protocol(ProtocolError::Overtaken { .. })) if overtaken < OVERTAKEN => {
@@ -414,6 +461,13 @@ impl Walk<'_> {
         // 9. Has the tag that was typed moved meanwhile? Not where nothing was done since it was read.
         if promotion.standing == Standing::New || promotion.report.is_some() {
             promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
+        }
+        // 10. The permit, if the answer is still yes.
+        if request.permit {
+            match self.permit(&target, &mut evidence, &promotion, signer)? {
+                Ok(given) => promotion.permit = Some(given),
+                Err(denied) => return Ok(Answer::Withheld { promotion: Box::new(promotion), denied }),
+            }
         }
         Ok(Answer::Promoted(Box::new(promotion)))
     }
@@ -456,12 +510,8 @@ impl Walk<'_> {
         evidence: &Evidence,
     ) -> Result<Option<(Position, Standing)>, WalkError> {
         let environment = target.environment();
-        let here = |record: &&crate::record::Record| record.body().environment() == Some(environment.name());
-        let records: Vec<_> = evidence.history.iter().filter(here).cloned().collect();
-        let (policy, service, control) = (self.policy, target.service().name(), &evidence.control);
-        let state = State::replay(&records, &Rules { policy, service, environment, control });
-        let busy = state.holder().is_some();
-        let Some(Current { image, commit, .. }) = state.current else { return Ok(None) };
+        let (current, busy) = current(target, evidence);
+        let Some(Current { image, commit, .. }) = current else { return Ok(None) };
         if image != target.destination() || busy {
             return Ok(None);
         }
@@ -484,7 +534,7 @@ impl Walk<'_> {
     async fn act(
         &mut self,
         target: &Target<'_>,
-        mut evidence: Evidence,
+        evidence: &mut Evidence,
         approved: Approved,
         reading: &Reading,
         request: &Request,
@@ -498,8 +548,8 @@ impl Walk<'_> {
         let intent = Intent::open(&mut self.writer(signer), approved, environment, idempotency, now)?;
         watch(Stage::Intent(intent.position(), intent.resumed()));
         // 5. Ledger and control are read again up to it; a no turns the intent into an abort.
-        recall(&mut evidence, target, self.ledger, self.trust, (self.clock)())?;
-        if let Decision::Denied(denied) = decide(target, &evidence) {
+        recall(evidence, target, self.ledger, self.trust, (self.clock)())?;
+        if let Decision::Denied(denied) = decide(target, evidence) {
             let record = intent.abort(&mut self.writer(signer), environment, &denied)?;
             return Ok(Err(Answer::Denied { denied: Box::new(denied), record: Some(record) }));
         }
@@ -574,7 +624,7 @@ impl Walk<'_> {
         let (commit, fresh) = intent.commit(&mut self.writer(signer), environment, now)?;
         let (verdict, report) = (intent.verdict().clone(), Some(report));
         let standing = if fresh { Standing::New } else { Standing::Known };
-        Ok(Promotion { verdict, commit, report, standing, tag_moved: None })
+        Ok(Promotion { verdict, commit, report, standing, tag_moved: None, permit: None })
     }
 
     /// The record, the summary for other tools and what only files held, beside the image; then the tag: derived from
@@ -630,6 +680,17 @@ impl Walk<'_> {
         let now = self.registries.tagged(&image.repository, tag).await?;
         Ok(now.filter(|now| *now != image.digest).map(|now| (tag.clone(), now)))
     }
+}
+
+/// What the evidence says is promoted where the image would enter, and whether a promotion is under way there.
+fn current(target: &Target<'_>, evidence: &Evidence) -> (Option<Current>, bool) {
+    let environment = target.environment();
+    let here = |record: &&crate::record::Record| record.body().environment() == Some(environment.name());
+    let records: Vec<_> = evidence.history.iter().filter(here).cloned().collect();
+    let (policy, service, control) = (target.policy(), target.service().name(), &evidence.control);
+    let state = State::replay(&records, &Rules { policy, service, environment, control });
+    let busy = state.holder().is_some();
+    (state.current, busy)
 }
 
 /// The service a repository belongs to, or the one that was named.

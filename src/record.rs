@@ -1,6 +1,6 @@
 //! The statements samebits writes and reads: deployments, promotions, approvals in the main lane of the ledger,
 //! revocations and freezes in its control lane (`DESIGN.md` section 5). The lanes are different types: no record of one is one of
-//! the other.
+//! the other. A [`Permit`] is in neither: it goes to whoever deploys.
 //!
 //! Guarantees: a [`Record`] exists only if its bytes were shown to be in the log ([`Included`]), were signed by a
 //! key of the [`Trust`], parse strictly as one of the closed set of kinds, and say of their actor what the signature
@@ -12,6 +12,7 @@
 mod claimed;
 mod control;
 mod freeze;
+mod permit;
 mod predicate;
 mod secret;
 mod summary;
@@ -37,6 +38,7 @@ pub use control::{
     RevocationEffect, Revoked, Scope,
 };
 pub use freeze::Freeze;
+pub use permit::{PERMIT, Permit, PermitDraft, SignedPermit, is_permit};
 pub use predicate::{
     Actor, Approval, ApprovedFor, Basis, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
     Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TagMeant,

@@ -42,7 +42,7 @@ mod trust;
 
 pub use artifact::{Artifact, SignedArtifact, artifact};
 pub use author::{Author, Undated};
-pub use bundle::{attached, bundle, record};
+pub use bundle::{attached, bundle, permit, record};
 pub use dsse::{annotated_envelope, envelope};
 pub use keyless::legacy::Annotations;
 pub use keyless::{Claims, Keys, Known, Root, RootError, RootName, RootNameError};

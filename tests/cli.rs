@@ -37,6 +37,8 @@ mod keyless;
 mod ledger;
 #[path = "cli/logins.rs"]
 mod logins;
+#[path = "cli/permit.rs"]
+mod permit;
 #[path = "cli/reconcile.rs"]
 mod reconcile;
 #[path = "support/peer.rs"]

@@ -30,6 +30,8 @@ mod frozen;
 mod identity;
 #[path = "gate/messages.rs"]
 mod messages;
+#[path = "gate/permit.rs"]
+mod permit;
 #[path = "gate/predicates.rs"]
 mod predicates;
 #[path = "gate/properties.rs"]

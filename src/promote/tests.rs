@@ -327,7 +327,7 @@ fn signature(world: &World, image: &Built) -> Files {
 fn promoted(answer: Result<Answer, WalkError>) -> Promotion {
     match answer.unwrap() {
         Answer::Promoted(promotion) => *promotion,
-        Answer::Denied { denied, .. } => panic!("{denied:?}"),
+        Answer::Denied { denied, .. } | Answer::Withheld { denied, .. } => panic!("{denied:?}"),
     }
 }
 

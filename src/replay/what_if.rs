@@ -143,7 +143,8 @@ impl Recorded {
             | Requirement::NotRevoked
             | Requirement::PastKnown
             | Requirement::Deployed
-            | Requirement::Approvals => true,
+            | Requirement::Approvals
+            | Requirement::Permit => true,
             // Nobody keeps what witnesses would have said, had they been asked.
             Requirement::ControlFresh => {
                 old.control_max_staleness().is_some() && new.control_max_staleness().is_some()

@@ -25,7 +25,7 @@ pub(super) type Vouched = BTreeMap<RootName, Option<Timestamp>>;
 /// How it is known when something was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Dated {
-    /// By its place: a record in the ledger, or one about to be made.
+    /// By its place: a record in the ledger, or one about to be made; or by what a permit says of itself.
     Place,
     /// By a log or a timestamp authority.
     Vouched(Vouched),

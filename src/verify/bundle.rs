@@ -43,6 +43,15 @@ pub fn record(bytes: &[u8], trust: &Trust) -> Result<Verified<Attestation>, Reje
     attestation(bytes, Found::InLedger, trust).map(Verified::placed)
 }
 
+/// Verifies a permit: as [`record()`]. It says of itself until when it is good, within what the policy allows, so that
+/// nothing else has to date what a key signed.
+///
+/// # Errors
+/// As [`bundle()`].
+pub fn permit(bytes: &[u8], trust: &Trust) -> Result<Verified<Attestation>, Rejected> {
+    attestation(bytes, Found::Permit, trust).map(Verified::placed)
+}
+
 /// Verifies a bundle that was found attached to `manifest`: as [`bundle()`], and a message signature is accepted too if
 /// what it signs is that very manifest.
 ///
@@ -64,6 +73,8 @@ enum Found {
     On(Digest),
     /// In the ledger, and dated by that.
     InLedger,
+    /// In somebody's hand, and good for a while.
+    Permit,
     /// Wherever.
     Alone,
 }
@@ -72,7 +83,7 @@ impl Found {
     fn manifest(self) -> Result<Digest, Reason> {
         match self {
             Self::On(manifest) => Ok(manifest),
-            Self::InLedger | Self::Alone => Err(Reason::MessageSignature),
+            Self::InLedger | Self::Permit | Self::Alone => Err(Reason::MessageSignature),
         }
     }
 }
@@ -100,7 +111,7 @@ fn verified(
             let verified = dsse::verified(envelope, hint.as_deref(), trust, evidence, claim)?;
             let about = Artifact::Digest(statement::about(&verified)?);
             match found {
-                Found::InLedger => Ok(verified),
+                Found::InLedger | Found::Permit => Ok(verified),
                 Found::Alone | Found::On(_) => Ok(bundle.dated(verified, about, trust)),
             }
         }

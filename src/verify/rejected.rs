@@ -410,6 +410,31 @@ impl Reason {
         )
     }
 
+    /// Whether it is of the form alone: whoever signed it, nobody can read it.
+    pub fn is_form(&self) -> bool {
+        matches!(
+            self,
+            Self::Json { .. }
+                | Self::Missing { .. }
+                | Self::WrongType { .. }
+                | Self::UnknownMember { .. }
+                | Self::Base64 { .. }
+                | Self::BundleVersion { .. }
+                | Self::MediaType { .. }
+                | Self::BundleMaterial { .. }
+                | Self::TwoContents
+                | Self::TooMany { .. }
+                | Self::BundleMalformed { .. }
+                | Self::MessageSignature
+                | Self::SignatureCount { .. }
+                | Self::PayloadType { .. }
+                | Self::StatementType { .. }
+                | Self::NoSubject
+                | Self::SubjectWithoutSha256 { .. }
+                | Self::SubjectDigest { .. }
+        )
+    }
+
     /// The reason with what led to it, on one line.
     pub fn whole(&self) -> String {
         let mut whole = self.to_string();

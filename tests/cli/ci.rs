@@ -57,6 +57,7 @@ fn told(yard: &Yard, decision: &str, image: &str, digest: &str, reasons: &str, r
         ("digest", digest),
         ("reasons", reasons),
         ("record", record),
+        ("permit", ""),
     ];
     let wanted: BTreeMap<_, _> = wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     assert_eq!(outputs(yard), wanted);

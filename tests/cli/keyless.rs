@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use samebits::collect::BUNDLE;
 use samebits::reference::Image;
 use samebits::verify::COSIGN_SIGN;
@@ -113,6 +115,45 @@ fn jobs_promote_and_deploy_by_their_certificates() {
 }
 
 /// What `verify` shows of certificates: who, when, and where in the log; of a signature over the manifest too.
+/// The promoter's job gives a permit that the deploy job takes; what the deploy job signs itself is none, and neither is
+/// what the promoter's job signed for another trigger.
+#[test]
+fn e13_a_permit_by_certificate_is_the_promoters_job_alone() {
+    let jobs = Jobs::new();
+    let image = jobs.build("1", "first");
+    let there = at("staging", &image);
+    let promote = ["promote", "oci:registry/shop:1", "--to", "staging", "--permit", "permit.json"];
+    jobs.run(&job("release.yml"), promote).exits(0);
+    let permit = jobs.yard.read("permit.json");
+    assert_eq!(permit.lines().count(), 1);
+    let verify = |permit: &[u8]| {
+        let mut command = jobs.yard.command(["permit", "verify", &there, "--in", "staging"]);
+        ran(command.env("SAMEBITS_PERMIT", std::str::from_utf8(permit).unwrap()))
+    };
+    assert_eq!(verify(permit.as_bytes()).exits(0).stdout.trim(), there);
+    // Whoever may sign in the deploy job signs as that.
+    let bundle: Value = serde_json::from_str(&permit).unwrap();
+    let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+    let mut pull = job("release.yml");
+    pull["event_name"] = json!("workflow_dispatch");
+    for (claims, code) in [(job("release.yml"), 0), (job("deploy.yml"), 1), (job("build.yml"), 1), (pull, 1)]
+    {
+        let who = jobs.sigstore.identity(&claims);
+        let ran = verify(&jobs.sigstore.bundle(&payload, &who, jobs.sigstore.now())).exits(code);
+        assert_eq!(ran.stdout.is_empty(), code == 1);
+        assert_eq!(ran.stderr.contains("permit-signer"), code == 1, "{}", ran.stderr);
+    }
+    // Signed a long time before it says that it was given: the certificate says when, and that is what counts.
+    let early = jobs.sigstore.now() - jiff::SignedDuration::from_mins(5);
+    let who = jobs.sigstore.identity(&job("release.yml"));
+    let ran = verify(&jobs.sigstore.bundle(&payload, &who, early)).exits(1);
+    assert!(ran.stderr.contains("permit-too-long"), "{}", ran.stderr);
+    // The signature of another bundle, and one without its log entry.
+    let mut bare = bundle.clone();
+    bare["verificationMaterial"].as_object_mut().unwrap().remove("tlogEntries");
+    assert_eq!(verify(bare.to_string().as_bytes()).exits(1).stdout, "");
+}
+
 #[test]
 fn verify_shows_time_and_log_index_of_what_jobs_signed() {
     let jobs = Jobs::new();

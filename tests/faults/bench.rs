@@ -311,6 +311,7 @@ impl Bench {
             service: None,
             run: "run".to_owned(),
             files: Files::default(),
+            permit: false,
         };
         let key = PrivateKey::from_pem(&self.world.key("release").to_pem()).unwrap();
         let now = self.world.now();
@@ -321,7 +322,7 @@ impl Bench {
                 Outcome::Yes
             }
             Ok(Promoted::Promoted(promotion)) => panic!("promoted {}", promotion.destination()),
-            Ok(Promoted::Denied { .. }) => Outcome::No,
+            Ok(Promoted::Denied { .. } | Promoted::Withheld { .. }) => Outcome::No,
             Err(error) => {
                 let side = match &error {
                     WalkError::Copy { source, .. } => Some(source.side),

@@ -276,7 +276,8 @@ impl Play {
         };
         let run = format!("run {}", self.oracle.minute);
         let environment = environment(production).to_owned();
-        let request = Request { reference, environment, service: None, run, files: Files::default() };
+        let request =
+            Request { reference, environment, service: None, run, files: Files::default(), permit: false };
         // 2. The walk, perhaps with a layer that cannot be read.
         let layer = meant.filter(|_| broken).map(|image| {
             let layer = self.images[image].closure.blobs().into_iter().max_by_key(|blob| blob.digest);
@@ -314,7 +315,7 @@ impl Play {
                 self.commits.insert(promotion.commit().index);
                 self.has_arrived(image, production, promotion.commit().index).await;
             }
-            Ok(Answer::Denied { denied, .. }) => {
+            Ok(Answer::Denied { denied, .. } | Answer::Withheld { denied, .. }) => {
                 assert!(there && allowed.is_none(), "denied: {meant:?}\n{}", story(denied.verdict()));
             }
             Err(WalkError::Registry(error))

@@ -95,7 +95,9 @@ pub(crate) fn intact(world: &World) {
 pub(crate) fn promoted(answer: Result<Answer, WalkError>) -> samebits::promote::Promotion {
     match answer.unwrap() {
         Answer::Promoted(promotion) => *promotion,
-        Answer::Denied { denied, .. } => panic!("{}", story(denied.verdict())),
+        Answer::Denied { denied, .. } | Answer::Withheld { denied, .. } => {
+            panic!("{}", story(denied.verdict()))
+        }
     }
 }
 

@@ -1120,6 +1120,7 @@ pub(crate) fn pinned(repository: &Repository, built: &Built, environment: &str, 
         service: None,
         run: run.to_owned(),
         files: Files::default(),
+        permit: false,
     }
 }
 

@@ -5,6 +5,7 @@ mod ledger;
 mod output;
 mod past;
 mod shell;
+mod permit;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub(crate) use self::ledger::{
 };
 pub(crate) use self::output::{Format, Output, outputs_in};
 pub(crate) use self::past::{Export, Prove, RecordName, Replay, Since, VerifyLedger};
+pub(crate) use self::permit::{PermitCommand, PermitVerify, Promote};
 pub(crate) use self::shell::{Completions, Explain, Man, Shell};
 
 /// Lets an image into an environment only if exactly the same bytes have already run in the environment before it
@@ -87,7 +89,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "FILE", env = "SAMEBITS_LEDGER_KEY", value_parser = present, hide = true)]
     pub(crate) ledger_key: Option<PathBuf>,
     /// `text` (the default) or `json` on stdout; `FORMAT=FILE` writes to a file as well. May be repeated. For CI, of
-    /// check, promote, deployed, removed and approve: `github` (step outputs, summary, annotations; by itself in GitHub
+    /// check, promote, permit verify, deployed, removed and approve: `github` (step outputs, summary, annotations; by itself in GitHub
     /// Actions where no output is asked for, unless SAMEBITS_CI=off), `dotenv=FILE` (GitLab), `junit=FILE`, `sarif=FILE`.
     #[arg(short, long, global = true, value_name = "FORMAT[=FILE]", value_parser = output::read)]
     pub(crate) output: Vec<Output>,
@@ -149,8 +151,19 @@ command goes on where it stopped.
 EXAMPLE
   export SAMEBITS_KEY=keys/release.key
   image=$(samebits promote registry.example/shop:1.4.2 --to staging)
-  kubectl set image deployment/shop shop=\"$image\"")]
-    Promote(Ask),
+  kubectl set image deployment/shop shop=\"$image\"
+
+Where another job deploys, --permit FILE is what it shows to `permit verify`.")]
+    Promote(Promote),
+    /// Refuse to deploy what the gate did not let in: for the job that deploys.
+    #[command(
+        subcommand,
+        after_long_help = "\
+EXAMPLE
+  samebits permit verify registry.example/prod/shop@sha256:… \\
+      --in production --permit permit.json"
+    )]
+    Permit(PermitCommand),
     /// Record that an image runs in an environment, signed by that environment's own identity.
     #[command(after_long_help = "\
 Only a signer the policy lists as a deployer of the environment can say what

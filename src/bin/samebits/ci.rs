@@ -1,6 +1,7 @@
 //! What CI systems are told: pure functions from one view of the answer to the text each of them reads.
 //!
-//! Guarantees: the pinned reference is told only on yes, and only by `promote`; nothing foreign leaves the cell, line or
+//! Guarantees: the pinned reference is told only on yes, and only by `promote` and
+//! `permit verify`; nothing foreign leaves the cell, line or
 //! element it is in; what cannot be written whole is not written; no exit code comes from here, but for a report that was
 //! asked for and cannot be written. Start at [`View`]; [`Reports`] does the input and output.
 
@@ -17,7 +18,7 @@ mod text;
 
 pub(crate) use self::policy::PolicyFile;
 pub(crate) use self::reports::{Reports, cannot_write};
-use crate::args::Command;
+use crate::args::{Command, PermitCommand, Promote};
 use crate::output::RequirementStands;
 
 /// How it ended.
@@ -62,7 +63,10 @@ impl Asked {
         };
         match command {
             Command::Check(ask) => asked("check", &ask.image, &ask.to, true),
-            Command::Promote(ask) => asked("promote", &ask.image, &ask.to, true),
+            Command::Promote(Promote { ask, .. }) => asked("promote", &ask.image, &ask.to, true),
+            Command::Permit(PermitCommand::Verify(args)) => {
+                asked("permit verify", &args.image, &args.environment, true)
+            }
             Command::Deployed(args) => asked("deployed", &args.image, &args.environment, false),
             Command::Removed(args) => asked("removed", &args.image, &args.environment, false),
             Command::Approve(args) => asked("approve", &args.image, &args.to, false),
@@ -87,10 +91,21 @@ impl Asked {
 
     /// A command line that was not understood, if it looks like one of these verbs.
     pub(crate) fn of_words(words: &[String]) -> Option<Self> {
-        let verbs =
-            [("check", true), ("promote", true), ("deployed", false), ("removed", false), ("approve", false)];
-        let typed = words.iter().find_map(|word| verbs.into_iter().find(|(verb, _)| verb == word));
-        typed.map(|(verb, decides)| Self { verb, image: String::new(), environment: String::new(), decides })
+        let verbs = [
+            ("check", "check", true),
+            ("promote", "promote", true),
+            ("permit", "permit verify", true),
+            ("deployed", "deployed", false),
+            ("removed", "removed", false),
+            ("approve", "approve", false),
+        ];
+        let typed = words.iter().find_map(|word| verbs.into_iter().find(|(typed, ..)| typed == word));
+        typed.map(|(_, verb, decides)| Self {
+            verb,
+            image: String::new(),
+            environment: String::new(),
+            decides,
+        })
     }
 }
 
@@ -101,8 +116,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) service: String,
     /// The image it is about; empty where it is only known what was typed.
     pub(crate) image: String,
-    /// The reference to deploy: only on yes, and only from `promote`.
+    /// The reference to deploy: only on yes, and only from `promote` and `permit verify`.
     pub(crate) pinned: Option<String>,
+    /// The permit to deploy it: only from `promote`, where one was asked for.
+    pub(crate) permit: Option<String>,
     pub(crate) digest: Option<String>,
     pub(crate) codes: Vec<String>,
     pub(crate) requirements: &'a [RequirementStands],

@@ -10,6 +10,7 @@ mod init;
 mod lock;
 mod lane;
 mod look;
+mod permit;
 mod reconcile;
 mod record;
 mod replay;
@@ -23,10 +24,11 @@ mod witness;
 #[cfg(test)]
 pub(crate) use self::copy::CopyReport;
 use crate::Outcome;
-use crate::args::{Cli, Command, LedgerCommand, WitnessCommand};
+use crate::args::{Cli, Command, LedgerCommand, PermitCommand, WitnessCommand};
+use crate::permit_file::PermitFile;
 use crate::report::Outputs;
 use crate::session::Session;
-use crate::trouble::{Trouble, undecided};
+use crate::trouble::{Trouble, undecided, usage};
 
 /// Runs the verb that was typed.
 pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
@@ -38,7 +40,12 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
     match &cli.command {
         Command::Init(init) => init::init(&cli.common, outputs, init),
         Command::Check(ask) => ask::check(&session()?, ask),
-        Command::Promote(ask) => ask::promote(&Session::open(&cli.common, outputs)?, ask),
+        Command::Promote(args) => {
+            // First of all: whatever goes wrong from here on, no earlier permit is left.
+            let permit = args.permit.as_deref().map(PermitFile::open).transpose().map_err(usage)?;
+            ask::promote(&Session::open(&cli.common, outputs)?, &args.ask, permit)
+        }
+        Command::Permit(PermitCommand::Verify(args)) => permit::verify(&session()?, args),
         Command::Deployed(deployed) => record::deployed(&session()?, deployed),
         Command::Removed(removed) => record::removed(&session()?, removed),
         Command::Approve(approve) => record::approve(&session()?, approve),

@@ -9,6 +9,7 @@ mod manual;
 mod output;
 #[cfg(test)]
 mod pages;
+mod permit_file;
 mod progress;
 mod report;
 mod session;

@@ -9,6 +9,7 @@ pub(crate) mod freeze;
 mod export;
 mod replay;
 pub(crate) mod reconcile;
+mod permit;
 mod roots;
 
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ pub(crate) use self::copy::{Arrived, Copied};
 pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof, Unchecked};
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
+pub(crate) use self::permit::{PermitVerdict, PermitWritten};
 pub(crate) use self::reconcile::{LeftHere, Outcome as LeftOutcome, Reconciling, What as LeftWhat};
 pub(crate) use self::replay::{AtHand, Decided, History, Now, Replay};
 pub(crate) use self::roots::{RootInUse, RootStands, RootsTable};
@@ -82,6 +84,8 @@ pub(crate) struct Decision {
     pub(crate) copy: Option<Copy>,
     /// The tag that was typed, where it means something else by now.
     pub(crate) tag_moved: Option<TagMoved>,
+    /// The permit to deploy it, where `promote` was asked for one and it is given.
+    pub(crate) permit: Option<PermitWritten>,
 }
 
 /// Yes or no.
@@ -216,6 +220,7 @@ impl Decision {
             record: None,
             copy: None,
             tag_moved: None,
+            permit: None,
         }
     }
 }
@@ -589,6 +594,7 @@ mod tests {
             (Freezing::SCHEMA, schema_for!(Freezing)),
             (Reconciling::SCHEMA, schema_for!(Reconciling)),
             (Verification::SCHEMA, schema_for!(Verification)),
+            (PermitVerdict::SCHEMA, schema_for!(PermitVerdict)),
             (LogPage::SCHEMA, schema_for!(LogPage)),
             (StatusTable::SCHEMA, schema_for!(StatusTable)),
             (Exported::SCHEMA, schema_for!(Exported)),

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use samebits::gate::Code;
 use samebits::record::{EffectiveFrom, RevocationEffect, Revoked};
 use serde::Serialize;
 
@@ -115,11 +116,11 @@ impl Report for Decision {
         if let Some(copy) = &self.copy {
             let _ = writeln!(text, "  {DIM}copied {}{DIM:#}", copied(copy));
         }
-        if self.decision == YesOrNo::Denied && !self.codes.is_empty() {
-            let codes: Vec<String> = self.codes.iter().map(ToString::to_string).collect();
-            let gap = if self.record.is_some() { "" } else { "\n" };
-            let _ = writeln!(text, "{gap}  {DIM}more: samebits explain {}{DIM:#}", codes.join(" "));
+        if let Some(permit) = &self.permit {
+            let (file, until) = (clean(&permit.file), permit.valid_until);
+            let _ = writeln!(text, "  {DIM}permit {file}, good until {until:.0}{DIM:#}");
         }
+        more(&mut text, &self.codes, self.record.is_none());
         text
     }
 
@@ -133,6 +134,7 @@ impl Report for Decision {
             service: self.service.to_string(),
             image: self.image.to_string(),
             pinned: pinned.map(ToString::to_string),
+            permit: self.permit.as_ref().map(|permit| permit.bundle.clone()),
             digest: Some(self.image.digest.to_string()),
             codes: self.codes.iter().map(ToString::to_string).collect(),
             requirements: &self.requirements,
@@ -172,6 +174,16 @@ pub(crate) fn requirements(text: &mut String, requirements: &[RequirementStands]
             }
         }
     }
+}
+
+/// Where the codes of a refusal are explained.
+pub(crate) fn more(text: &mut String, codes: &[Code], gap: bool) {
+    if codes.is_empty() {
+        return;
+    }
+    let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    let gap = if gap { "\n" } else { "" };
+    let _ = writeln!(text, "{gap}  {DIM}more: samebits explain {}{DIM:#}", codes.join(" "));
 }
 
 /// A command stands alone on its line, ready to be copied.
@@ -245,6 +257,7 @@ impl Report for Recorded {
             service: self.service.to_string(),
             image: self.image.to_string(),
             pinned: None,
+            permit: None,
             digest: Some(self.image.digest.to_string()),
             codes: Vec::new(),
             requirements: &[],

@@ -32,6 +32,9 @@ const LIMIT: u64 = 1024 * 1024;
 /// An identity token that somebody else obtained, for the audience `sigstore` (GitLab's `id_tokens` write it).
 const ID_TOKEN: &str = "SIGSTORE_ID_TOKEN";
 
+/// A permit that another job was given.
+pub(crate) const PERMIT: &str = "SAMEBITS_PERMIT";
+
 /// A password and where it came from, for messages. Has no `Debug`.
 struct Password {
     bytes: Zeroizing<Vec<u8>>,
@@ -70,6 +73,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 #[allow(clippy::disallowed_methods, reason = "the environment is read in this file only")]
 fn variable_as_it_is(name: &str) -> Option<Vec<u8>> {
     std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes)
+}
+
+/// What is in [`PERMIT`], if it is set.
+pub(crate) fn permit_as_it_is() -> Option<Vec<u8>> {
+    variable_as_it_is(PERMIT)
 }
 
 /// The CI run without the attempt number, so that a retried job resumes; empty at a terminal.
@@ -474,6 +482,11 @@ pub(crate) enum FileError {
 
 /// The text of a policy or key file: a regular file of reasonable size; never a device or a pipe that has no end.
 pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
+    String::from_utf8(read_small(path)?).map_err(|_| FileError::NotText)
+}
+
+/// The same, of any bytes.
+pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, FileError> {
     // Before it is opened: opening a pipe waits for its other end.
     if !std::fs::metadata(path)?.is_file() {
         return Err(FileError::NotAFile);
@@ -485,7 +498,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
     if bytes.len() as u64 > LIMIT {
         return Err(FileError::TooLong { found });
     }
-    String::from_utf8(bytes).map_err(|_| FileError::NotText)
+    Ok(bytes)
 }
 
 /// What the policy says of registries, the logins of Docker and Podman, and the proxies of the environment. Nothing

@@ -19,6 +19,7 @@ pub(super) fn outputs(view: &View<'_>, delimiter: &str) -> String {
             ("image", facts.pinned.clone().unwrap_or_default()),
             ("digest", facts.digest.clone().unwrap_or_default()),
             ("reasons", facts.codes.join(",")),
+            ("permit", facts.permit.clone().unwrap_or_default()),
         ]);
     }
     // It was drawn at random; should it be in a value all the same, it grows until it is not.

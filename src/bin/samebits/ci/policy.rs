@@ -78,6 +78,7 @@ fn path<'a>(requirement: &Requirement, service: &'a str, environment: &'a str) -
         Requirement::Attestation => required("attestations"),
         Requirement::PastKnown | Requirement::Deployed => vec!["environments", environment, "after"],
         Requirement::Approvals => required("approvals"),
+        Requirement::Permit => vec!["environments", environment, "permit-for"],
     }
 }
 

@@ -40,8 +40,8 @@ impl Reports {
             && let Some(format) = formats.clone().find(|format| format.is_for_ci())
         {
             anyhow::bail!(
-                "`--output {}` is not for this verb: expected text or json; it is for check, promote, deployed, \
-                 removed and approve",
+                "`--output {}` is not for this verb: expected text or json; it is for check, promote, permit verify, \
+                 deployed, removed and approve",
                 format.name()
             );
         }
@@ -114,6 +114,7 @@ impl<'a> Facts<'a> {
             service: String::new(),
             image: String::new(),
             pinned: None,
+            permit: None,
             digest: None,
             codes: Vec::new(),
             requirements: &[],

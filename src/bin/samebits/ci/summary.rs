@@ -140,6 +140,8 @@ fn record(view: &View<'_>) -> String {
         Some(index) => {
             format!("<p>Recorded as <b>{index}</b>: <code>samebits log</code></p>\n")
         }
+        // It only asks, and nothing is recorded by it.
+        None if view.asked.verb == "permit verify" => String::new(),
         None if view.asked.verb == "check" => {
             "<p>Only asked: nothing was recorded, nothing was copied.</p>\n".to_owned()
         }

@@ -40,6 +40,7 @@ fn with(text: &str, word: Word, judge: impl Fn(&View<'_>)) {
         service: text.to_owned(),
         image: text.to_owned(),
         pinned: (word == Word::Approved).then(|| text.to_owned()),
+        permit: (word == Word::Approved).then(|| text.to_owned()),
         digest: decided.then(|| text.to_owned()),
         codes: vec![text.to_owned()],
         requirements: if decided { &requirements } else { &[] },
@@ -79,12 +80,13 @@ fn d8_step_outputs_hold_what_they_were_given_even_if_the_delimiter_is_guessed() 
                 "image" => value == view.facts.pinned.clone().unwrap_or_default(),
                 "digest" => value == view.facts.digest.clone().unwrap_or_default(),
                 "reasons" => hostile,
+                "permit" => value == view.facts.permit.clone().unwrap_or_default(),
                 _ => false,
             };
             assert!(expected, "{name}: {} bytes", value.len());
             names.push(name);
         }
-        assert_eq!(names, ["record", "decision", "image", "digest", "reasons"]);
+        assert_eq!(names, ["record", "decision", "image", "digest", "reasons", "permit"]);
         assert_eq!(lines.next(), None);
     });
 }

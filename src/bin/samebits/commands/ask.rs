@@ -2,20 +2,22 @@
 
 use std::cell::RefCell;
 
+use anyhow::anyhow;
 use samebits::gate::Decision;
-use samebits::promote::{Answer, Request, Stage, Walk};
+use samebits::promote::{Answer, Promotion, Request, Stage, Walk};
 use samebits::registry::{CopyReport, Stored};
 
 use crate::Outcome;
 use crate::args::Ask;
 use crate::commands::block_on;
 use crate::commands::witness::cosign_after;
-use crate::output::{self, Copy, TagMoved, YesOrNo};
+use crate::output::{self, Copy, PermitWritten, TagMoved, YesOrNo};
+use crate::permit_file::PermitFile;
 use crate::progress::{self, Bar};
 use crate::session::{self, Session};
 use crate::trouble::{Trouble, undecided, usage};
 
-fn request(session: &Session<'_>, ask: &Ask) -> Result<Request, Trouble> {
+fn request(session: &Session<'_>, ask: &Ask, permit: bool) -> Result<Request, Trouble> {
     // A name that is wrong is said before anything is read or asked for.
     session.policy.find_environment(&ask.to).map_err(usage)?;
     if let Some(service) = &ask.service {
@@ -27,11 +29,12 @@ fn request(session: &Session<'_>, ask: &Ask) -> Result<Request, Trouble> {
         service: ask.service.clone(),
         run: session::run(),
         files: session.files(&ask.evidence)?,
+        permit,
     })
 }
 
 pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble> {
-    let request = request(session, ask)?;
+    let request = request(session, ask, false)?;
     let requester = session.signer_if_given()?.map(|signer| signer.author());
     let registries = session.registries()?;
     let mut ledger = session.ledger()?;
@@ -53,8 +56,12 @@ pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble
     Ok(outcome)
 }
 
-pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble> {
-    let request = request(session, ask)?;
+pub(crate) fn promote(
+    session: &Session<'_>,
+    ask: &Ask,
+    permit: Option<PermitFile>,
+) -> Result<Outcome, Trouble> {
+    let request = request(session, ask, permit.is_some())?;
     let signer = session.signer()?;
     let registries = session.registries()?;
     let mut ledger = session.ledger_to_append()?;
@@ -79,7 +86,7 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
     drop(bar);
     let answer = answer??;
     let unsigned = match &answer {
-        Answer::Promoted(_) => cosign_after(session, &ledger),
+        Answer::Promoted(_) | Answer::Withheld { .. } => cosign_after(session, &ledger),
         Answer::Denied { .. } => Vec::new(),
     };
     let (outcome, mut report) = match answer {
@@ -89,6 +96,17 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
                 report.notes.push("not recorded: the policy does not name who asked".to_owned());
             }
             report.record = record;
+            (Outcome::No, report)
+        }
+        Answer::Withheld { promotion, denied } => {
+            let mut report = output::Decision::new(denied.verdict(), YesOrNo::Denied);
+            let commit = promotion.commit();
+            report.notes.push(format!(
+                "it was promoted as record {}, before this was known: there is no permit for it, and it is not to be \
+                 deployed",
+                commit.index
+            ));
+            report.record = Some(commit);
             (Outcome::No, report)
         }
         Answer::Promoted(promotion) => {
@@ -104,6 +122,7 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
                     report.notes.push("these bytes were promoted before; nothing had to be copied".to_owned())
                 }
             }
+            report.permit = permit.map(|file| write(file, &promotion)).transpose()?;
             (Outcome::Yes, report)
         }
     };
@@ -118,6 +137,20 @@ pub(crate) fn promote(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Troub
     let quiet = session.common.quiet && outcome == Outcome::Yes;
     session.outputs.emit_line(&report, line.as_deref(), quiet).map_err(undecided)?;
     Ok(outcome)
+}
+
+/// Puts the permit in its place.
+fn write(file: PermitFile, promotion: &Promotion) -> Result<PermitWritten, Trouble> {
+    let commit = promotion.commit().index;
+    let trouble = |error: anyhow::Error| {
+        undecided(error.context(format!("it was promoted as record {commit}, and has no permit")))
+    };
+    let shown = file.shown();
+    let given = promotion.permit().ok_or_else(|| trouble(anyhow!("none was given")))?;
+    let bundle = String::from_utf8(given.bytes.clone()).map_err(|error| trouble(error.into()))?;
+    file.write(&given.bytes).map_err(trouble)?;
+    let (issued_on, valid_until) = (given.permit.issued_on, given.permit.valid_until);
+    Ok(PermitWritten { file: shown, issued_on, valid_until, bundle })
 }
 
 fn say_beside(session: &Session<'_>, report: &mut output::Decision) {
