@@ -265,6 +265,85 @@ fn commands_are_a_closed_list() {
         runner.uses(&with(&[("command", command)])).exits(0);
         assert_eq!(arguments(&runner).unwrap()[..2], [command, &format!("--{flag}=staging")]);
     }
+    runner.uses(&with(&[("command", "permit")])).exits(0);
+    assert_eq!(
+        arguments(&runner).unwrap(),
+        ["permit", "verify", "--in=staging", "--output=github", "--", "oci:registry/shop:1"]
+    );
+}
+
+#[test]
+fn e13_only_promote_gives_a_permit_and_only_where_it_is_asked_for() {
+    let runner = Runner::new();
+    runner.release(STUB);
+    let file = format!("--permit={}/samebits-permit.json", runner.path("temp").display());
+    for (permit, given) in [("true", true), ("false", false), ("", false)] {
+        runner.uses(&with(&[("command", "promote"), ("permit", permit)])).exits(0);
+        assert_eq!(arguments(&runner).unwrap().contains(&file), given, "{permit:?}");
+        std::fs::remove_file(runner.path("temp/arguments")).unwrap();
+    }
+    for wrong in ["True", "yes", "1", "true ", "true\nfalse", "$(id)", "*"] {
+        refuses(&runner, &with(&[("command", "promote"), ("permit", wrong)]), 2, "input permit: ");
+    }
+    for command in ["check", "permit", "deployed", "removed", "approve", "verify"] {
+        refuses(&runner, &with(&[("command", command), ("permit", "true")]), 2, "promote gives permits");
+    }
+}
+
+/// Two jobs, each with a runner and a workspace of its own: what the first one hands on is all that the second one takes.
+#[test]
+fn e13_the_deploy_job_refuses_without_the_permit_of_the_gate_job() {
+    let yard = Yard::new();
+    let (image, other) = (yard.build("1", "first"), yard.build("2", "second"));
+    let program = format!("#!/bin/sh\nexec '{PROGRAM}' \"$@\"\n");
+    let mut gate = runner_with(program.as_bytes());
+    gate.environment.insert("SAMEBITS_KEY".to_owned(), "keys/release.key".to_owned());
+    let promote = |image: &str, to: &str, permit: &str| {
+        let inputs = [("command", "promote"), ("image", image), ("to", to), ("permit", permit)];
+        gate.uses_in(&yard.path(""), &inputs)
+    };
+    assert_eq!(promote("oci:registry/shop:1", "staging", "").exits(0).outputs["permit"], "");
+    let yes = promote("oci:registry/shop:1", "staging", "true").exits(0);
+    let permit = yes.outputs["permit"].clone();
+    assert_eq!(
+        std::fs::read_to_string(gate.path("temp/samebits-permit.json")).unwrap(),
+        permit.clone() + "\n"
+    );
+
+    // The policy file and its public keys, and nothing else of the first job.
+    let deploy = |image: &samebits::reference::Image, permit: Option<&str>| {
+        let mut runner = runner_with(program.as_bytes());
+        let workspace = runner.path("workspace");
+        std::fs::create_dir(workspace.join("keys")).unwrap();
+        std::fs::copy(yard.path("samebits.toml"), workspace.join("samebits.toml")).unwrap();
+        for role in ["build", "release", "staging", "production"] {
+            let key = format!("keys/{role}.pub");
+            std::fs::copy(yard.path(&key), workspace.join(&key)).unwrap();
+        }
+        if let Some(permit) = permit {
+            runner.environment.insert("SAMEBITS_PERMIT".to_owned(), permit.to_owned());
+        }
+        let pinned = cli::at("staging", image);
+        runner.uses(&[("command", "permit"), ("image", &pinned), ("to", "staging")])
+    };
+    let pinned = cli::at("staging", &image);
+    let taken = deploy(&image, Some(&permit)).exits(0);
+    assert_eq!((&taken.outputs["image"], taken.outputs["decision"].as_str()), (&pinned, "approved"));
+    assert_eq!(taken.outputs["permit"], "", "it gives none itself");
+    // The gate's step was skipped, or said no: its output is empty.
+    let no = promote("oci:registry/shop:1", "production", "true").exits(1);
+    assert_eq!((no.outputs["permit"].as_str(), no.outputs["image"].as_str()), ("", ""));
+    assert!(!gate.path("temp/samebits-permit.json").exists(), "the earlier one is gone");
+    for (image, permit, code) in [
+        (&image, None, "permit-missing"),
+        (&image, Some(no.outputs["permit"].as_str()), "permit-missing"),
+        (&image, Some("true"), "permit-malformed"),
+        (&other, Some(permit.as_str()), "permit-digest"),
+    ] {
+        let refused = deploy(image, permit).exits(1);
+        assert_eq!((refused.outputs["image"].as_str(), refused.outputs["reasons"].as_str()), ("", code));
+        assert!(refused.log.contains("::error "), "{}", refused.log);
+    }
 }
 
 const NASTY: [&str; 12] = [
@@ -362,7 +441,7 @@ fn the_exit_code_is_that_of_the_program() {
 fn the_outputs_are_those_of_the_program() {
     let runner = Runner::new();
     let declared = names(&action(), "outputs");
-    assert_eq!(declared, ["decision", "digest", "image", "reasons", "record"]);
+    assert_eq!(declared, ["decision", "digest", "image", "permit", "reasons", "record"]);
     let lines: String = declared
         .iter()
         .map(|name| format!("printf '{name}<<END\\n{name} of\\nthe stub\\nEND\\n' >>\"$GITHUB_OUTPUT\"\n"))

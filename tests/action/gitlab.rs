@@ -66,8 +66,9 @@ fn inputs_of_the_component_are_variables_and_never_script() {
         match line.strip_prefix("  ") {
             None => names.push((line.strip_suffix(':').unwrap(), false)),
             Some(key) => {
-                let held =
-                    key.starts_with("options: [") || (key.starts_with("regex: ^[") && key.ends_with(['$']));
+                let held = key == "type: boolean"
+                    || key.starts_with("options: [")
+                    || (key.starts_with("regex: ^[") && key.ends_with(['$']));
                 names.last_mut().unwrap().1 |= held;
             }
         }
@@ -152,4 +153,20 @@ fn a_variable_that_is_missing_is_a_usage_error() {
     for command in ["deployed", "check\npromote", "--help"] {
         assert_eq!(job(&[&[("COMMAND", command)], &all[1..]].concat()), (Some(2), None), "{command}");
     }
+}
+
+/// Asked for it is where the job's artifacts are; what is neither yes nor no is refused before anything runs.
+#[test]
+fn e13_the_component_leaves_a_permit_where_one_is_asked_for() {
+    let asked = [("COMMAND", "promote"), ("IMAGE", "oci:registry/shop:1"), ("TO", "staging")];
+    let with = |permit| job(&[&asked[..], &[("PERMIT", permit)]].concat());
+    let is_asked = |arguments: Option<Vec<String>>| {
+        arguments.unwrap().iter().any(|argument| argument == "--permit=samebits-permit.json")
+    };
+    assert!(is_asked(with("true").1) && !is_asked(with("false").1) && !is_asked(with("").1));
+    for wrong in ["True", "1", "true ", "true\nfalse", "*"] {
+        assert_eq!(with(wrong), (Some(2), None), "{wrong:?}");
+    }
+    assert_eq!(job(&[&[("COMMAND", "check"), ("PERMIT", "true")], &asked[1..]].concat()), (Some(2), None));
+    assert!(said(&read(COMPONENT)).contains("\n    paths: [samebits-permit.json]\n"));
 }
