@@ -19,6 +19,8 @@ mod evidence;
 mod export;
 #[path = "cli/faces.rs"]
 mod faces;
+#[path = "cli/file.rs"]
+mod file_verification;
 #[path = "cli/filed.rs"]
 mod filed;
 #[path = "cli/foreign.rs"]

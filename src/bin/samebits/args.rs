@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the help that teaches it.
 
 mod copy;
+mod file;
 mod ledger;
 mod output;
 mod past;
@@ -16,6 +17,7 @@ use samebits::reference::{Image, Reference, ReferenceError};
 use samebits::verify::RootName;
 
 pub(crate) use self::copy::Copy;
+pub(crate) use self::file::VerifyFile;
 pub(crate) use self::ledger::{
     Evidence, LedgerCommand, LedgerCopy, Lock, Serve, WitnessCommand, WitnessKeyOf,
 };
@@ -314,6 +316,9 @@ EXAMPLE
     /// What a code of a refusal means, why it is a no, and what to do; or all codes.
     #[command(after_long_help = shell::EXPLAIN)]
     Explain(Explain),
+    /// Say whether a file was signed by who is expected, by a Sigstore bundle beside it, offline.
+    #[command(after_long_help = file::HELP)]
+    VerifyFile(VerifyFile),
     /// Write what makes a shell complete this command line: bash, zsh, fish, PowerShell.
     #[command(after_long_help = shell::COMPLETIONS)]
     Completions(Completions),

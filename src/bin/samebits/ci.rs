@@ -84,6 +84,7 @@ impl Asked {
             | Command::Roots(_)
             | Command::Ledger(_)
             | Command::Explain(_)
+            | Command::VerifyFile(_)
             | Command::Completions(_)
             | Command::Man(_) => None,
         }

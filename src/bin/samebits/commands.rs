@@ -5,6 +5,7 @@ mod audit;
 mod copy;
 mod explain;
 mod export;
+mod file;
 mod freeze;
 mod init;
 mod lock;
@@ -77,6 +78,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         }
         Command::Ledger(LedgerCommand::Evidence(evidence)) => audit::evidence(&session()?, evidence),
         Command::Explain(args) => explain::explain(&cli.common, args),
+        Command::VerifyFile(args) => file::verify(outputs, args),
         Command::Completions(args) => shell::completions(&cli.common, args),
         Command::Man(args) => shell::man(&cli.common, args),
     }

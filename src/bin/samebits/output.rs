@@ -3,6 +3,7 @@
 //! `schema/*.schema.json` is generated from these types; the test below keeps it current.
 
 mod copy;
+mod file;
 mod lock;
 mod witness;
 pub(crate) mod freeze;
@@ -29,6 +30,7 @@ use serde::Serialize;
 
 pub(crate) use self::copy::{Arrived, Copied};
 pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof, Unchecked};
+pub(crate) use self::file::FileVerification;
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
 pub(crate) use self::lock::{LockReport, LockStands, LockWas};
 pub(crate) use self::permit::{PermitVerdict, PermitWritten};
@@ -610,6 +612,7 @@ mod tests {
             (CosignReport::SCHEMA, schema_for!(CosignReport)),
             (WitnessKey::SCHEMA, schema_for!(WitnessKey)),
             (EvidenceFolder::SCHEMA, schema_for!(EvidenceFolder)),
+            (FileVerification::SCHEMA, schema_for!(FileVerification)),
             (Initialised::SCHEMA, schema_for!(Initialised)),
             (Trouble::SCHEMA, schema_for!(Trouble)),
         ];
