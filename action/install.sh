@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Puts one samebits into this job, and says where: the release whose SHA-256 is committed beside this script (or given
 # in `sha256`), else one built from this very commit. Nothing that was not checked gets on the PATH, or runs.
+#
+# `install.sh plan` says only where GitHub's cache should bring the binary from, and to; whatever it brings is hashed.
 set -euo pipefail
 . "${BASH_SOURCE[0]%/*}/common.sh"
 
@@ -91,6 +93,17 @@ read_expected() {
   fi
 }
 
+# Sets `previous`, the newest release that checksums.txt lists beside this one, its asset and SHA-256; empty where none is.
+read_previous() {
+  local digest name
+  previous=
+  while read -r digest name; do
+    if [[ $name =~ ^samebits-(.+)-$target$suffix$ ]] && [ "${BASH_REMATCH[1]}" != "$version" ]; then
+      previous=${BASH_REMATCH[1]} previous_asset=$name previous_digest=$digest
+    fi
+  done < <(listed)
+}
+
 digest_of() {
   local said
   if command -v sha256sum >/dev/null; then
@@ -103,6 +116,7 @@ digest_of() {
   printf '%s' "${said%% *}"
 }
 
+# `download VERSION NAME FILE`: that file of that release.
 download() {
   local proto='=https'
   case $release_url in
@@ -112,12 +126,41 @@ download() {
     *) fail 2 "input release-url: $release_url is neither https nor file" ;;
   esac
   curl --proto "$proto" --proto-redir '=https' --tlsv1.2 --retry 5 --connect-timeout 20 --fail --location --silent \
-    --show-error --output "$fresh" -- "${release_url%/}/v$version/$asset" ||
-    fail 3 "could not download ${release_url%/}/v$version/$asset"
+    --show-error --output "$3" -- "${release_url%/}/v$1/$2" ||
+    fail 3 "could not download ${release_url%/}/v$1/$2"
 }
 
-# `verify_provenance FILE`: that the action's repository built it. The checksum is the root of trust; this is beside it.
+# `verify_provenance FILE`: that the release workflow of the action's repository built it. The checksum is the root of
+# trust; this is beside it. By the release pinned before, where there is one: by gh else.
 verify_provenance() {
+  read_previous
+  if [ -n "$previous" ] && [ -n "${ACTION_REPOSITORY:-}" ]; then
+    by_previous "$1"
+  else
+    by_gh "$1"
+  fi
+}
+
+# Its checksum is pinned as well: it runs only if it is that.
+by_previous() {
+  local folder=$home/$previous_digest bundle=samebits-$version.provenance.sigstore.json found
+  mkdir -p "$folder"
+  download "$previous" "$previous_asset" "$folder/previous$suffix"
+  found=$(digest_of "$folder/previous$suffix")
+  if [ "$found" != "$previous_digest" ]; then
+    rm -f "$folder/previous$suffix"
+    fail 3 "$previous_asset from $release_url has SHA-256 $found, not $previous_digest"
+  fi
+  chmod 755 "$folder/previous$suffix"
+  download "$version" "$bundle" "$folder/$bundle"
+  "$folder/previous$suffix" verify-file "--bundle=$folder/$bundle" \
+    --issuer=https://token.actions.githubusercontent.com \
+    "--identity=https://github.com/$ACTION_REPOSITORY/.github/workflows/release.yml@refs/tags/v$version" -- "$1" >&2 ||
+    fail 3 "$asset: samebits $previous could not verify that $ACTION_REPOSITORY built it"
+  echo "samebits: provenance verified by samebits $previous: built by $ACTION_REPOSITORY"
+}
+
+by_gh() {
   local missing=
   if ! command -v gh >/dev/null; then
     missing='gh is not installed'
@@ -137,22 +180,38 @@ verify_provenance() {
   fi
 }
 
-# Sets `binary`. What lies in the cache is copied first and hashed then, so that nobody changes it in between.
-install_release() {
+# Sets what is to be installed: `asset`, `expected`, and `cached`, where it is kept; empty where nothing can be.
+name_release() {
   asset=samebits-$version-$target$suffix
   if [ "$target" = none ]; then
     fail 2 "there is no release for $RUNNER_OS on $RUNNER_ARCH: set build-from-source to true"
   fi
   read_expected
-  local folder=$home/$expected cached='' found from=cache
+  cached=
   if [ -n "${RUNNER_TOOL_CACHE:-}" ]; then cached=$RUNNER_TOOL_CACHE/samebits/$version/$expected/samebits$suffix; fi
+}
+
+# GitHub's own machines begin each job empty; elsewhere the tool cache stays, and is nearer.
+plan() {
+  if [ -n "$version" ] && [ "${RUNNER_ENVIRONMENT:-}" = github-hosted ]; then
+    name_release
+    if [ -n "$cached" ]; then
+      { printf 'key=samebits-%s\n' "$expected" && printf 'path=%s\n' "${cached%/*}"; } >>"${GITHUB_OUTPUT:?}"
+    fi
+  fi
+}
+
+# Sets `binary`. What lies in the cache is copied first and hashed then, so that nobody changes it in between.
+install_release() {
+  name_release
+  local folder=$home/$expected found from=cache
   mkdir -p "$folder"
   fresh=$folder/fresh$suffix
   if [ -n "$cached" ] && [ -e "$cached" ]; then
     cp "$cached" "$fresh"
   else
     from=$release_url
-    download
+    download "$version" "$asset" "$fresh"
   fi
   found=$(digest_of "$fresh")
   if [ "$found" != "$expected" ]; then
@@ -196,6 +255,10 @@ if [ -z "$version" ] && [ "$from_source" != true ]; then
   if [ -z "$version" ] && [ "$from_source" = false ]; then
     fail 2 'input build-from-source: is false, and this commit of the action pins no release; say version and sha256'
   fi
+fi
+if [ "${1:-}" = plan ]; then
+  plan
+  exit
 fi
 if [ -n "$version" ]; then
   install_release

@@ -18,6 +18,8 @@ mod gitlab;
 mod local;
 #[path = "support/peer.rs"]
 mod peer;
+#[path = "action/overhead.rs"]
+mod overhead;
 #[path = "action/release.rs"]
 mod release;
 #[path = "action/runner.rs"]
@@ -104,6 +106,74 @@ fn f10_a_binary_swapped_in_the_cache_never_runs() {
     std::fs::write(runner.cached(STUB), STUB.replace("arguments", "arguments-of-another")).unwrap();
     installs_nothing(&runner, &ASK, 3, "was changed in the cache");
     assert!(!runner.path("temp/arguments-of-another").exists());
+}
+
+/// On GitHub's own machines the tool cache is empty each time.
+#[test]
+fn f10_what_githubs_cache_brings_is_hashed_again() {
+    let mut runner = Runner::new();
+    runner.environment.insert("RUNNER_ENVIRONMENT".to_owned(), "github-hosted".to_owned());
+    runner.release(STUB);
+    runner.uses(&ASK).exits(0).says("from file://");
+    let kept = runner.path(&format!("github-cache/samebits-{}", Digest::of(STUB.as_bytes()).hex()));
+    let another_machine = || {
+        std::fs::remove_dir_all(runner.path("tool-cache/samebits")).unwrap();
+        std::fs::remove_dir_all(runner.path("temp/samebits-action")).unwrap();
+        std::fs::remove_file(runner.path("temp/arguments")).unwrap();
+    };
+    another_machine();
+    runner.uses(&ASK).exits(0).says("from cache");
+    assert!(arguments(&runner).is_some());
+    another_machine();
+    std::fs::write(kept.join("samebits"), STUB.replace("arguments", "arguments-of-another")).unwrap();
+    installs_nothing(&runner, &ASK, 3, "was changed in the cache");
+    assert!(!runner.path("temp/arguments-of-another").exists());
+}
+
+/// A stub of the release before: it writes down what it was asked, and says yes where the bundle says so.
+const PREVIOUS: &str = r#"#!/bin/sh
+printf '%s\n' "$@" >"$RUNNER_TEMP/asked"
+for argument; do case $argument in --bundle=*) exec grep -q yes "${argument#--bundle=}" ;; esac; done
+exit 2
+"#;
+
+#[test]
+fn f10_a_new_release_is_verified_by_the_one_before() {
+    let runner = Runner::new();
+    let previous = ASSET.replace("1.2.3", "1.2.2");
+    runner.serve(STUB);
+    std::fs::create_dir(runner.path("release/v1.2.2")).unwrap();
+    std::fs::write(runner.path("release/v1.2.2").join(&previous), PREVIOUS).unwrap();
+    let (before, now) = (Digest::of(PREVIOUS.as_bytes()).hex(), Digest::of(STUB.as_bytes()).hex());
+    let pins = format!("{before}  {previous}\n{now}  {ASSET}\n");
+    std::fs::write(runner.path("action/action/checksums.txt"), pins).unwrap();
+    std::os::unix::fs::symlink("/bin/grep", runner.path("tools/grep")).unwrap();
+    let bundle = runner.path("release/v1.2.3/samebits-1.2.3.provenance.sigstore.json");
+
+    installs_nothing(&runner, &ASK, 3, "could not download");
+    std::fs::write(&bundle, "no").unwrap();
+    installs_nothing(&runner, &ASK, 3, "samebits 1.2.2 could not verify that acme/samebits built it");
+    std::fs::write(&bundle, "yes").unwrap();
+    runner.uses(&ASK).exits(0).says("provenance verified by samebits 1.2.2: built by acme/samebits");
+    let asked = std::fs::read_to_string(runner.path("temp/asked")).unwrap();
+    let asked: Vec<&str> = asked.lines().collect();
+    assert_eq!(asked[0], "verify-file");
+    assert_eq!(asked[2], "--issuer=https://token.actions.githubusercontent.com");
+    let identity = "https://github.com/acme/samebits/.github/workflows/release.yml@refs/tags/v1.2.3";
+    assert_eq!(asked[3], format!("--identity={identity}"));
+    assert_eq!(asked[4], "--");
+
+    // Kept: not downloaded and not asked again, unless provenance is required.
+    std::fs::remove_file(runner.path("temp/asked")).unwrap();
+    runner.uses(&ASK).exits(0).says("from cache");
+    assert!(!runner.path("temp/asked").exists());
+    let required = with(&[("provenance", "required")]);
+    runner.uses(&required).exits(0).says("verified by samebits 1.2.2");
+    std::fs::remove_file(runner.path("temp/arguments")).unwrap();
+    let swapped = PREVIOUS.replace("asked", "asked-of-another");
+    std::fs::write(runner.path("release/v1.2.2").join(&previous), swapped).unwrap();
+    installs_nothing(&runner, &required, 3, &format!("not {before}"));
+    assert!(!runner.path("temp/asked-of-another").exists());
 }
 
 #[test]
@@ -459,7 +529,7 @@ fn every_input_is_mapped_and_used_and_none_reaches_a_script_as_text() {
     let action = action();
     let inputs = names(&action, "inputs");
     let mut used = Vec::new();
-    for (number, script) in ["install.sh", "run.sh"].into_iter().enumerate() {
+    for (number, script) in [(0, "install.sh"), (2, "install.sh"), (3, "run.sh")] {
         let step = format!("runs.steps.{number}");
         let text = std::fs::read_to_string(here("action").join(script)).unwrap();
         for key in ["run", "shell", "name"] {
@@ -472,12 +542,13 @@ fn every_input_is_mapped_and_used_and_none_reaches_a_script_as_text() {
             let input = value.strip_prefix("${{ inputs.").and_then(|rest| rest.strip_suffix(" }}"));
             used.extend(input.map(str::to_owned));
         }
-        // And the other way: what a script takes for an input is one.
+        // And the other way: what a script takes for an input is one, and is given all of them.
         for variable in text.split("${INPUT_").skip(1).map(|rest| rest.split([':', '}']).next().unwrap()) {
             assert!(action.contains_key(&format!("{step}.env.INPUT_{variable}")), "{script}: {variable}");
         }
     }
     used.sort();
+    used.dedup();
     assert_eq!(used, inputs);
     for output in names(&action, "outputs") {
         assert_eq!(
