@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The total order, which is the reading order; `bin` comes last and may use all of them.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "digest",
     "json",
     "reference",
@@ -22,7 +22,8 @@ const ORDER: [&str; 21] = [
     "policy",
     "record",
     "evidence",
-    "gate", // pure
+    "gate",
+    "doctor", // pure
     "ledger",
     "replay",
     "archive",
@@ -36,7 +37,7 @@ const ORDER: [&str; 21] = [
 ];
 
 /// The last module left of the bar.
-const LAST_PURE: &str = "gate";
+const LAST_PURE: &str = "doctor";
 
 /// What a pure module may not name. Addresses (`std::net::IpAddr`) are values; sockets are not.
 const IMPURE: [&str; 20] = [

@@ -122,6 +122,11 @@ impl ClaimRules {
         self.0.is_empty()
     }
 
+    /// Whether this is asked.
+    pub fn asks(&self, claim: ClaimName) -> bool {
+        self.0.contains_key(&claim)
+    }
+
     /// The claims that do not hold; a claim that is absent is not the one that was asked for.
     pub fn wrong(&self, claims: Option<&Claims>, service: &ServiceName) -> Vec<WrongClaim> {
         let wrong = |(claim, rule): (&ClaimName, &Template)| {
