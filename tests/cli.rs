@@ -13,6 +13,8 @@ mod cli;
 mod control;
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/evidence.rs"]
 mod evidence;
 #[path = "cli/export.rs"]

@@ -11,6 +11,8 @@ use samebits::policy::{Draft, Policy, PolicyErrors};
 
 #[path = "policy/attestations.rs"]
 mod attestations;
+#[path = "policy/doctor.rs"]
+mod doctor;
 #[path = "policy/keyless.rs"]
 mod keyless;
 #[path = "policy/roots.rs"]

@@ -2,6 +2,7 @@
 
 mod copy;
 mod file;
+mod doctor;
 mod ledger;
 mod output;
 mod past;
@@ -17,6 +18,7 @@ use samebits::reference::{Image, Reference, ReferenceError};
 use samebits::verify::RootName;
 
 pub(crate) use self::copy::Copy;
+pub(crate) use self::doctor::Doctor;
 pub(crate) use self::file::VerifyFile;
 pub(crate) use self::ledger::{
     Evidence, LedgerCommand, LedgerCopy, Lock, Serve, WitnessCommand, WitnessKeyOf,
@@ -95,7 +97,8 @@ pub(crate) struct Common {
     /// Actions where no output is asked for, unless SAMEBITS_CI=off), `dotenv=FILE` (GitLab), `junit=FILE`, `sarif=FILE`.
     #[arg(short, long, global = true, value_name = "FORMAT[=FILE]", value_parser = output::read)]
     pub(crate) output: Vec<Output>,
-    /// Ask no TUF repository for roots of trust: take those refreshed before, until the day their repository gave.
+    /// Ask no TUF repository for roots of trust: take those refreshed before, until the day their repository gave. Of
+    /// `doctor`: ask no forge.
     #[arg(long, global = true)]
     pub(crate) offline: bool,
     /// Colour on the terminal.
@@ -305,6 +308,9 @@ EXAMPLES
   samebits roots
   samebits roots refresh")]
     Roots(RootsOf),
+    /// Look for what leaves the gate open: a policy too wide, workflows that pass it by, environments that nobody guards.
+    #[command(after_long_help = doctor::HELP)]
+    Doctor(Doctor),
     /// The log itself: audit, proofs, copies, witnesses.
     #[command(
         subcommand,

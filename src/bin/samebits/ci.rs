@@ -85,6 +85,7 @@ impl Asked {
             | Command::Ledger(_)
             | Command::Explain(_)
             | Command::VerifyFile(_)
+            | Command::Doctor(_)
             | Command::Completions(_)
             | Command::Man(_) => None,
         }

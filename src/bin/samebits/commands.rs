@@ -3,6 +3,7 @@
 mod ask;
 mod audit;
 mod copy;
+mod doctor;
 mod explain;
 mod export;
 mod file;
@@ -60,6 +61,7 @@ pub(crate) fn run(cli: &Cli, outputs: &Outputs) -> Result<Outcome, Trouble> {
         Command::Log(log) => look::log(&session()?, log),
         Command::Show(show) => look::show(&session()?, show),
         Command::Replay(args) => replay::replay(&cli.common, outputs, args),
+        Command::Doctor(args) => doctor::doctor(&Session::read(&cli.common, outputs)?, args),
         Command::Roots(args) => roots::roots(&Session::read(&cli.common, outputs)?, args),
         Command::Ledger(LedgerCommand::Cosign) => witness::cosign(&Session::read(&cli.common, outputs)?),
         Command::Ledger(LedgerCommand::Witness(WitnessCommand::Serve(args))) => witness::serve(args),

@@ -4,6 +4,7 @@
 
 mod copy;
 mod file;
+mod doctor;
 mod lock;
 mod witness;
 pub(crate) mod freeze;
@@ -29,6 +30,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) use self::copy::{Arrived, Copied};
+pub(crate) use self::doctor::Diagnosis;
 pub(crate) use self::export::{ExportAudit, Exported, KeyOf, Proof, Unchecked};
 pub(crate) use self::file::FileVerification;
 pub(crate) use self::freeze::{Freezing, FreezingEffect, FrozenHere, UnderWay};
@@ -604,6 +606,7 @@ mod tests {
             (ExportAudit::SCHEMA, schema_for!(ExportAudit)),
             (Replay::SCHEMA, schema_for!(Replay)),
             (History::SCHEMA, schema_for!(History)),
+            (Diagnosis::SCHEMA, schema_for!(Diagnosis)),
             (RootsTable::SCHEMA, schema_for!(RootsTable)),
             (LedgerAudit::SCHEMA, schema_for!(LedgerAudit)),
             (LockReport::SCHEMA, schema_for!(LockReport)),
