@@ -8,12 +8,19 @@
 #[path = "support/cli.rs"]
 #[allow(dead_code, reason = "what tests/cli.rs asks")]
 mod cli;
+#[path = "examples/cluster.rs"]
+mod cluster;
+#[path = "support/docker_registry.rs"]
+#[allow(dead_code, reason = "no login here")]
+mod docker_registry;
 #[path = "examples/github.rs"]
 mod github;
 #[path = "examples/hub.rs"]
 mod hub;
 #[path = "support/image.rs"]
 mod image;
+#[path = "examples/kubernetes.rs"]
+mod kubernetes;
 #[path = "support/peer.rs"]
 #[allow(dead_code, reason = "no skopeo here")]
 mod peer;
