@@ -62,6 +62,39 @@ fn deployed(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("deployed")).unwrap_or_default()
 }
 
+/// The example's own policy, with this yard's registry, ledger and keys.
+fn policy_of_the_example(yard: &Yard) {
+    let example = std::fs::read_to_string(here("examples/gitlab/samebits.toml")).unwrap();
+    let line = |text: &str, key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    yard.edit_policy(|ours| {
+        let lines = ["url ", "origin ", "verifier "].into_iter();
+        let policy = lines.fold(example, |text, key| text.replace(&line(&text, key), &line(&ours, key)));
+        let key = line(&ours, "signing-key ");
+        let policy = policy.replace("[signers.build]", &format!("{key}\n[signers.build]"));
+        let policy = policy.replace("registry.gitlab.example/acme/shop/staging", "oci:registry/staging/shop");
+        let policy =
+            policy.replace("registry.gitlab.example/acme/shop/production", "oci:registry/production/shop");
+        policy.replace("registry.gitlab.example/acme", "oci:registry")
+    });
+}
+
+#[test]
+fn the_example_goes_to_production() {
+    let yard = Yard::new();
+    let example = std::fs::read_to_string(here("examples/gitlab/.gitlab-ci.yml")).unwrap();
+    let Some(()) = project(&yard, &example) else { return };
+    policy_of_the_example(&yard);
+    let image = yard.build("1", "first");
+    let run = pipeline(&yard, "oci:registry/shop:1");
+    let log = run.stdout + &run.stderr;
+    assert_eq!(run.code, Some(0), "{log}");
+    let both = format!("staging {}\nproduction {}\n", at("staging", &image), at("production", &image));
+    assert_eq!(deployed(&yard.path("")), both, "{log}");
+    // Each by the key of its own scope.
+    let by = |name: &str| yard.records().into_iter().filter(|record| record["names"][0] == name).count();
+    assert_eq!((by("release"), by("staging"), by("production")), (4, 1, 1));
+}
+
 /// Production wants an hour in staging: it says no, and its deploy job does not run.
 #[test]
 fn the_example_deploys_what_was_promoted_and_stops_at_a_no() {
