@@ -11,6 +11,7 @@ const RUNS: usize = 15;
 
 #[test]
 #[ignore = "a measurement"]
+#[allow(clippy::print_stdout, reason = "what is measured is said")]
 fn the_overhead_of_a_step() {
     #[allow(clippy::disallowed_methods, reason = "which binary is measured")]
     let binary = std::env::var_os("SAMEBITS_MEASURED").unwrap_or_else(|| PROGRAM.into());
