@@ -20,7 +20,7 @@ pub(crate) fn completions(common: &Common, args: &Completions) -> Result<Outcome
         Shell::Bash => clap_complete::Shell::Bash,
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
-        Shell::PowerShell => clap_complete::Shell::PowerShell,
+        Shell::Pwsh => clap_complete::Shell::PowerShell,
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
@@ -34,8 +34,8 @@ pub(crate) fn man(common: &Common, args: &Man) -> Result<Outcome, Trouble> {
     match &args.folder {
         Some(folder) => to_stdout(&write(&pages, folder).map_err(undecided)?).map_err(undecided)?,
         None => {
-            let main = pages.iter().filter(|page| page.file == format!("{NAME}.1"));
-            main.map(|page| to_stdout(&page.text)).collect::<anyhow::Result<()>>().map_err(undecided)?;
+            let mut main = pages.iter().filter(|page| page.file == format!("{NAME}.1"));
+            main.try_for_each(|page| to_stdout(&page.text)).map_err(undecided)?;
         }
     }
     Ok(Outcome::Yes)
