@@ -109,6 +109,8 @@ pub enum Code {
     PermitNotYet,
     /// Its time is over.
     PermitExpired,
+    /// Something else was promoted there before it could be given.
+    PermitSuperseded,
 }
 
 impl fmt::Display for Code {
@@ -149,6 +151,7 @@ impl fmt::Display for Code {
             Self::PermitTooLong => "permit-too-long",
             Self::PermitNotYet => "permit-not-yet",
             Self::PermitExpired => "permit-expired",
+            Self::PermitSuperseded => "permit-superseded",
         })
     }
 }
@@ -457,6 +460,21 @@ impl Approved {
     /// What led to the yes.
     pub fn verdict(&self) -> &Verdict {
         &self.0
+    }
+
+    /// A no after all, to whoever asks for a permit: what is promoted there by now is something else, or nothing.
+    pub fn superseded(self, now: Option<&Image>) -> Denied {
+        let mut verdict = self.0;
+        let (image, environment) = (&verdict.destination, &verdict.environment);
+        let expected = format!("{image} is what is promoted in `{environment}`");
+        let found = now.map_or_else(|| "nothing is".to_owned(), |now| format!("{now} is"));
+        let fix = vec![
+            "look at what was promoted since; if this is still what is to run there:".to_owned(),
+            format!("samebits promote {} --to {environment} --permit FILE", verdict.image),
+        ];
+        let unmet = Finding::unmet(Requirement::Permit, Code::PermitSuperseded, expected, found);
+        verdict.findings.push(unmet.fix(fix));
+        Denied(verdict)
     }
 }
 

@@ -145,16 +145,6 @@ pub enum WalkError {
         /// The revocation.
         by: u64,
     },
-    /// It was promoted, and is not what is promoted there any more: no permit is given for it.
-    #[error(
-        "{image} was promoted (record {commit}), and is not what is promoted there now: there is no permit for it"
-    )]
-    NotCurrent {
-        /// The image.
-        image: Box<Image>,
-        /// Its commit.
-        commit: u64,
-    },
     /// The permit could not be signed.
     #[error("{image} was promoted (record {commit}), and there is no permit for it")]
     Permit {

@@ -27,12 +27,12 @@ impl Walk<'_> {
             Decision::Denied(denied) => return Ok(Err(Box::new(denied))),
             Decision::Approved(approved) => approved,
         };
-        let verdict = approved.verdict();
         // 2. Nothing else was promoted there meanwhile. The same bytes once more are the same.
-        let record = match current(target, evidence).0 {
-            Some(current) if current.image == *image => current.commit,
-            Some(_) | None => return Err(WalkError::NotCurrent { image, commit }),
+        let now = current(target, evidence).0;
+        let Some(current) = now.as_ref().filter(|current| current.image == *image) else {
+            return Ok(Err(Box::new(approved.superseded(now.as_ref().map(|current| &current.image)))));
         };
+        let verdict = approved.verdict();
         // 3. Good from when it was looked, not from when a service signed it.
         let issued_on = evidence.now;
         let valid_until = issued_on.saturating_add(target.environment().permit_for()).unwrap_or(issued_on);
@@ -41,7 +41,7 @@ impl Walk<'_> {
             environment: verdict.environment.clone(),
             repository: image.repository.clone(),
             kind: Direction::Promote,
-            record,
+            record: current.commit,
             origin: self.policy.ledger().origin().to_owned(),
             policy: verdict.policy.clone(),
             issued_on,

@@ -366,9 +366,12 @@ fn e13_what_was_superseded_meanwhile_has_no_permit() {
         now
     };
     let answer = block_on(world.promote_by(&wanting(&request), "release", &clock));
-    match answer {
-        Err(WalkError::NotCurrent { image: named, commit }) => {
-            assert_eq!((named.digest, commit), (image.root, 3));
+    match answer.unwrap() {
+        Answer::Withheld { promotion, denied } => {
+            assert_eq!((promotion.destination().digest, promotion.commit().index), (image.root, 3));
+            assert_eq!(denied.verdict().codes(), [Code::PermitSuperseded]);
+            let finding = denied.verdict().findings.last().unwrap();
+            assert!(finding.found.contains(&other.root.to_string()), "{}", finding.found);
         }
         answer => panic!("{answer:?}"),
     }

@@ -74,7 +74,6 @@ impl From<WalkError> for Trouble {
             | WalkError::Evidence { .. }
             | WalkError::ReadBack { .. }
             | WalkError::Publish { .. }
-            | WalkError::NotCurrent { .. }
             | WalkError::Permit { .. }
             | WalkError::TagContention { .. } => undecided(error),
         }
@@ -203,12 +202,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
                  or sign with cosign 3, which attaches bundles",
                 destination.repository
             )),
-            WalkError::NotCurrent { .. } => Some(
-                "look at `samebits log`; if it is still what is to run there, run the same command again: it will decide on \
-                 what the ledger says now"
-                    .to_owned(),
-            ),
-            WalkError::Permit { .. } => Some("run the same command again: nothing is promoted twice".to_owned()),
+            WalkError::Permit { .. } => {
+                Some("run the same command again: nothing is promoted twice".to_owned())
+            }
             WalkError::SubjectRefused { service, .. } => Some(format!(
                 "if its evidence may live elsewhere, write into the policy file, under [services.{service}]: evidence-store = \
                  \"REGISTRY/PATH\" (or \"oci:FOLDER\"); then run the same command again"

@@ -10,7 +10,7 @@ use crate::report::{clean, to_stdout};
 use crate::trouble::{Trouble, undecided, usage};
 
 /// A page for each code of the gate.
-const PAGES: [&str; 35] = [
+const PAGES: [&str; 36] = [
     include_str!("../../../../docs/reasons/approval-missing.md"),
     include_str!("../../../../docs/reasons/attestation-mismatch.md"),
     include_str!("../../../../docs/reasons/attestation-stale.md"),
@@ -37,6 +37,7 @@ const PAGES: [&str; 35] = [
     include_str!("../../../../docs/reasons/permit-repository.md"),
     include_str!("../../../../docs/reasons/permit-service.md"),
     include_str!("../../../../docs/reasons/permit-signer.md"),
+    include_str!("../../../../docs/reasons/permit-superseded.md"),
     include_str!("../../../../docs/reasons/permit-too-long.md"),
     include_str!("../../../../docs/reasons/permit-type.md"),
     include_str!("../../../../docs/reasons/platform-missing.md"),
