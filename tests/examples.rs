@@ -27,5 +27,7 @@ mod peer;
 #[path = "action/runner.rs"]
 #[allow(dead_code, reason = "the action itself is tests/action.rs")]
 mod runner;
+#[path = "examples/steps.rs"]
+mod steps;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;

@@ -167,6 +167,94 @@ fn github_is_told_that_there_is_no_answer() {
     assert!(annotations(&trouble)[0].starts_with(&start), "{}", trouble.stderr);
 }
 
+/// As a step of Buildkite. Its agent is a stub: it writes down what it was run with and what it read, and ends with `code`.
+fn on_buildkite<'a>(
+    yard: &Yard,
+    args: impl IntoIterator<Item = &'a str>,
+    code: u8,
+    more: &[(&str, &str)],
+) -> Ran {
+    let _ = std::fs::remove_file(yard.path("asked"));
+    let _ = std::fs::create_dir(yard.path("agent"));
+    let stub = format!(
+        "#!/bin/sh\n{{ printf '%s\\n' \"$@\"; cat; echo --; }} >>asked\necho sorry >&2\nexit {code}\n"
+    );
+    yard.write("agent/buildkite-agent", stub);
+    let file = yard.path("agent/buildkite-agent");
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = yard.command(args);
+    command.env("PATH", format!("{}:/usr/bin:/bin", yard.path("agent").display())).env("BUILDKITE", "true");
+    ran(command.envs(more.iter().copied()))
+}
+
+/// What the agent was asked, call by call.
+fn asked(yard: &Yard) -> Vec<String> {
+    let text = std::fs::read_to_string(yard.path("asked")).unwrap_or_default();
+    text.split_terminator("--\n").map(str::to_owned).collect()
+}
+
+#[test]
+fn buildkite_is_told_a_yes_a_no_and_trouble() {
+    let yard = Yard::new();
+    let image = yard.build("1", "first");
+    let there = at("staging", &image);
+    on_buildkite(&yard, PROMOTE, 0, &[]).exits(0);
+    let calls = asked(&yard);
+    assert_eq!(calls.len(), 3, "{calls:#?}");
+    let yes = "annotate\n--style\nsuccess\n--context\nsamebits-promote-staging\n<h3>✅ yes: samebits promote";
+    assert!(calls[0].starts_with(yes), "{}", calls[0]);
+    assert!(calls[0].contains(&format!("<code>samebits show {}</code>", image.digest)), "{}", calls[0]);
+    assert_eq!(
+        calls[1..],
+        [
+            format!("meta-data\nset\nsamebits-staging-image\n{there}\n"),
+            "meta-data\nset\nsamebits-staging-decision\napproved\n".to_owned(),
+        ]
+    );
+
+    // A no takes the image of an earlier yes away.
+    let ask = ["promote", &there, "--to", "production", "--key", "keys/release.key"];
+    on_buildkite(&yard, ask, 0, &[]).exits(1);
+    let calls = asked(&yard);
+    let no = "annotate\n--style\nerror\n--context\nsamebits-promote-production\n<h3>❌ no";
+    assert!(calls[0].starts_with(no) && calls[0].contains("Shortest path to yes"), "{}", calls[0]);
+    assert_eq!(
+        calls[1..],
+        [
+            "meta-data\nset\nsamebits-production-image\nnone\n",
+            "meta-data\nset\nsamebits-production-decision\ndenied\n",
+        ]
+    );
+    on_buildkite(&yard, ["promote", "oci:registry/none:1", "--to", "staging", "--service", "shop"], 0, &[])
+        .exits(2);
+    let calls = asked(&yard);
+    assert!(calls[0].starts_with("annotate\n--style\nwarning\n"), "{}", calls[0]);
+    assert_eq!(calls[1], "meta-data\nset\nsamebits-staging-image\nnone\n");
+
+    // A question is no promotion, and a deployment no answer: neither hands on an image.
+    on_buildkite(&yard, ["check", IMAGE, "--to", "staging"], 0, &[]).exits(0);
+    assert_eq!(asked(&yard).len(), 1);
+}
+
+#[test]
+fn the_agent_of_buildkite_changes_no_verdict() {
+    let yard = Yard::new();
+    let image = yard.build("1", "first");
+    let failed = on_buildkite(&yard, PROMOTE, 1, &[]).exits(0);
+    assert_eq!(failed.stdout, format!("{}\n", at("staging", &image)));
+    assert!(failed.stderr.contains("warning: buildkite-agent annotate failed"), "{}", failed.stderr);
+    assert_eq!(asked(&yard).len(), 1);
+    let no = ["check", IMAGE, "--to", "production"];
+    on_buildkite(&yard, no, 1, &[]).exits(1);
+    // Without an agent nothing is said; nor where something else was asked for, or it is off.
+    let alone = on_buildkite(&yard, no, 0, &[("PATH", "/nowhere")]).exits(1);
+    assert!(!alone.stderr.contains("buildkite"), "{}", alone.stderr);
+    on_buildkite(&yard, no, 0, &[("SAMEBITS_CI", "off")]).exits(1);
+    on_buildkite(&yard, no.into_iter().chain(["-o", "text"]), 0, &[]).exits(1);
+    on_buildkite(&yard, no, 0, &[("BUILDKITE", "")]).exits(1);
+    assert_eq!(asked(&yard), Vec::<String>::new());
+}
+
 #[test]
 fn nothing_is_told_where_it_is_off_or_something_else_was_asked_for() {
     let yard = Yard::new();

@@ -5,6 +5,7 @@
 //! element it is in; what cannot be written whole is not written; no exit code comes from here, but for a report that was
 //! asked for and cannot be written. Start at [`View`]; [`Reports`] does the input and output.
 
+mod buildkite;
 mod dotenv;
 mod github;
 mod junit;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Asked, Facts, PolicyFile, View, Word, dotenv, github, junit, sarif, summary};
+use super::{Asked, Facts, PolicyFile, View, Word, buildkite, dotenv, github, junit, sarif, summary};
 use crate::args::{Format, Output};
 use crate::report::say;
 use crate::session::variable;
@@ -20,6 +20,8 @@ const SWITCH: &str = "SAMEBITS_CI";
 pub(crate) struct Reports {
     asked: Option<Asked>,
     github: Option<Github>,
+    /// Whether to tell Buildkite.
+    buildkite: bool,
     policy: OnceCell<PolicyFile>,
 }
 
@@ -45,22 +47,26 @@ impl Reports {
                 format.name()
             );
         }
+        let unasked = outputs.is_empty() && asked.is_some() && is_on()?;
         let github = match formats.clone().any(|format| format == Format::Github) {
             true => Some(Github::demanded()?),
-            false if outputs.is_empty() && asked.is_some() && is_on()? => Github::found(),
+            false if unasked => Github::found(),
             false => None,
         };
-        Ok(Self { asked, github, policy: OnceCell::new() })
+        let buildkite = unasked && buildkite::is_here(variable);
+        Ok(Self { asked, github, buildkite, policy: OnceCell::new() })
     }
 
     /// For a command line that was not understood, or outputs that cannot be: as much of it as can be.
     pub(crate) fn of_words(words: &[String], outputs: &[Output]) -> Self {
+        let unasked = outputs.is_empty() && is_on().unwrap_or(false);
         let github = match outputs.iter().any(|output| output.format == Format::Github) {
             true => Github::demanded().ok(),
-            false if outputs.is_empty() && is_on().unwrap_or(false) => Github::found(),
+            false if unasked => Github::found(),
             false => None,
         };
-        Self { asked: Asked::of_words(words), github, policy: OnceCell::new() }
+        let buildkite = unasked && buildkite::is_here(variable);
+        Self { asked: Asked::of_words(words), github, buildkite, policy: OnceCell::new() }
     }
 
     /// Whether the verb has something to tell.
@@ -90,10 +96,16 @@ impl Reports {
         })
     }
 
-    /// Tells the runner of GitHub Actions, where there is one.
+    /// Tells the runner of GitHub Actions or the agent of Buildkite, where there is one.
     pub(crate) fn tell(&self, facts: &Facts<'_>) -> anyhow::Result<()> {
-        let (Some(asked), Some(github)) = (&self.asked, &self.github) else { return Ok(()) };
+        let Some(asked) = &self.asked else { return Ok(()) };
         let view = View { asked, facts, policy: self.policy.get(), run: None };
+        if self.buildkite
+            && let Err(error) = buildkite::tell(&view)
+        {
+            say(format_args!("warning: {error:#}"));
+        }
+        let Some(github) = &self.github else { return Ok(()) };
         let _ = anstream::stderr().write_all(github::annotations(&view).as_bytes());
         let told = github.write(&view);
         match told {

@@ -137,9 +137,7 @@ fn row(stands: &RequirementStands) -> String {
 
 fn record(view: &View<'_>) -> String {
     match view.facts.record {
-        Some(index) => {
-            format!("<p>Recorded as <b>{index}</b>: <code>samebits log</code></p>\n")
-        }
+        Some(index) => format!("<p>Recorded as <b>{index}</b>{}</p>\n", ways(view, index)),
         // It only asks, and nothing is recorded by it.
         None if view.asked.verb == "permit verify" => String::new(),
         None if view.asked.verb == "check" => {
@@ -147,6 +145,15 @@ fn record(view: &View<'_>) -> String {
         }
         None => "<p>Not recorded.</p>\n".to_owned(),
     }
+}
+
+/// How to look at a record: the ledger has no pages.
+fn ways(view: &View<'_>, index: u64) -> String {
+    let shown = view.facts.digest.as_ref().map(|digest| code(&format!("samebits show {digest}")));
+    let again = view.asked.decides.then(|| format!("<code>samebits replay {index}</code> decides it again"));
+    let shown = shown.map(|shown| format!("{shown} tells the life of these bytes"));
+    let ways: Vec<String> = again.into_iter().chain(shown).collect();
+    if ways.is_empty() { String::new() } else { format!(": {}", ways.join(", ")) }
 }
 
 fn code(text: &str) -> String {
