@@ -15,6 +15,8 @@ mod cluster;
 mod docker_registry;
 #[path = "examples/github.rs"]
 mod github;
+#[path = "examples/gitops.rs"]
+mod gitops;
 #[path = "examples/hub.rs"]
 mod hub;
 #[path = "support/image.rs"]
