@@ -81,11 +81,36 @@ fn production_before_staging_is_refused_and_nothing_is_deployed() {
     assert!(gate.log.contains("never-deployed"), "{}", gate.log);
     assert_eq!(jobs["production"].succeeded, None);
     // Nor if it is made to run all the same.
-    let forced = hub.call("deploy-production.yml", &[("image", &gate.outputs["image"])]);
-    assert_eq!(forced["deploy"].succeeded, Some(false));
-    assert!(forced["deploy"].log.contains("no promotion said yes"), "{}", forced["deploy"].log);
+    let (image, built) = (gate.outputs["image"].clone(), jobs["build"].outputs["image"].clone());
+    for image in [image, built, at("production", &hub.image)] {
+        let forced = hub.call("deploy-production.yml", &[("image", &image), ("permit", "")]);
+        assert_eq!(forced["deploy"].succeeded, Some(false), "{image}: {}", forced["deploy"].log);
+    }
     assert_eq!(hub.deployed(), "");
     assert!(hub.yard.tagged_if_there("oci:registry/production/shop", "production").is_none());
+}
+
+/// Somebody leaves the gate of production out: the permit that is there is for staging, or for other bytes.
+#[test]
+fn a_permit_for_something_else_deploys_nothing() {
+    let mut hub = Hub::new();
+    let jobs = hub.push();
+    let deployed = hub.deployed();
+    let of = |job: &str| jobs[job].outputs["permit"].clone();
+    let (staging, production) = (at("staging", &hub.image), at("production", &hub.image));
+    let second =
+        at("production", &hub.yard.push_to(&"oci:registry/production/shop".parse().unwrap(), "2", "second"));
+    for (image, permit, why) in [
+        (&production, of("staging-gate"), "permit-environment"),
+        (&staging, of("staging-gate"), "permit-environment"),
+        (&second, of("production-gate"), "permit-digest"),
+        (&production, String::new(), "permit-missing"),
+    ] {
+        let done = hub.call("deploy-production.yml", &[("image", image), ("permit", &permit)]);
+        assert_eq!(done["deploy"].succeeded, Some(false), "{image}");
+        assert!(done["deploy"].log.contains(why), "{image} {why}: {}", done["deploy"].log);
+    }
+    assert_eq!(hub.deployed(), deployed);
 }
 
 /// GitHub names a reusable workflow in the certificate whoever calls it, from wherever: the claims say who.
@@ -196,6 +221,8 @@ fn needed(used: &str, with: &BTreeMap<String, String>) -> Vec<(&'static str, &'s
         ("acme/samebits", Some("promote")) => {
             vec![("contents", "write"), ("packages", "write"), ("id-token", "write")]
         }
+        // By a reference with a digest it reads the policy file, and nothing else.
+        ("acme/samebits", Some("permit")) => vec![],
         ("acme/samebits", Some("deployed")) => {
             vec![("contents", "write"), ("packages", "read"), ("id-token", "write")]
         }
@@ -255,10 +282,12 @@ fn inputs_are_those_of_the_action_and_a_deploy_step_takes_the_gates_word_alone()
             for required in ["command", "image", "to"] {
                 assert!(with.contains_key(required), "{name} {job}: {required}");
             }
-            // Who deploys takes what the gate handed on, whole.
-            if with["command"] == "deployed" {
-                assert_eq!(with["image"], "${{ inputs.image }}", "{name}");
-            }
+            // Who deploys takes what the gate handed on, whole, and what the permit is for from there on.
+            let from = match with["command"].as_str() {
+                "deployed" => "${{ steps.permit.outputs.image }}",
+                _ => "${{ inputs.image }}",
+            };
+            assert_eq!(with["image"], from, "{name}");
         }
         for (path, value) in file {
             if let Some(output) = value.split("steps.gate.outputs.").nth(1) {
