@@ -8,8 +8,8 @@ if [ $# -gt 0 ]; then
     printf '::error::the tag is %s, and Cargo.toml has version %s\n' "$1" "$version" >&2
     exit 1
   fi
-  # Three identities, the builder, the ref.
-  if [ "$(grep -c "refs/tags/v$version\"" "$root/release/samebits.toml")" != 5 ]; then
+  # Three identities and their sources, the builder, the ref.
+  if [ "$(grep -c "refs/tags/v$version\"" "$root/release/samebits.toml")" != 8 ]; then
     printf '::error::release/samebits.toml lets in another tag than v%s: see release/README.md\n' "$version" >&2
     exit 1
   fi

@@ -199,11 +199,16 @@ fn policy(yard: &Yard) -> String {
             "release" => "promote",
             other => other,
         };
-        let issuer = "issuer   = \"https://token.actions.githubusercontent.com\"";
+        let issuer = "issuer            = \"https://token.actions.githubusercontent.com\"";
         let identity = format!(
-            "identity = \"https://github.com/samebits/samebits/.github/workflows/image-{workflow}.yml@refs/tags/v{VERSION}\""
+            "identity          = \"https://github.com/samebits/samebits/.github/workflows/image-{workflow}.yml@refs/tags/v{VERSION}\""
         );
-        let by_certificate = format!("[signers.{signer}]\n{issuer}\n{identity}\n");
+        // Without these, whoever calls the workflow from another repository is the signer (B6).
+        let claims = format!(
+            "source-repository = \"https://github.com/samebits/samebits\"\nsource-ref        = \"refs/tags/v{VERSION}\"\n\
+             workflow-trigger  = \"push\""
+        );
+        let by_certificate = format!("[signers.{signer}]\n{issuer}\n{identity}\n{claims}\n");
         assert!(text.contains(&by_certificate), "{by_certificate}");
         let by_key =
             format!("[signers.{signer}]\npublic-key = \"keys/{signer}.pub\"\ntime = \"not-required\"\n");
