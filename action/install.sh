@@ -1,8 +1,6 @@
 #!/usr/bin/env bash
 # Puts one samebits into this job, and says where: the release whose SHA-256 is committed beside this script (or given
 # in `sha256`), else one built from this very commit. Nothing that was not checked gets on the PATH, or runs.
-#
-# `install.sh plan` says only where GitHub's cache should bring the binary from, and to; whatever it brings is hashed.
 set -euo pipefail
 . "${BASH_SOURCE[0]%/*}/common.sh"
 
@@ -180,31 +178,15 @@ by_gh() {
   fi
 }
 
-# Sets what is to be installed: `asset`, `expected`, and `cached`, where it is kept; empty where nothing can be.
-name_release() {
+# Sets `binary`. What lies in the cache is copied first and hashed then, so that nobody changes it in between.
+install_release() {
   asset=samebits-$version-$target$suffix
   if [ "$target" = none ]; then
     fail 2 "there is no release for $RUNNER_OS on $RUNNER_ARCH: set build-from-source to true"
   fi
   read_expected
-  cached=
+  local folder=$home/$expected cached='' found from=cache
   if [ -n "${RUNNER_TOOL_CACHE:-}" ]; then cached=$RUNNER_TOOL_CACHE/samebits/$version/$expected/samebits$suffix; fi
-}
-
-# GitHub's own machines begin each job empty; elsewhere the tool cache stays, and is nearer.
-plan() {
-  if [ -n "$version" ] && [ "${RUNNER_ENVIRONMENT:-}" = github-hosted ]; then
-    name_release
-    if [ -n "$cached" ]; then
-      { printf 'key=samebits-%s\n' "$expected" && printf 'path=%s\n' "${cached%/*}"; } >>"${GITHUB_OUTPUT:?}"
-    fi
-  fi
-}
-
-# Sets `binary`. What lies in the cache is copied first and hashed then, so that nobody changes it in between.
-install_release() {
-  name_release
-  local folder=$home/$expected found from=cache
   mkdir -p "$folder"
   fresh=$folder/fresh$suffix
   if [ -n "$cached" ] && [ -e "$cached" ]; then
@@ -255,10 +237,6 @@ if [ -z "$version" ] && [ "$from_source" != true ]; then
   if [ -z "$version" ] && [ "$from_source" = false ]; then
     fail 2 'input build-from-source: is false, and this commit of the action pins no release; say version and sha256'
   fi
-fi
-if [ "${1:-}" = plan ]; then
-  plan
-  exit
 fi
 if [ -n "$version" ]; then
   install_release

@@ -221,43 +221,19 @@ impl Runner {
             paths: vec![],
             summary: String::new(),
         };
-        let mut saved = Vec::new();
         for step in (0..)
             .map_while(|number| self.action.get(&format!("runs.steps.{number}.id")).map(|id| (number, id)))
         {
-            match self.action.contains_key(&format!("runs.steps.{}.uses", step.0)) {
-                true => saved.extend(self.cache(step.0, &known)),
-                false => self.step(step.0, step.1, workspace, &mut known, &mut job),
-            }
+            self.step(step.0, step.1, workspace, &mut known, &mut job);
             if job.code != Some(0) {
                 break;
             }
-        }
-        for (path, kept) in saved.iter().filter(|_| job.code == Some(0)) {
-            copy(path, kept);
         }
         for name in names(&self.action, "outputs") {
             let value = expand(&self.action[&format!("outputs.{name}.value")], &known);
             job.outputs.insert(name, value);
         }
         job
-    }
-
-    /// GitHub's cache, as far as the action asks it: restores now, and gives what to save when the job was good.
-    fn cache(&self, number: usize, known: &BTreeMap<String, String>) -> Option<(PathBuf, PathBuf)> {
-        let of = |key: &str| expand(&self.action[&format!("runs.steps.{number}.{key}")], known);
-        assert!(of("uses").starts_with("actions/cache@"));
-        assert_eq!(of("if"), "steps.plan.outputs.key != ''");
-        let (key, path) = (of("with.key"), of("with.path"));
-        if key.is_empty() {
-            return None;
-        }
-        let kept = self.path("github-cache").join(&key);
-        if kept.exists() {
-            copy(&kept, Path::new(&path));
-            return None;
-        }
-        Some((PathBuf::from(path), kept))
     }
 
     fn step(&self, number: usize, id: &str, cwd: &Path, known: &mut BTreeMap<String, String>, job: &mut Job) {
@@ -338,15 +314,6 @@ fn outputs(text: &str) -> Vec<(String, String)> {
         });
     }
     found
-}
-
-/// The files of a folder, into another.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 pub(crate) fn executable(file: &Path) {
