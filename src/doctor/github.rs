@@ -171,26 +171,38 @@ impl Repository<'_> {
     }
 
     /// The events that start a workflow; of one that others call, theirs too.
-    fn events(&self, name: &str, root: &Node, depth: usize) -> BTreeSet<String> {
-        let on = root.get("on").or_else(|| root.get("true"));
-        let mut events: BTreeSet<String> =
-            on.map(Node::texts).unwrap_or_default().into_iter().map(str::to_owned).collect();
-        let named = on.map(Node::entries).unwrap_or_default();
-        events.extend(named.iter().filter_map(|(event, _)| event.text().map(str::to_owned)));
-        if depth < 10 && events.contains("workflow_call") {
-            for caller in &self.read {
-                let jobs = caller.root.get("jobs").map(Node::entries).unwrap_or_default();
-                let calls = |(_, job): &(Node, Node)| {
-                    let uses = job.get("uses").and_then(Node::text);
-                    uses.and_then(|uses| uses.strip_prefix("./")) == Some(name)
-                };
-                if caller.file.name != name && jobs.iter().any(calls) {
-                    events.extend(self.events(&caller.file.name, &caller.root, depth + 1));
+    fn events(&self, name: &str, root: &Node) -> BTreeSet<String> {
+        let mut events = own_events(root);
+        let (mut known, mut waiting) = (BTreeSet::from([name]), vec![name]);
+        if !events.contains("workflow_call") {
+            return events;
+        }
+        while let Some(called) = waiting.pop() {
+            for Read { file, root } in self.read.iter().filter(|read| calls(&read.root, called)) {
+                if known.insert(&file.name) {
+                    events.extend(own_events(root));
+                    waiting.push(&file.name);
                 }
             }
         }
         events
     }
+}
+
+fn own_events(root: &Node) -> BTreeSet<String> {
+    let on = root.get("on");
+    let listed = on.map(Node::texts).unwrap_or_default().into_iter();
+    let named = on.map(Node::entries).unwrap_or_default().iter().filter_map(|(event, _)| event.text());
+    listed.chain(named).map(str::to_owned).collect()
+}
+
+/// Whether a workflow has a job that is the workflow `name` of the same repository.
+fn calls(root: &Node, name: &str) -> bool {
+    let jobs = root.get("jobs").map(Node::entries).unwrap_or_default();
+    let local = |job: &Node| {
+        job.get("uses").and_then(Node::text).and_then(|uses| uses.strip_prefix("./")) == Some(name)
+    };
+    jobs.iter().any(|(_, job)| local(job))
 }
 
 /// `OWNER/samebits[/…]@REF`: the action, and its ref.
@@ -221,7 +233,7 @@ impl<'w> Workflow<'w> {
                 Some(Job { name: name.text()?, node, steps, gate })
             })
             .collect();
-        let events = self.repository.events(&self.file.name, self.root, 0);
+        let events = self.repository.events(&self.file.name, self.root);
         for job in &jobs {
             if job.gate {
                 self.continues(job.node, "job");
@@ -304,7 +316,7 @@ impl<'w> Workflow<'w> {
     fn pinned(&mut self, uses: &Node) {
         let text = uses.text().unwrap_or_default();
         if let Some((_, reference)) = action(text)
-            && let Some(finding) = steps::unpinned(place(self.file, uses), text, reference)
+            && let Some(finding) = steps::unpinned(place(self.file, uses), text, reference, false)
         {
             self.push(finding);
         }
@@ -332,21 +344,23 @@ impl<'w> Workflow<'w> {
         deploying.into_iter().for_each(|node| self.condition(node));
     }
 
-    /// Jobs that need the gate's job, and deploy whatever it said.
+    /// Jobs that need the gate's job, however far away, and deploy whatever it said.
     fn jobs_after_no(&mut self, jobs: &[Job<'_>]) {
-        let needs = |name: &str| {
-            let job = jobs.iter().find(|job| job.name == name);
-            job.and_then(|job| job.node.get("needs")).map(Node::texts).unwrap_or_default()
-        };
-        for job in jobs.iter().filter(|job| !job.gate) {
-            let deploys = job.node.get("environment").is_some() || job.steps.iter().any(|step| step.deploys);
-            let (mut reached, mut next) = (BTreeSet::new(), needs(job.name));
-            while let Some(name) = next.pop() {
-                if reached.insert(name) {
-                    next.extend(needs(name));
-                }
+        let mut behind: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for job in jobs {
+            for need in job.node.get("needs").map(Node::texts).unwrap_or_default() {
+                behind.entry(need).or_default().push(job.name);
             }
-            if deploys && jobs.iter().any(|other| other.gate && reached.contains(other.name)) {
+        }
+        let mut waiting: Vec<&str> = jobs.iter().filter(|job| job.gate).map(|job| job.name).collect();
+        let mut reached = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            let next = behind.get(name).into_iter().flatten();
+            waiting.extend(next.filter(|name| reached.insert(**name)));
+        }
+        for job in jobs.iter().filter(|job| !job.gate && reached.contains(job.name)) {
+            let deploys = job.node.get("environment").is_some() || job.steps.iter().any(|step| step.deploys);
+            if deploys {
                 self.condition(job.node);
             }
         }

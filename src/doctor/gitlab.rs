@@ -1,5 +1,6 @@
 //! `.gitlab-ci.yml`, and what it includes from the same repository (docs.gitlab.com, "CI/CD YAML syntax reference").
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::script::Options;
@@ -17,6 +18,9 @@ const SHELL: Options = Options { errexit: true, pipefail: true };
 
 /// How deep `extends` and `!reference` may go (docs.gitlab.com: 11 and 10).
 const DEEP: usize = 11;
+
+/// How many jobs and lists are looked into on the way through `extends`, `<<` and `!reference`, all together.
+const LOOKS: usize = 200_000;
 
 /// Words that are no jobs.
 const NO_JOBS: [&str; 13] = [
@@ -47,6 +51,8 @@ struct Pipeline<'p> {
     jobs: BTreeMap<&'p str, (&'p File, &'p Node, &'p Node)>,
     /// Jobs that a component of ours brings along.
     components: Vec<String>,
+    /// How many looks are left.
+    left: Cell<usize>,
 }
 
 pub(super) fn look(files: &[File]) -> Looked {
@@ -81,6 +87,10 @@ pub(super) fn look(files: &[File]) -> Looked {
         looked.findings.extend(components(file, root).into_iter().filter_map(|(_, finding)| finding));
     }
     pipeline.look(&mut looked);
+    if pipeline.left.get() == 0 {
+        let why = "its jobs extend and refer to each other more often than is followed".to_owned();
+        looked.untold.push(Skipped { what: ROOT.to_owned(), why });
+    }
     looked
 }
 
@@ -142,7 +152,7 @@ fn components(file: &File, root: &Node) -> Vec<(String, Option<Finding>)> {
     });
     each.map(|(entry, node, reference)| {
         let job = entry.at(&["inputs", "job"]).and_then(Node::text).unwrap_or("samebits");
-        (job.to_owned(), steps::unpinned(place(file, node), node.text().unwrap_or_default(), reference))
+        (job.to_owned(), steps::unpinned(place(file, node), node.text().unwrap_or_default(), reference, true))
     })
     .collect()
 }
@@ -168,7 +178,13 @@ impl<'p> Pipeline<'p> {
             }
         }
         let components = read.iter().flat_map(|read| components(read.file, &read.root)).map(|(job, _)| job);
-        Self { read, jobs, components: components.collect() }
+        Self { read, jobs, components: components.collect(), left: Cell::new(LOOKS) }
+    }
+
+    /// Whether there is a look left.
+    fn may_look(&self) -> bool {
+        self.left.set(self.left.get().saturating_sub(1));
+        self.left.get() > 0
     }
 
     /// A keyword of a job: its own, of what it merges or extends, of `default`.
@@ -176,7 +192,7 @@ impl<'p> Pipeline<'p> {
         if let Some(own) = job.get(key) {
             return Some(own);
         }
-        if depth >= DEEP {
+        if depth >= DEEP || !self.may_look() {
             return None;
         }
         let merged =
@@ -198,7 +214,7 @@ impl<'p> Pipeline<'p> {
 
     /// The scalars of a script, with lists in lists and `!reference`s followed.
     fn pieces(&self, node: &'p Node, depth: usize, all: &mut Vec<&'p Node>) {
-        if depth >= DEEP || all.len() > 5_000 {
+        if depth >= DEEP || !self.may_look() {
             return;
         }
         match &node.value {

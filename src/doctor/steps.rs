@@ -169,10 +169,13 @@ pub(super) fn from_change(place: Place, found: String, fix: &str) -> Finding {
     }
 }
 
-/// A program that somebody else can replace; `reference` is what follows the `@`.
-pub(super) fn unpinned(place: Place, used: &str, reference: &str) -> Option<Finding> {
-    let pinned = reference.len() >= 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (!pinned).then(|| Finding {
+/// A program that somebody else can replace; `reference` is what follows the `@`. A release of GitLab's catalogue is
+/// as good as a commit where the caller says so: only its own project can make another of that name.
+pub(super) fn unpinned(place: Place, used: &str, reference: &str, releases: bool) -> Option<Finding> {
+    let commit = reference.len() >= 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let release = releases && reference.split('.').count() == 3 && reference.split('.').all(number);
+    (!commit && !release).then(|| Finding {
         place,
         code: Code::GateNotPinned,
         found: format!("`{}` is another program when `{}` moves", shorten(used), shorten(reference)),

@@ -229,7 +229,10 @@ fn f10_a_gate_that_is_not_pinned_is_found() {
     let component = |reference: &str| {
         gitlab(&format!("include:\n  - component: $CI_SERVER_FQDN/acme/samebits/promote@{reference}\n"))
     };
-    assert_eq!(component("~latest"), [(Code::GateNotPinned, 2)]);
+    for moving in ["~latest", "main", "1", "1.0"] {
+        assert_eq!(component(moving), [(Code::GateNotPinned, 2)], "{moving}");
+    }
+    assert_eq!(component("1.0.0"), []);
     assert_eq!(component(COMMIT), []);
 }
 
@@ -343,6 +346,34 @@ fn a_gate_in_an_action_or_workflow_of_the_repository_is_a_gate() {
     };
     assert_eq!(codes(&files("  continue-on-error: true\n")), [(Code::FailureIgnored, 7)]);
     assert_eq!(codes(&files("")), []);
+}
+
+/// What grows with every step is not followed for ever, and that is said.
+#[test]
+fn f4_jobs_that_extend_each_other_without_end_are_no_answer() {
+    let names = |n: usize| (0..30).map(|i| format!(".j{n}x{i}")).collect::<Vec<_>>().join(", ");
+    let (mut extends, mut refers) = (String::new(), String::new());
+    for n in 0..12 {
+        for i in 0..30 {
+            extends += &format!(".j{n}x{i}:\n  extends: [{}]\n", names(n + 1));
+            let all: Vec<String> = (0..30).map(|k| format!("!reference [.j{}x{k}, script]", n + 1)).collect();
+            refers += &format!(".j{n}x{i}:\n  script: [{}]\n", all.join(", "));
+        }
+    }
+    for (text, job) in
+        [(extends, "job:\n  extends: .j0x0\n"), (refers, "job:\n  script: [!reference [.j0x0, script]]\n")]
+    {
+        let looked = workflows(&[file(".gitlab-ci.yml", &(text + job))]);
+        assert!(looked.untold.iter().any(|it| it.why.contains("more often")), "{:?}", looked.untold);
+    }
+    // Workflows that call each other, all of them.
+    let all = |names: usize| {
+        let jobs: String =
+            (0..names).map(|i| format!("  j{i}:\n    uses: ./.github/workflows/{i}.yml\n")).collect();
+        format!("on: workflow_call\njobs:\n{jobs}")
+    };
+    let files: Vec<File> = (0..40).map(|i| file(&format!(".github/workflows/{i}.yml"), &all(40))).collect();
+    assert_eq!(workflows(&files).findings, []);
 }
 
 #[test]
