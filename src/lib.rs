@@ -58,6 +58,7 @@ pub mod export;
 pub mod registry;
 pub mod roots;
 pub mod witness;
+pub mod forge;
 pub mod signing;
 pub mod collect;
 pub mod promote;

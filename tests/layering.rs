@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The total order, which is the reading order; `bin` comes last and may use all of them.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "digest",
     "json",
     "reference",
@@ -31,6 +31,7 @@ const ORDER: [&str; 22] = [
     "registry",
     "roots",
     "witness",
+    "forge",
     "signing",
     "collect",
     "promote",
