@@ -7,15 +7,11 @@ use crate::cli::Yard;
 /// A yard whose policy has nothing to find, and these files.
 fn yard(files: &[(&str, &str)]) -> Yard {
     let yard = Yard::new();
+    // The table that `init` leaves to be filled in.
     yard.edit_policy(|text| {
-        text.replacen("ref = \"refs/heads/main\"", "ref = \"refs/heads/main\"", 1)
-            .replace(
-                "# [environments.staging.require.provenance]\n# signer",
-                "[environments.staging.require.provenance]\nsigner",
-            )
-            .replace("# builder =", "builder =")
-            .replace("# source =", "source =")
-            .replace("# ref =", "ref =")
+        ["[environments", "signer =", "builder =", "source =", "ref ="]
+            .iter()
+            .fold(text, |text, line| text.replace(&format!("# {line}"), line))
     });
     for (name, text) in files {
         std::fs::create_dir_all(yard.path(name).parent().unwrap()).unwrap();
@@ -109,24 +105,138 @@ fn doctor_that_cannot_read_a_file_has_no_answer() {
 #[test]
 fn our_own_files_and_examples_have_nothing_to_find() {
     let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let policy = home.join("examples/samebits.toml");
     let yard = Yard::new();
-    let ran =
-        yard.run(["--policy", policy.to_str().unwrap(), "doctor", "--repository", home.to_str().unwrap()]);
-    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("  action.yml\n"), "{}", ran.stdout);
-    // A page at a time, for each snippet is a file of its own.
-    for (page, name) in [
-        ("docs/github.md", ".github/workflows/a.yml"),
-        ("docs/gitlab.md", ".gitlab-ci.yml"),
-        ("README.md", ".github/workflows/a.yml"),
+    let policy = home.join("examples/samebits.toml");
+    for (repository, file) in [
+        ("", "action.yml"),
+        ("examples/github", ".github/workflows/release.yml"),
+        ("examples/gitlab", ".gitlab-ci.yml"),
     ] {
+        let repository = home.join(repository);
+        let words =
+            ["--policy", policy.to_str().unwrap(), "doctor", "--repository", repository.to_str().unwrap()];
+        let ran = yard.run(words);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(&format!("  {file}\n")), "{}", ran.stdout);
+    }
+    // Each snippet is a file of its own.
+    let mut read = 0;
+    for page in ["README.md", "docs/ci.md", "docs/github.md", "docs/gitlab.md"] {
         let text = std::fs::read_to_string(home.join(page)).unwrap();
         for snippet in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            let gitlab = snippet.contains("include:") || snippet.contains("script:");
+            let name = if gitlab { ".gitlab-ci.yml" } else { ".github/workflows/a.yml" };
             let snippet = snippet.replace("@COMMIT", "@0123456789abcdef0123456789abcdef01234567");
-            let yard = self::yard(&[(name, &snippet)]);
-            let ran = yard.run(["doctor"]);
+            let ran = self::yard(&[(name, &snippet)]).run(["doctor"]);
             assert_eq!(ran.code, Some(0), "{page}\n{snippet}\n{}", ran.stdout);
+            read += 1;
         }
     }
+    assert!(read >= 4, "{read} snippets");
+}
+
+/// One answer for every question, on a socket.
+fn forge(
+    body: &'static str,
+    status: &'static str,
+) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = std::sync::Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap_or(0) == 0 {
+                    break;
+                }
+                head.push(byte[0]);
+            }
+            kept.lock().unwrap().push(String::from_utf8(head).unwrap());
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (api, asked)
+}
+
+const ENVIRONMENTS: &str = r#"{ "total_count": 1, "environments": [{ "name": "staging", "can_admins_bypass": true,
+    "protection_rules": [], "deployment_branch_policy": null }] }"#;
+
+fn at_github(yard: &Yard, api: &str, more: &[&str]) -> crate::cli::Ran {
+    let mut command = yard.command(["doctor", "-o", "json"].into_iter().chain(more.iter().copied()));
+    command.env("GITHUB_API_URL", api).env("GITHUB_REPOSITORY", "acme/shop").env("GH_TOKEN", "secret-token");
+    crate::cli::ran(&mut command)
+}
+
+#[test]
+fn doctor_asks_the_forge_where_it_has_a_token() {
+    let yard = yard(&[(".github/workflows/release.yml", GOOD)]);
+    let (api, asked) = forge(ENVIRONMENTS, "200 OK");
+    let ran = at_github(&yard, &api, &[]).exits(1);
+    let json = ran.json();
+    let found: Vec<_> = json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["code"].clone(), it["environment"].clone()))
+        .collect();
+    let unprotected = |name: &str| ("environment-unprotected".into(), name.into());
+    assert_eq!(found, [unprotected("staging"), unprotected("production")]);
+    assert_eq!(json["findings"][0]["forge"], "github");
+    let heads = asked.lock().unwrap().join("");
+    assert!(heads.starts_with("GET /repos/acme/shop/environments?per_page=100 "), "{heads}");
+    assert!(heads.contains("authorization: Bearer secret-token"), "{heads}");
+    // Not where it is told not to; and never without a token, or for a forge whose workflows are not here.
+    let offline = at_github(&yard, &api, &["--offline"]).exits(0).json();
+    assert_eq!(offline["skipped"][0]["why"], "--offline");
+    let bare = yard.run(["doctor", "-o", "json"]).exits(0).json();
+    assert!(bare["skipped"][0]["why"].as_str().unwrap().contains("no token"), "{bare:#}");
+    at_github(&self::yard(&[]), &api, &[]).exits(0);
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+/// With a token, no answer is no answer; beside a finding the finding counts, and the question stays open.
+#[test]
+fn doctor_that_the_forge_does_not_answer_has_no_answer() {
+    let good = yard(&[(".github/workflows/release.yml", GOOD)]);
+    for (body, status, said) in [
+        (r#"{ "message": "Bad credentials" }"#, "401 Unauthorized", "401: Bad credentials"),
+        ("<html>", "200 OK", "an answer that is none"),
+        (r#"{ "message": "Not Found" }"#, "404 Not Found", "no such project"),
+    ] {
+        let ran = at_github(&good, &forge(body, status).0, &[]).exits(3);
+        let json = ran.json();
+        let why = json["untold"][0]["why"].as_str().unwrap();
+        assert!(why.contains(said) && why.starts_with("GitHub"), "{why}");
+        assert!(!ran.stdout.contains("secret-token") && !ran.stderr.contains("secret-token"));
+    }
+    let bad = yard(&[(".github/workflows/release.yml", BAD)]);
+    let json = at_github(&bad, &forge("", "401 Unauthorized").0, &[]).exits(1).json();
+    assert_eq!(json["untold"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn doctor_asks_gitlab_for_protected_environments() {
+    let yard = yard(&[(".gitlab-ci.yml", "gate:\n  script: [samebits promote x --to production]\n")]);
+    let body = r#"[{ "name": "production", "deploy_access_levels": [{ "access_level": 30 }] },
+                   { "name": "staging", "deploy_access_levels": [{ "access_level": 40 }] }]"#;
+    let (api, asked) = forge(body, "200 OK");
+    let mut command = yard.command(["doctor", "-o", "json"]);
+    command
+        .env("CI_API_V4_URL", format!("{api}/api/v4"))
+        .env("CI_PROJECT_ID", "7")
+        .env("GITLAB_TOKEN", "secret-token");
+    let json = crate::cli::ran(&mut command).exits(1).json();
+    assert_eq!(json["findings"].as_array().unwrap().len(), 1, "{json:#}");
+    assert_eq!(json["findings"][0]["code"], "environment-too-open");
+    let heads = asked.lock().unwrap().join("");
+    assert!(heads.starts_with("GET /api/v4/projects/7/protected_environments?"), "{heads}");
+    assert!(heads.contains("private-token: secret-token"), "{heads}");
 }

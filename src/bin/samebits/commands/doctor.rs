@@ -5,13 +5,16 @@ use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use samebits::doctor::{self, File, LIMIT, Looked, Skipped};
+use samebits::doctor::{self, File, Forge, LIMIT, Looked, Skipped};
+use samebits::forge::{self, ForgeError, Settings};
+use zeroize::Zeroizing;
 
 use crate::Outcome;
 use crate::args::Doctor;
+use crate::commands::block_on;
 use crate::output::Diagnosis;
 use crate::report::{BAD, BOLD, DIM, GOOD, Report, WARN, clean};
-use crate::session::{self, Session};
+use crate::session::{self, Session, http_config, variable};
 use crate::trouble::{Trouble, undecided, usage};
 
 /// How many files are read at most.
@@ -39,6 +42,12 @@ pub(crate) fn doctor(session: &Session<'_>, args: &Doctor) -> Result<Outcome, Tr
         looked.skipped.push(Skipped { what, why });
     }
     looked.add(doctor::workflows(&found));
+    // 3. The environments of the forge, whose workflows these are.
+    for forge in [Forge::Github, Forge::Gitlab] {
+        if found.iter().any(|file| is_of(forge, file)) {
+            looked.add(environments(session, forge)?);
+        }
+    }
 
     let diagnosis = Diagnosis::new(looked);
     session.outputs.emit(&diagnosis).map_err(undecided)?;
@@ -48,6 +57,82 @@ pub(crate) fn doctor(session: &Session<'_>, args: &Doctor) -> Result<Outcome, Tr
         (true, false) => Outcome::Untold,
         (true, true) => Outcome::Yes,
     })
+}
+
+fn is_of(forge: Forge, file: &File) -> bool {
+    match forge {
+        Forge::Github => file.name.starts_with(".github/workflows/"),
+        Forge::Gitlab => file.name == ".gitlab-ci.yml",
+    }
+}
+
+/// What the environment says of a forge: where its API is, the project, the token; and what to set for the last two.
+fn asked_of(forge: Forge) -> (String, Option<String>, Option<String>, [&'static str; 2]) {
+    let (api, elsewhere, project, tokens, set) = match forge {
+        Forge::Github => (
+            "https://api.github.com",
+            "GITHUB_API_URL",
+            "GITHUB_REPOSITORY",
+            &["GITHUB_TOKEN", "GH_TOKEN"][..],
+            [
+                "there is no token: set GITHUB_TOKEN or GH_TOKEN",
+                "which repository? set GITHUB_REPOSITORY=OWNER/NAME",
+            ],
+        ),
+        Forge::Gitlab => (
+            "https://gitlab.com/api/v4",
+            "CI_API_V4_URL",
+            "CI_PROJECT_ID",
+            &["GITLAB_TOKEN"][..],
+            ["there is no token: set GITLAB_TOKEN", "which project? set CI_PROJECT_ID"],
+        ),
+    };
+    let api = variable(elsewhere).unwrap_or_else(|| api.to_owned());
+    (api, variable(project), tokens.iter().find_map(|name| variable(name)), set)
+}
+
+/// The environments of a forge that have names of the policy's, where it may be asked.
+fn environments(session: &Session<'_>, forge: Forge) -> Result<Looked, Trouble> {
+    let mut looked = Looked::default();
+    let (api, project, token, [no_token, no_project]) = asked_of(forge);
+    let skipped = |why: &str| Skipped { what: format!("environments of {forge}"), why: why.to_owned() };
+    let (token, project) = match (token, project) {
+        _ if session.common.offline => {
+            looked.skipped.push(skipped("--offline"));
+            return Ok(looked);
+        }
+        (None, _) => {
+            looked.skipped.push(skipped(no_token));
+            return Ok(looked);
+        }
+        (Some(_), None) => {
+            looked.skipped.push(skipped(no_project));
+            return Ok(looked);
+        }
+        (Some(token), Some(project)) => (Zeroizing::new(token), project),
+    };
+    let what = format!("environments of {forge}, {}", clean(&project));
+    session.progress(format_args!("asking {forge} for its environments"));
+    let names =
+        session.policy.environments().iter().map(|environment| environment.name().to_string()).collect();
+    let http = http_config(&session.policy, &session.folder);
+    let settings = Settings { forge, api, project, token, http };
+    match block_on(forge::guards(&settings, &names))? {
+        Ok(guards) => {
+            looked.findings.extend(doctor::environments(&session.policy, forge, &guards));
+            looked.looked.push(what);
+        }
+        Err(error) => looked.untold.push(Skipped { what, why: why_not(&error) }),
+    }
+    Ok(looked)
+}
+
+/// An error with its cause and what to do.
+fn why_not(error: &ForgeError) -> String {
+    let cause =
+        std::error::Error::source(error).map(|cause| format!(", because {cause}")).unwrap_or_default();
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{error}{cause}{hint}")
 }
 
 /// The folder that was typed; else the nearest one above the policy file that is a repository; else the policy's own.
