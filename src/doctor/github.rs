@@ -487,13 +487,23 @@ fn restricted(node: &Node) -> bool {
     asks && !of_change && !text.contains("||")
 }
 
+/// What a condition asks where it looks at the gate's answer itself.
+const ASKS: [&str; 8] = [
+    "success()",
+    "!failure()",
+    ".result==",
+    ".result!=",
+    ".outcome",
+    ".conclusion",
+    ".outputs.",
+    "!contains(needs.*.result",
+];
+
 /// Whether a condition lets something run though what it needs failed.
 fn runs_after_no(condition: &str) -> bool {
     let text: String = condition.chars().filter(|c| !c.is_whitespace()).collect();
-    let runs = ["always()", "!cancelled()", "failure()"].iter().any(|status| text.contains(status));
-    // Then it asks for what was said.
-    let asks = ["success()", ".result==", ".outcome==", ".conclusion==", ".outputs."]
-        .iter()
-        .any(|word| text.contains(word));
-    runs && !(asks && !text.contains("!success()") && !text.contains("||"))
+    let runs =
+        ["always()", "!cancelled()", "failure()", "!success()"].iter().any(|status| text.contains(status));
+    let asks = ASKS.iter().any(|word| text.contains(word));
+    runs && (!asks || text.contains("!success()") || text.contains("||"))
 }

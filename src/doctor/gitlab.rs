@@ -261,7 +261,7 @@ impl<'p> Pipeline<'p> {
             looked.findings.extend(job.script.findings(job.file, &known));
             if job.gate {
                 looked.findings.extend(self.ignored(job));
-                looked.findings.extend(self.from_change(job, mr_pipelines));
+                looked.findings.extend(self.of_change(job, mr_pipelines));
             } else if gated && self.deploys(job) {
                 looked.findings.extend(self.after_no(job));
             }
@@ -299,10 +299,10 @@ impl<'p> Pipeline<'p> {
     /// Whether all jobs without rules of their own run for merge requests (`workflow: rules`).
     fn of_merge_requests(&self) -> bool {
         let rules = self.read.iter().filter_map(|read| read.root.at(&["workflow", "rules"]));
-        rules.flat_map(|rules| list(Some(rules))).any(|rule| of_merge_request(rule))
+        rules.flat_map(|rules| list(Some(rules))).any(of_merge_request)
     }
 
-    fn from_change(&self, job: &Job<'p>, by_workflow: bool) -> Option<Finding> {
+    fn of_change(&self, job: &Job<'p>, by_workflow: bool) -> Option<Finding> {
         let rules = list(self.keyword(job.node, "rules"));
         let only = self.keyword(job.node, "only").map(Node::texts).unwrap_or_default();
         let policy = job.script.gates().find_map(|ran| steps::policy_of(&ran.words)).unwrap_or_default();

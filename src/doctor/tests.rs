@@ -74,7 +74,8 @@ fn e13_a_deployment_that_runs_after_a_no_is_found() {
         let steps = format!("{}- if: {condition}\n  run: kubectl set image d/x x=\"$IMAGE\"\n", action(""));
         github(&job("push", "", &steps))
     };
-    for bad in ["always()", "${{ !cancelled() }}", "failure()", "always() || success()"] {
+    for bad in ["always()", "${{ !cancelled() }}", "failure()", "always() || success()", "${{ !success() }}"]
+    {
         assert_eq!(step(bad), [(Code::DeploysAfterNo, 9)], "{bad}");
     }
     for good in [
@@ -82,6 +83,8 @@ fn e13_a_deployment_that_runs_after_a_no_is_found() {
         "github.ref == 'refs/heads/main'",
         "always() && steps.gate.outcome == 'success'",
         "${{ always() && steps.gate.outputs.decision == 'approved' }}",
+        "${{ !failure() && !cancelled() }}",
+        "always() && !contains(needs.*.result, 'failure')",
     ] {
         assert_eq!(step(good), [], "{good}");
     }
