@@ -89,6 +89,36 @@ fn the_checksums_of_a_release_are_those_the_action_takes() {
     assert_ne!(ran(&mut script(&yard, "checksums.sh", &["dist"])).code, Some(0), "all targets, or none");
 }
 
+/// A build job that was taken over brings another target's binary, and checksums of its own.
+#[test]
+fn a_job_brings_what_it_is_there_to_make_and_nothing_else() {
+    let yard = Yard::empty();
+    let (theirs, windows) = ("x86_64-unknown-linux-musl", "x86_64-pc-windows-msvc");
+    let binary = |target: &str| format!("samebits-{VERSION}-{target}");
+    for job in [format!("samebits-{theirs}"), format!("samebits-{windows}"), "attested".to_owned()] {
+        std::fs::create_dir_all(yard.path(&format!("artifacts/{job}"))).unwrap();
+    }
+    yard.write(&format!("artifacts/samebits-{theirs}/{}", binary(theirs)), "good");
+    yard.write("artifacts/attested/SHA256SUMS", "good");
+    for file in [format!("{}.exe", binary(windows)), binary(theirs), "SHA256SUMS".to_owned()] {
+        yard.write(&format!("artifacts/samebits-{windows}/{file}"), "evil");
+    }
+    std::os::unix::fs::symlink("/etc/passwd", yard.path("artifacts/attested/SHA256SUMS.sigstore.json"))
+        .unwrap();
+    ran(&mut script(&yard, "collect.sh", &["artifacts", "dist"])).exits(0);
+    let there = std::fs::read_dir(yard.path("dist")).unwrap().map(|file| file.unwrap().file_name());
+    let there: BTreeMap<String, String> = there
+        .map(|name| name.into_string().unwrap())
+        .map(|name| (name.clone(), yard.read(&format!("dist/{name}"))))
+        .collect();
+    let expected = [
+        (format!("{}.exe", binary(windows)), "evil"),
+        (binary(theirs), "good"),
+        ("SHA256SUMS".into(), "good"),
+    ];
+    assert_eq!(there, expected.map(|(name, text): (String, &str)| (name, text.to_owned())).into());
+}
+
 #[test]
 fn a_tag_that_is_not_the_version_is_no_release() {
     let yard = Yard::empty();

@@ -38,7 +38,8 @@ impl PermitFile {
         }
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let Some(name) = file.file_name() else { bail!("{shown} is no name of a file") };
-        let new = folder.join(format!(".{}.new", name.to_string_lossy()));
+        // Another run may be writing the same.
+        let new = folder.join(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
         let opened = own(&new).with_context(|| format!("the permit file {shown} cannot be written"))?;
         Ok(Self { file: file.to_owned(), new: Some((new, opened)) })
     }

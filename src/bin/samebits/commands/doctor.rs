@@ -14,7 +14,7 @@ use crate::args::Doctor;
 use crate::commands::block_on;
 use crate::output::Diagnosis;
 use crate::report::{BAD, BOLD, DIM, GOOD, Report, WARN, clean};
-use crate::session::{self, Session, http_config, variable};
+use crate::session::{self, Session, http_config_without_policy, variable};
 use crate::trouble::{Trouble, undecided, usage};
 
 /// How many files are read at most.
@@ -115,7 +115,8 @@ fn environments(session: &Session<'_>, forge: Forge) -> Result<Looked, Trouble> 
     session.progress(format_args!("asking {forge} for its environments"));
     let names =
         session.policy.environments().iter().map(|environment| environment.name().to_string()).collect();
-    let http = http_config(&session.policy, &session.folder);
+    // Not with the CAs of the policy: it may be a stranger's, and a token goes out.
+    let http = http_config_without_policy();
     let settings = Settings { forge, api, project, token, http };
     match block_on(forge::guards(&settings, &names))? {
         Ok(guards) => {
