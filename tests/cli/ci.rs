@@ -202,34 +202,34 @@ fn buildkite_is_told_a_yes_a_no_and_trouble() {
     let calls = asked(&yard);
     assert_eq!(calls.len(), 3, "{calls:#?}");
     let yes = "annotate\n--style\nsuccess\n--context\nsamebits-promote-staging\n<h3>✅ yes: samebits promote";
-    assert!(calls[0].starts_with(yes), "{}", calls[0]);
-    assert!(calls[0].contains(&format!("<code>samebits show {}</code>", image.digest)), "{}", calls[0]);
+    assert!(calls[2].starts_with(yes), "{}", calls[2]);
+    assert!(calls[2].contains(&format!("<code>samebits show {}</code>", image.digest)), "{}", calls[2]);
     assert_eq!(
-        calls[1..],
+        calls[..2],
         [
             format!("meta-data\nset\nsamebits-staging-image\n{there}\n"),
             "meta-data\nset\nsamebits-staging-decision\napproved\n".to_owned(),
         ]
     );
 
-    // A no takes the image of an earlier yes away.
+    // A no takes the image of an earlier yes away. Two services in one build are two steps.
     let ask = ["promote", &there, "--to", "production", "--key", "keys/release.key"];
-    on_buildkite(&yard, ask, 0, &[]).exits(1);
+    on_buildkite(&yard, ask, 0, &[("BUILDKITE_STEP_KEY", "shop-gate")]).exits(1);
     let calls = asked(&yard);
-    let no = "annotate\n--style\nerror\n--context\nsamebits-promote-production\n<h3>❌ no";
-    assert!(calls[0].starts_with(no) && calls[0].contains("Shortest path to yes"), "{}", calls[0]);
+    let no = "annotate\n--style\nerror\n--context\nsamebits-promote-shop-gate\n<h3>❌ no";
+    assert!(calls[2].starts_with(no) && calls[2].contains("Shortest path to yes"), "{}", calls[2]);
     assert_eq!(
-        calls[1..],
+        calls[..2],
         [
-            "meta-data\nset\nsamebits-production-image\nnone\n",
-            "meta-data\nset\nsamebits-production-decision\ndenied\n",
+            "meta-data\nset\nsamebits-shop-gate-image\nnone\n",
+            "meta-data\nset\nsamebits-shop-gate-decision\ndenied\n",
         ]
     );
     on_buildkite(&yard, ["promote", "oci:registry/none:1", "--to", "staging", "--service", "shop"], 0, &[])
         .exits(2);
     let calls = asked(&yard);
-    assert!(calls[0].starts_with("annotate\n--style\nwarning\n"), "{}", calls[0]);
-    assert_eq!(calls[1], "meta-data\nset\nsamebits-staging-image\nnone\n");
+    assert!(calls[2].starts_with("annotate\n--style\nwarning\n"), "{}", calls[2]);
+    assert_eq!(calls[0], "meta-data\nset\nsamebits-staging-image\nnone\n");
 
     // A question is no promotion, and a deployment no answer: neither hands on an image.
     on_buildkite(&yard, ["check", IMAGE, "--to", "staging"], 0, &[]).exits(0);
@@ -242,7 +242,7 @@ fn the_agent_of_buildkite_changes_no_verdict() {
     let image = yard.build("1", "first");
     let failed = on_buildkite(&yard, PROMOTE, 1, &[]).exits(0);
     assert_eq!(failed.stdout, format!("{}\n", at("staging", &image)));
-    assert!(failed.stderr.contains("warning: buildkite-agent annotate failed"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("warning: buildkite-agent meta-data failed"), "{}", failed.stderr);
     assert_eq!(asked(&yard).len(), 1);
     let no = ["check", IMAGE, "--to", "production"];
     on_buildkite(&yard, no, 1, &[]).exits(1);

@@ -5,12 +5,13 @@ use std::process::Command;
 use crate::cli::{Ran, Yard, at, ran};
 use crate::runner::{executable, here, yaml};
 
-/// Keeps meta-data in files; annotations go nowhere.
+/// Keeps meta-data in files; annotations go nowhere; what a step left lies where it was left.
 const AGENT: &str = r#"#!/bin/sh
 case "$1 $2" in
   'meta-data set') printf '%s' "$4" >"meta-$3" ;;
   'meta-data get') cat "meta-$3" ;;
   'annotate '*) cat >/dev/null ;;
+  'artifact download') test -f "$5" ;;
   *) exit 2 ;;
 esac
 "#;
@@ -62,7 +63,12 @@ fn the_steps_of_buildkite_deploy_a_yes_and_nothing_else() {
     let step = |number: usize, key: &str, candidate: &str| {
         // What an upload leaves of it.
         let script = pipeline[&format!("steps.{number}.command")].replace("$$", "$");
-        let environment = [("BUILDKITE", "true"), ("SAMEBITS_KEY", key), ("CANDIDATE", candidate)];
+        let environment = [
+            ("BUILDKITE", "true"),
+            ("BUILDKITE_STEP_KEY", "production-gate"),
+            ("SAMEBITS_KEY", key),
+            ("CANDIDATE", candidate),
+        ];
         shell(&yard, &["bash", "-e", "-c"], &script, &environment)
     };
     let image = staged(&yard, "1");
@@ -70,11 +76,24 @@ fn the_steps_of_buildkite_deploy_a_yes_and_nothing_else() {
     step(1, "keys/production.key", "").exits(0);
     let yes = format!("production {}\n", image.replace("/staging/", "/production/"));
     assert_eq!(deployed(&yard), yes);
+    std::fs::copy(yard.path("samebits-permit.json"), yard.path("permit-of-before")).unwrap();
     // A build that never ran in staging: no, and the step that deploys has no image, not that of before either.
     yard.build("2", "second");
     step(0, "keys/release.key", "oci:registry/shop:2").exits(1);
     step(1, "keys/production.key", "").exits(1);
     assert_eq!(deployed(&yard), yes);
+    // Another step of the build writes what the gate did not say: no permit, and none of before.
+    let other = yard.read("permit-of-before");
+    for permit in [None, Some(other)] {
+        yard.write("meta-samebits-production-gate-image", image.replace("/staging/", "/production/"));
+        if let Some(permit) = permit {
+            yard.write("samebits-permit.json", permit);
+            let second = yard.build("3", "third");
+            yard.write("meta-samebits-production-gate-image", at("production", &second));
+        }
+        step(1, "keys/production.key", "").exits(1);
+        assert_eq!(deployed(&yard), yes);
+    }
 }
 
 /// What stands between the quotes of `sh`.

@@ -18,16 +18,16 @@ pub(super) fn is_here(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("BUILDKITE").is_some_and(|value| value == "true")
 }
 
-/// Tells it; nothing where there is no agent, as inside of a container that was not given one.
-pub(super) fn tell(view: &View<'_>) -> anyhow::Result<()> {
-    let annotate = ["annotate", "--style", style(view), "--context", &context(view)];
-    if !agent(&annotate, &summary::render(view, 0))? {
-        return Ok(());
+/// Tells it; nothing where there is no agent, as inside of a container that was not given one. `step` is the key of the step.
+/// Meta-data comes first: that of an earlier answer must not outlive a page that is not taken.
+pub(super) fn tell(view: &View<'_>, step: Option<&str>) -> anyhow::Result<()> {
+    for (name, value) in meta_data(view, step) {
+        if !agent(&["meta-data", "set", &name, &value], "")? {
+            return Ok(());
+        }
     }
-    for (name, value) in meta_data(view) {
-        agent(&["meta-data", "set", &name, &value], "")?;
-    }
-    Ok(())
+    let annotate = ["annotate", "--style", style(view), "--context", &context(view, step)];
+    agent(&annotate, &summary::render(view, 0)).map(drop)
 }
 
 fn style(view: &View<'_>) -> &'static str {
@@ -39,20 +39,21 @@ fn style(view: &View<'_>) -> &'static str {
 }
 
 /// An answer takes the place of an earlier one to the same question.
-fn context(view: &View<'_>) -> String {
-    format!("samebits-{}-{}", view.asked.verb, view.asked.environment)
+fn context(view: &View<'_>, step: Option<&str>) -> String {
+    format!("samebits-{}-{}", view.asked.verb, step.unwrap_or(&view.asked.environment))
 }
 
-/// What `promote` has to say to later steps, by its environment.
-fn meta_data(view: &View<'_>) -> Vec<(String, String)> {
-    let environment = &view.asked.environment;
-    if view.asked.verb != "promote" || environment.is_empty() {
+/// What `promote` has to say to later steps: by the key of its step, for several services may enter an environment in one
+/// build; by its environment where the step has none.
+fn meta_data(view: &View<'_>, step: Option<&str>) -> Vec<(String, String)> {
+    let name = step.unwrap_or(&view.asked.environment);
+    if view.asked.verb != "promote" || name.is_empty() {
         return Vec::new();
     }
     let image = view.facts.pinned.clone().unwrap_or_else(|| NONE.to_owned());
     let decision = view.facts.word.said().to_owned();
     let values = [("image", image), ("decision", decision)];
-    values.map(|(name, value)| (format!("samebits-{environment}-{name}"), value)).into()
+    values.map(|(what, value)| (format!("samebits-{name}-{what}"), value)).into()
 }
 
 /// Runs the agent, with `text` to read; `false` where there is none. Its complaints go to the log.

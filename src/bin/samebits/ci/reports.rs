@@ -101,7 +101,7 @@ impl Reports {
         let Some(asked) = &self.asked else { return Ok(()) };
         let view = View { asked, facts, policy: self.policy.get(), run: None };
         if self.buildkite
-            && let Err(error) = buildkite::tell(&view)
+            && let Err(error) = buildkite::tell(&view, variable("BUILDKITE_STEP_KEY").as_deref())
         {
             say(format_args!("warning: {error:#}"));
         }
