@@ -170,6 +170,23 @@ impl Repository<'_> {
         action(uses).is_some() && (VERDICTS.contains(&verb) || verb.contains('$'))
     }
 
+    /// Whether a job is of an environment: itself, or by a workflow of this repository that it is.
+    fn has_environment(&self, job: &Node) -> bool {
+        let (mut known, mut waiting) = (BTreeSet::new(), vec![job]);
+        while let Some(job) = waiting.pop() {
+            if job.get("environment").is_some() {
+                return true;
+            }
+            let called = job.get("uses").and_then(Node::text).and_then(|uses| uses.strip_prefix("./"));
+            if let Some(name) = called.filter(|name| known.insert(*name)) {
+                let called = self.read.iter().find(|read| read.file.name == name);
+                let jobs = called.and_then(|read| read.root.get("jobs")).map(Node::entries);
+                waiting.extend(jobs.unwrap_or_default().iter().map(|(_, job)| job));
+            }
+        }
+        false
+    }
+
     /// The events that start a workflow; of one that others call, theirs too.
     fn events(&self, name: &str, root: &Node) -> BTreeSet<String> {
         let mut events = own_events(root);
@@ -341,7 +358,9 @@ impl<'w> Workflow<'w> {
     fn in_job_after_no(&mut self, job: &Job<'_>) {
         let behind = job.steps.iter().skip_while(|step| !step.gate).skip(1);
         let deploying: Vec<&Node> = behind.filter(|step| step.deploys).map(|step| step.node).collect();
-        deploying.into_iter().for_each(|node| self.condition(node));
+        let gates = job.steps.iter().filter(|step| step.gate);
+        let gates = gates.filter_map(|step| step.node.get("id").and_then(Node::text)).collect();
+        deploying.into_iter().for_each(|node| self.condition(node, &gates));
     }
 
     /// Jobs that need the gate's job, however far away, and deploy whatever it said.
@@ -358,18 +377,21 @@ impl<'w> Workflow<'w> {
             let next = behind.get(name).into_iter().flatten();
             waiting.extend(next.filter(|name| reached.insert(**name)));
         }
+        // What is behind the gate, and did well, had the gate's yes: of its own condition it is told where it stands.
+        let gates =
+            jobs.iter().filter(|job| job.gate).map(|job| job.name).chain(reached.iter().copied()).collect();
         for job in jobs.iter().filter(|job| !job.gate && reached.contains(job.name)) {
-            let deploys = job.node.get("environment").is_some() || job.steps.iter().any(|step| step.deploys);
-            if deploys {
-                self.condition(job.node);
+            let deploys = job.steps.iter().any(|step| step.deploys);
+            if deploys || self.repository.has_environment(job.node) {
+                self.condition(job.node, &gates);
             }
         }
     }
 
-    fn condition(&mut self, node: &Node) {
+    fn condition(&mut self, node: &Node, gates: &BTreeSet<&str>) {
         let Some((key, value)) = node.entry("if") else { return };
         let text = value.text().unwrap_or_default();
-        if runs_after_no(text) {
+        if runs_after_no(text, gates) {
             let fix = "take the `if` away: without one it runs after success alone; or add `&& success()`";
             self.push(steps::after_no(place(self.file, key), text, fix));
         }
@@ -487,23 +509,30 @@ fn restricted(node: &Node) -> bool {
     asks && !of_change && !text.contains("||")
 }
 
-/// What a condition asks where it looks at the gate's answer itself.
-const ASKS: [&str; 8] = [
-    "success()",
-    "!failure()",
-    ".result==",
-    ".result!=",
-    ".outcome",
-    ".conclusion",
-    ".outputs.",
-    "!contains(needs.*.result",
-];
-
-/// Whether a condition lets something run though what it needs failed.
-fn runs_after_no(condition: &str) -> bool {
+/// Whether a condition lets something run though what it needs said no, or was skipped. `gates` are the jobs or steps whose
+/// success means the gate's yes; functions and properties are read without case, as GitHub does.
+fn runs_after_no(condition: &str, gates: &BTreeSet<&str>) -> bool {
     let text: String = condition.chars().filter(|c| !c.is_whitespace()).collect();
+    let text = text.to_ascii_lowercase().replace('"', "'");
     let runs =
-        ["always()", "!cancelled()", "failure()", "!success()"].iter().any(|status| text.contains(status));
-    let asks = ASKS.iter().any(|word| text.contains(word));
-    runs && (!asks || text.contains("!success()") || text.contains("||"))
+        ["always()", "cancelled()", "failure()", "!success()"].iter().any(|status| text.contains(status));
+    runs && (!asks(&text, gates) || text.contains("!success()") || text.contains("||"))
+}
+
+/// Whether a condition, in lower case and without blanks, asks for the gate's own yes: that another job did well says
+/// nothing of it, and neither does that nothing failed, where the gate was skipped.
+fn asks(text: &str, gates: &BTreeSet<&str>) -> bool {
+    text.contains("success()")
+        || gates.iter().any(|gate| {
+            let gate = gate.to_ascii_lowercase();
+            let said = |of: &str, property: &str| {
+                text.contains(&format!("{of}.{gate}.{property}=='success'"))
+                    || text.contains(&format!("'success'=={of}.{gate}.{property}"))
+            };
+            let outputs = |of: &str| text.contains(&format!("{of}.{gate}.outputs."));
+            said("needs", "result")
+                || ["outcome", "conclusion"].iter().any(|property| said("steps", property))
+                || outputs("needs")
+                || outputs("steps")
+        })
 }

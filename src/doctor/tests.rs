@@ -75,6 +75,17 @@ fn e13_a_deployment_that_runs_after_a_no_is_found() {
         github(&job("push", "", &steps))
     };
     for bad in ["always()", "${{ !cancelled() }}", "failure()", "always() || success()", "${{ !success() }}"]
+        .into_iter()
+        .chain([
+            // It asks another, or for something else than a yes; a gate that was skipped has not failed.
+            "Always()",
+            "always() && steps.build.outcome == 'success'",
+            "always() && steps.build.outputs.image",
+            "always() && steps.gate.outcome == 'failure'",
+            "always() && steps.gate.outcome != 'skipped'",
+            "${{ !failure() && !cancelled() }}",
+            "always() && !contains(needs.*.result, 'failure')",
+        ])
     {
         assert_eq!(step(bad), [(Code::DeploysAfterNo, 9)], "{bad}");
     }
@@ -83,8 +94,7 @@ fn e13_a_deployment_that_runs_after_a_no_is_found() {
         "github.ref == 'refs/heads/main'",
         "always() && steps.gate.outcome == 'success'",
         "${{ always() && steps.gate.outputs.decision == 'approved' }}",
-        "${{ !failure() && !cancelled() }}",
-        "always() && !contains(needs.*.result, 'failure')",
+        "always() && steps.gate.conclusion=='success' && github.ref_name == 'main'",
     ] {
         assert_eq!(step(good), [], "{good}");
     }
@@ -96,8 +106,29 @@ fn e13_a_deployment_that_runs_after_a_no_is_found() {
     };
     assert_eq!(jobs("always()", "environment: production"), [(Code::DeploysAfterNo, 15)]);
     assert_eq!(jobs("always() && needs.gate.result == 'success'", "environment: production"), []);
+    assert_eq!(jobs("always() && needs.middle.result == 'success'", "environment: production"), []);
+    for bad in
+        ["needs.build.result == 'success'", "needs.gate.result != 'skipped'", "needs.build.outputs.image"]
+    {
+        let found = jobs(&format!("always() && {bad}"), "environment: production");
+        assert_eq!(found, [(Code::DeploysAfterNo, 15)], "{bad}");
+    }
     // It tells people.
     assert_eq!(jobs("always()", "timeout-minutes: 5"), []);
+    // One that is a workflow of its own; two that call each other end.
+    let calls = "  deploy:\n    needs: gate\n    if: always()\n    uses: ./.github/workflows/deploy.yml\n";
+    let called = |more: &str| {
+        let deploy = format!(
+            "on: workflow_call\njobs:\n  again:\n    uses: ./.github/workflows/deploy.yml\n  deploy:\n    runs-on: x\n    {more}\n    steps:\n      - run: ./deploy.sh\n"
+        );
+        let files = [
+            file(".github/workflows/ci.yml", &(job("push", "", &action("")) + calls)),
+            file(".github/workflows/deploy.yml", &deploy),
+        ];
+        workflows(&files).findings.iter().map(|found| found.code).collect::<Vec<_>>()
+    };
+    assert_eq!(called("environment: production"), [Code::DeploysAfterNo]);
+    assert_eq!(called("timeout-minutes: 5"), []);
 }
 
 #[test]
