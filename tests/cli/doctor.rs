@@ -200,6 +200,10 @@ fn doctor_asks_the_forge_where_it_has_a_token() {
     assert!(bare["skipped"][0]["why"].as_str().unwrap().contains("no token"), "{bare:#}");
     at_github(&self::yard(&[]), &api, &[]).exits(0);
     assert_eq!(asked.lock().unwrap().len(), 1);
+    // A certificate authority of the policy that is looked at, which may be a stranger's, is for registries alone (F1).
+    yard.edit_policy(|text| text + "\n[registries.\"registry.example\"]\nca = \"keys/none.pem\"\n");
+    at_github(&yard, &api, &[]).exits(1);
+    assert_eq!(asked.lock().unwrap().len(), 2);
 }
 
 /// With a token, no answer is no answer; beside a finding the finding counts, and the question stays open.
