@@ -5,7 +5,7 @@
 //! Never does: I/O; run, expand or fetch anything that a file names; judge what only a run would show. It looks for known
 //! mistakes: no findings means none of these, not that there are no others.
 //!
-//! Start at [`policy`] and [`workflows`]; [`Code`] lists everything that can be found. docs/doctor.md has a paragraph for
+//! Start at [`policy`], [`callable`] and [`workflows`]; [`Code`] lists everything that can be found. docs/doctor.md has a paragraph for
 //! each.
 
 mod deploy;
@@ -24,7 +24,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::environments::{Forge, Guard, environments};
-pub use self::rules::policy;
+pub use self::rules::{callable, policy};
 use crate::digest::shorten;
 
 /// The longest workflow file that is read, in bytes.
@@ -91,6 +91,8 @@ pub enum Code {
     BuilderDecides,
     /// Nothing says from which source and ref an image was built.
     SourceNotRequired,
+    /// A signer is a workflow that others may call, and nothing says who calls it.
+    CallerNotRequired,
     /// Every branch will do.
     AnyRef,
     /// Who asks for a promotion may approve it.
@@ -123,13 +125,14 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::PatternTooWide,
         Self::ProductionWithoutAfter,
         Self::IdentityShared,
         Self::SameIdentityAccepted,
         Self::BuilderDecides,
         Self::SourceNotRequired,
+        Self::CallerNotRequired,
         Self::AnyRef,
         Self::SelfApproval,
         Self::WarnsTooLong,
@@ -155,6 +158,7 @@ impl Code {
             Self::SameIdentityAccepted => "same-identity-accepted",
             Self::BuilderDecides => "builder-decides",
             Self::SourceNotRequired => "source-not-required",
+            Self::CallerNotRequired => "caller-not-required",
             Self::AnyRef => "any-ref",
             Self::SelfApproval => "self-approval",
             Self::WarnsTooLong => "warns-too-long",

@@ -206,6 +206,12 @@ impl Repository<'_> {
     }
 }
 
+/// Whether a file is a workflow that others may call (`workflow_call`). One that cannot be read is told of elsewhere.
+pub(super) fn is_callable(file: &File) -> bool {
+    let events = || yaml::read(&file.text).map(|root| own_events(&root)).unwrap_or_default();
+    is_workflow(&file.name) && events().contains("workflow_call")
+}
+
 fn own_events(root: &Node) -> BTreeSet<String> {
     let on = root.get("on");
     let listed = on.map(Node::texts).unwrap_or_default().into_iter();

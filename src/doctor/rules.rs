@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use regex_syntax::hir::{Hir, HirKind};
 use toml::de::{DeTable, DeValue};
 
-use super::{Code, Finding, Place};
+use super::{Code, File, Finding, Place, github};
 use crate::digest::shorten;
 use crate::policy::{
     AttestationRule, ClaimName, Environment, Excluded, Matcher, Policy, RefRule, Signer, SignerName, Subject,
@@ -39,6 +39,48 @@ pub fn policy(policy: &Policy, file: &str, today: Date) -> Vec<Finding> {
     }
     findings.sort();
     findings
+}
+
+/// Claims that say whose run it was that signed.
+const CALLER: [ClaimName; 5] = [
+    ClaimName::SourceRepository,
+    ClaimName::SourceRepositoryId,
+    ClaimName::SourceRepositoryOwner,
+    ClaimName::SourceRepositoryOwnerId,
+    ClaimName::BuildConfigUri,
+];
+
+/// Signers that are a workflow among `files` which others may call, where nothing says who calls it: GitHub gives its certificate
+/// to a run of any repository that may read it, and the caller's own files are what it checks out.
+pub fn callable(policy: &Policy, file: &str, files: &[File]) -> Vec<Finding> {
+    let called: Vec<&File> = files.iter().filter(|file| github::is_callable(file)).collect();
+    let text = policy.sources().first().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let lines = Lines { file, text: text.unwrap_or_default() };
+    let open = |matcher: &Matcher| match matcher {
+        Matcher::Key { .. } => None,
+        Matcher::Keyless { claims, .. } if CALLER.iter().any(|claim| claims.asks(*claim)) => None,
+        Matcher::Keyless { identity, .. } => {
+            // A pattern has its dots escaped.
+            let identity = identity.as_str().replace('\\', "");
+            called.iter().find(|file| identity.contains(&format!("/{}@", file.name)))
+        }
+    };
+    let findings = policy.signers().filter_map(|signer| {
+        let workflow = signer.any_of().iter().find_map(open)?;
+        Some(lines.finding(
+            &["signers", signer.name().as_str()],
+            Code::CallerNotRequired,
+            format!(
+                "`{}` may be called (`workflow_call`) from other repositories, and whoever calls it signs as `{}`",
+                shorten(&workflow.name),
+                signer.name()
+            ),
+            "the repository whose run it was, and its ref",
+            "source-repository = \"https://github.com/OWNER/NAME\", source-ref = \"refs/heads/main\", workflow-trigger = \"push\""
+                .to_owned(),
+        ))
+    });
+    findings.collect()
 }
 
 /// The policy file, to find lines in.

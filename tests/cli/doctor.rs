@@ -106,12 +106,12 @@ fn doctor_that_cannot_read_a_file_has_no_answer() {
 fn our_own_files_and_examples_have_nothing_to_find() {
     let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let yard = Yard::new();
-    let policy = home.join("examples/samebits.toml");
-    for (repository, file) in [
-        ("", "action.yml"),
-        ("examples/github", ".github/workflows/release.yml"),
-        ("examples/gitlab", ".gitlab-ci.yml"),
+    for (repository, file, policy) in [
+        ("", "action.yml", "release/samebits.toml"),
+        ("examples/github", ".github/workflows/release.yml", "examples/github/samebits.toml"),
+        ("examples/gitlab", ".gitlab-ci.yml", "examples/samebits.toml"),
     ] {
+        let policy = home.join(policy);
         let repository = home.join(repository);
         let words =
             ["--policy", policy.to_str().unwrap(), "doctor", "--repository", repository.to_str().unwrap()];

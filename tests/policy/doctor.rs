@@ -41,6 +41,37 @@ fn the_policies_that_users_read_have_nothing_to_find() {
 }
 
 #[test]
+fn b6_a_signer_that_anybody_may_call_is_found() {
+    let called = |text: &str, on: &str| {
+        let policy = validate(text).unwrap_or_else(|errors| panic!("{errors}"));
+        let workflow = |name: &str, on: &str| doctor::File {
+            name: format!(".github/workflows/{name}"),
+            text: format!("on: {on}\njobs: {{}}\n"),
+        };
+        let files = [workflow("other.yml", "workflow_call"), workflow("build.yml", on)];
+        let findings = doctor::callable(&policy, "gate/samebits.toml", &files);
+        findings.into_iter().map(|finding| (finding.code, finding.found)).collect::<Vec<_>>()
+    };
+    for on in ["workflow_call", "[push, workflow_call]", "{ push: {}, workflow_call: { inputs: {} } }"] {
+        let found = called(SAMPLE, on);
+        assert_eq!((found.len(), found[0].0), (1, Code::CallerNotRequired), "{on}: {found:?}");
+        assert!(found[0].1.contains("signs as `build`"), "{found:?}");
+    }
+    assert_eq!(called(SAMPLE, "push"), [], "nobody calls it");
+    for claim in
+        ["source-repository = \"https://github.com/acme/shop\"", "source-repository-owner-id = \"7\""]
+    {
+        assert_eq!(
+            called(&SAMPLE.replacen(IDENTITY, &format!("{IDENTITY}\n{claim}"), 1), "workflow_call"),
+            []
+        );
+    }
+    let pattern =
+        r"pattern = '^https://github\.com/acme/{service}/\.github/workflows/build\.yml@refs/tags/v[0-9]+$'";
+    assert_eq!(called(&SAMPLE.replacen(IDENTITY, pattern, 1), "workflow_call").len(), 1);
+}
+
+#[test]
 fn b6_a_pattern_that_is_too_wide_is_found() {
     let pattern = |end: &str| {
         let start = r"^https://github\.com/acme/";

@@ -30,7 +30,7 @@ pub(crate) fn doctor(session: &Session<'_>, args: &Doctor) -> Result<Outcome, Tr
     let name = name_below(&root, &session.file);
     let today = session::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     looked.findings.extend(doctor::policy(&session.policy, &name, today));
-    looked.looked.push(name);
+    looked.looked.push(name.clone());
     // 2. The workflow files.
     let mut files = Files { root: &root, found: Vec::new(), untold: Vec::new() };
     files.read_all();
@@ -41,6 +41,7 @@ pub(crate) fn doctor(session: &Session<'_>, args: &Doctor) -> Result<Outcome, Tr
         let why = "there are none: no .github/workflows, no .gitlab-ci.yml".to_owned();
         looked.skipped.push(Skipped { what, why });
     }
+    looked.findings.extend(doctor::callable(&session.policy, &name, &found));
     looked.add(doctor::workflows(&found));
     // 3. The environments of the forge, whose workflows these are.
     for forge in [Forge::Github, Forge::Gitlab] {
