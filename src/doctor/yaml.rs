@@ -206,6 +206,8 @@ impl Building {
     /// Into the list or map that is open, or as the document.
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), YamlError> {
         if anchor > 0 {
+            // It is kept a second time: of anchors in anchors, each with all that is in it.
+            self.grow(node.size.0, node.size.1)?;
             self.anchors.insert(anchor, node.clone());
         }
         let Some(open) = self.open.last_mut() else {
@@ -260,6 +262,10 @@ mod tests {
         assert!(matches!(error, YamlError::TooLarge | YamlError::Syntax { .. }), "{error}");
         // Long text, many times, is the same bomb.
         let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 100].join(", "));
+        assert_eq!(read(&text).unwrap_err(), YamlError::TooLarge);
+        // Anchors in anchors are kept each.
+        let nested: String = (0..40).map(|n| format!("&a{n} [")).collect();
+        let text = format!("a: {nested}{}{}\n", "x,".repeat(20_000), "]".repeat(40));
         assert_eq!(read(&text).unwrap_err(), YamlError::TooLarge);
         // One that contains itself.
         assert!(read("a: &a [*a]\n").is_err());
