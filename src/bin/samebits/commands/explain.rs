@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_code_is_explained_and_nothing_else() {
-        let gate = codes_in("src/gate.rs", "impl fmt::Display for Code");
+        let gate = codes_in("src/gate/code.rs", "impl fmt::Display for Code");
         let mut all = gate.clone();
         for file in ["rejected", "provenance", "predicate"] {
             all.extend(codes_in(&format!("src/verify/{file}.rs"), "pub fn code(&self)"));
