@@ -91,8 +91,13 @@ fn no(page: &mut Page, view: &View<'_>) {
     page.push(&record(view));
     table(page, view.facts.requirements.iter());
     let unmet = view.facts.requirements.iter().filter(|stands| stands.status == Status::Unmet);
-    let steps = unmet.flat_map(|stands| &stands.fix).map(|step| format!("<li>{}</li>\n", code(step)));
+    let steps = steps(unmet.flat_map(|stands| &stands.fix));
+    let steps = steps.iter().map(|step| format!("<li>{step}</li>\n"));
     page.within("<p><b>Shortest path to yes</b></p>\n<ol>\n", steps, "</ol>\n");
+    let codes: Vec<String> = view.facts.codes.iter().map(|code| html(code)).collect();
+    if !codes.is_empty() {
+        page.push(&format!("<p>More: <code>samebits explain {}</code></p>\n", codes.join(" ")));
+    }
     let policy = view.file().map(|file| format!("policy file <code>{}</code>", html(file)));
     let notes = policy.into_iter().chain(view.facts.notes.iter().map(|note| code(note)));
     let evidence = view.facts.requirements.iter().flat_map(|stands| &stands.evidence);
@@ -102,6 +107,18 @@ fn no(page: &mut Page, view: &View<'_>) {
     });
     let items = notes.chain(evidence).map(|item| format!("<li>{item}</li>\n"));
     page.within("<details><summary>Evidence and notes</summary><ul>\n", items, "</ul></details>\n");
+}
+
+/// What to do; a command stands below the words that lead to it.
+fn steps<'a>(fix: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut steps: Vec<String> = Vec::new();
+    for step in fix {
+        match steps.last_mut().filter(|_| step.starts_with("samebits ")) {
+            Some(words) => *words += &format!("<br>{}", code(step)),
+            None => steps.push(code(step)),
+        }
+    }
+    steps
 }
 
 fn undecided(page: &mut Page, view: &View<'_>) {
@@ -158,4 +175,23 @@ fn ways(view: &View<'_>, index: u64) -> String {
 
 fn code(text: &str) -> String {
     format!("<code>{}</code>", html(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_stands_below_the_words_that_lead_to_it() {
+        let fix = ["let it in:", "samebits promote <x>", "wait", "samebits status"].map(str::to_owned);
+        let html = steps(fix.iter());
+        assert_eq!(
+            html,
+            [
+                "<code>let it in:</code><br><code>samebits promote &#60;x&#62;</code>",
+                "<code>wait</code><br><code>samebits status</code>"
+            ]
+        );
+        assert_eq!(steps(fix[1..2].iter()), ["<code>samebits promote &#60;x&#62;</code>"]);
+    }
 }
