@@ -1,6 +1,6 @@
 //! Interrupted: no tag means half an image, and the same command goes on.
 
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use samebits::reference::{Image, Repository};
@@ -18,7 +18,19 @@ fn until(what: &str, there: impl Fn() -> bool) {
     }
 }
 
-#[cfg(unix)]
+/// As at a terminal: where these tests are run in the background, Ctrl-C is ignored, and a program inherits that.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(bench: &Bench, args: &[&str]) -> Child {
+    let command = bench.yard.command(args.iter().copied());
+    let mut heard = std::process::Command::new("/usr/bin/env");
+    heard.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
+    let given = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    heard.env_clear().envs(given);
+    heard.current_dir(command.get_current_dir().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    heard.spawn().unwrap()
+}
+
+#[cfg(target_os = "linux")]
 fn interrupt(mut child: Child) {
     // What Ctrl-C sends; a shell is there wherever there is a terminal.
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
@@ -27,7 +39,7 @@ fn interrupt(mut child: Child) {
 }
 
 /// SIGINT at each step of a copy between registries, which then answer no more.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn interrupted_anywhere_the_tag_is_not_there_before_the_image_is() {
     let bench = Bench::new();
@@ -40,7 +52,7 @@ fn interrupted_anywhere_the_tag_is_not_there_before_the_image_is() {
         let slow = Behaviour { latency: Duration::from_millis(100), ..Behaviour::default() };
         let there = Fake::with(slow);
         let to = format!("{}/to", there.host());
-        let child = bench.yard.spawn(["copy", &format!("{from}:1"), &format!("{to}:1")]);
+        let child = at_a_terminal(&bench, &["copy", &format!("{from}:1"), &format!("{to}:1")]);
         until(path, || there.count(method, path) > 0);
         // From here on nothing is answered in time: however late the signal comes, the copy is not done.
         there.behave(|behaviour| behaviour.latency = Duration::from_secs(60));
