@@ -1,7 +1,5 @@
 //! Rows about what was revoked: bytes, signers, records, and who may say so.
 
-use std::cell::Cell;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use samebits::digest::Digest;
@@ -13,7 +11,7 @@ use samebits::record::{Phase, Revoked, Status, Verdict as Approves};
 use samebits::verify::sign_statement;
 use serde_json::{Value, json};
 
-use super::protocol::{block_on, intact, phases, ready_with, tag};
+use super::protocol::{at_moment, block_on, intact, phases, ready_with, tag};
 use super::world::*;
 
 /// Without approvals and without a duration, and with revokers.
@@ -411,15 +409,7 @@ fn the_second_look_sees_what_was_revoked_after_the_intent() {
         ][target]
             .clone();
         let hook = world.hook();
-        let now = world.now();
-        let calls = Cell::new(0);
-        let clock = || {
-            calls.set(calls.get() + 1);
-            if calls.get() == moment {
-                hook.revoke("security", &revokes);
-            }
-            now
-        };
+        let clock = at_moment(moment, world.now(), || hook.revoke("security", &revokes));
         match (moment, block_on(world.promote_by(&request, "release", &clock))) {
             (1, Ok(Answer::Denied { .. })) => assert_eq!(phases(&world), [Phase::Refused]),
             (2 | 3, Ok(Answer::Denied { .. })) => assert_eq!(phases(&world), [Phase::Intent, Phase::Abort]),

@@ -1,7 +1,5 @@
 //! Rows about freezes: E4. Where and when nothing enters, who may say so, and who ends it.
 
-use std::cell::Cell;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use samebits::evidence::Control;
@@ -11,7 +9,7 @@ use samebits::record::Phase;
 use samebits::verify::sign_statement;
 use serde_json::{Value, json};
 
-use super::protocol::{block_on, intact, phases, ready_with, tag};
+use super::protocol::{at_moment, block_on, intact, phases, ready_with, tag};
 use super::world::*;
 
 /// Without approvals and without a duration, and with freezers.
@@ -214,14 +212,8 @@ fn e4_a_malformed_freeze_is_none_and_of_a_freezer_it_is_no_yes() {
 fn e4_the_second_look_sees_a_freeze_that_came_after_the_intent() {
     for moment in 1..=4 {
         let (mut world, _, request) = ready_with(&freezable(&guarded(&on_disk())));
-        let (hook, now, calls) = (world.hook(), world.now(), Cell::new(0));
-        let clock = || {
-            calls.set(calls.get() + 1);
-            if calls.get() == moment {
-                hook.freeze("duty", &Freezes::everything());
-            }
-            now
-        };
+        let hook = world.hook();
+        let clock = at_moment(moment, world.now(), || hook.freeze("duty", &Freezes::everything()));
         let answer = block_on(world.promote_by(&request, "release", &clock)).unwrap();
         match (moment, answer) {
             (1, Answer::Denied { .. }) => assert_eq!(phases(&world), [Phase::Refused]),

@@ -1,8 +1,6 @@
 //! Permits (E13): what a promotion gives, what a deploy job takes, and by whose clock. Every forgery here is signed with a
 //! real key, so that each check is shown alone to refuse.
 
-use std::cell::Cell;
-
 use jiff::{SignedDuration, Timestamp};
 use samebits::digest::Digest;
 use samebits::gate::Code;
@@ -13,7 +11,7 @@ use samebits::reference::Image;
 use samebits::verify::sign_statement;
 use serde_json::{Value, json};
 
-use super::protocol::{block_on, intact, phases, promoted, ready, ready_with};
+use super::protocol::{at_moment, block_on, intact, phases, promoted, ready, ready_with};
 use super::world::*;
 
 /// The same request, and a permit is wanted.
@@ -279,14 +277,8 @@ fn e13_the_image_is_named_where_it_was_promoted_to() {
 fn e13_what_was_frozen_or_revoked_meanwhile_has_no_permit() {
     for moment in 1..=6 {
         let (mut world, _, request) = ready_with(&freezable(&guarded(&on_disk())));
-        let (hook, now, calls) = (world.hook(), world.now(), Cell::new(0));
-        let clock = || {
-            calls.set(calls.get() + 1);
-            if calls.get() == moment {
-                hook.freeze("duty", &Freezes::everything());
-            }
-            now
-        };
+        let hook = world.hook();
+        let clock = at_moment(moment, world.now(), || hook.freeze("duty", &Freezes::everything()));
         let answer = block_on(world.promote_by(&wanting(&request), "release", &clock)).unwrap();
         match (moment, answer) {
             (1..=3, Answer::Denied { .. }) => {}
@@ -356,15 +348,11 @@ fn e13_what_was_superseded_meanwhile_has_no_permit() {
     world.staged(&other);
     world.wait(10);
     let rival = pinned(&repository, &other, "production", "run 2");
-    let (hook, now, calls) = (world.hook(), world.now(), Cell::new(0));
-    let clock = || {
-        calls.set(calls.get() + 1);
-        // The last time it is asked: for the permit.
-        if calls.get() == 5 {
-            hook.promote(&rival, "release-2");
-        }
-        now
-    };
+    let hook = world.hook();
+    // The last time it is asked: for the permit.
+    let clock = at_moment(5, world.now(), || {
+        hook.promote(&rival, "release-2");
+    });
     let answer = block_on(world.promote_by(&wanting(&request), "release", &clock));
     match answer.unwrap() {
         Answer::Withheld { promotion, denied } => {

@@ -45,6 +45,18 @@ pub(crate) fn ready_with(policy: &str) -> (World, Built, Request) {
     (world, image, request)
 }
 
+/// A clock that stands still; when it is asked for the `moment`th time, something happens first.
+pub(crate) fn at_moment(moment: u32, now: Timestamp, happens: impl Fn()) -> impl Fn() -> Timestamp {
+    let calls = Cell::new(0);
+    move || {
+        calls.set(calls.get() + 1);
+        if calls.get() == moment {
+            happens();
+        }
+        now
+    }
+}
+
 fn approved(world: &mut World, request: &Request, who: &str) -> Approved {
     match block_on(world.check(request, who)).unwrap() {
         Decision::Approved(approved) => approved,
@@ -244,15 +256,7 @@ fn the_second_look_turns_the_intent_into_an_abort() {
         let mut removed = world.deployment("staging", &image).status(Status::Removed);
         removed.began = World::at("09:05");
         let hook = world.hook();
-        let now = world.now();
-        let calls = Cell::new(0);
-        let clock = || {
-            calls.set(calls.get() + 1);
-            if calls.get() == moment {
-                hook.record("staging", &removed);
-            }
-            now
-        };
+        let clock = at_moment(moment, world.now(), || hook.record("staging", &removed));
         let answer = block_on(world.promote_by(&request, "release", &clock)).unwrap();
         match (moment, answer) {
             // Before the first look: refused. Before the second: aborted.
@@ -284,15 +288,9 @@ fn e9_the_second_of_two_promotions_sees_what_the_first_made_of_the_target() {
     let other = pinned(&world.repository("shop", None), &second, "production", "run 2");
     // The first promotes from beginning to end after the second was decided.
     let hook = world.hook();
-    let now = world.now();
-    let calls = Cell::new(0);
-    let clock = || {
-        calls.set(calls.get() + 1);
-        if calls.get() == 2 {
-            hook.promote(&request, "release-2");
-        }
-        now
-    };
+    let clock = at_moment(2, world.now(), || {
+        hook.promote(&request, "release-2");
+    });
     let promotion = promoted(block_on(world.promote_by(&other, "release", &clock)));
     let found = records(&world);
     let control = world.control();

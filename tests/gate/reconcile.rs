@@ -1,8 +1,6 @@
 //! The crash matrix of `study/ledger.md` 5.2, row by row: what a run that ended there leaves, that the same request goes
 //! on from it, and that `reconcile` mends it; and what `reconcile` leaves alone.
 
-use std::cell::Cell;
-
 use samebits::digest::Digest;
 use samebits::ledger::protocol::ProtocolError;
 use samebits::promote::reconcile::{Left, Mended};
@@ -12,7 +10,7 @@ use samebits::reference::Image;
 use samebits::verify::sign_statement;
 use serde_json::json;
 
-use super::protocol::{block_on, intact, phases, promoted, ready, ready_with, state, tag};
+use super::protocol::{at_moment, block_on, intact, phases, promoted, ready, ready_with, state, tag};
 use super::world::*;
 
 /// Where a run ends.
@@ -54,14 +52,7 @@ fn end(world: &mut World, request: &Request, after: After) {
 }
 
 fn crash_at(world: &mut World, request: &Request, moment: u32) {
-    let (now, calls) = (world.now(), Cell::new(0));
-    let clock = || {
-        calls.set(calls.get() + 1);
-        if calls.get() == moment {
-            std::panic::panic_any(Crash);
-        }
-        now
-    };
+    let clock = at_moment(moment, world.now(), || std::panic::panic_any(Crash));
     crashes(|| drop(block_on(world.promote_by(request, "release", &clock))));
 }
 
@@ -184,15 +175,11 @@ fn e9_a_zombie_that_reconcile_aborted_is_fenced_at_the_commit() {
     world.record("staging", &said);
     world.wait(10);
     let other = pinned(&world.repository("shop", None), &second, "production", "run 2");
-    let (hook, now, calls) = (world.hook(), world.now(), Cell::new(0));
-    let clock = || {
-        calls.set(calls.get() + 1);
-        if calls.get() == 4 {
-            hook.reconcile("release-2", 10);
-            hook.promote(&other, "release-2");
-        }
-        now
-    };
+    let hook = world.hook();
+    let clock = at_moment(4, world.now(), || {
+        hook.reconcile("release-2", 10);
+        hook.promote(&other, "release-2");
+    });
     let answer = block_on(world.promote_by(&request, "release", &clock));
     assert!(matches!(answer, Err(WalkError::Protocol(ProtocolError::Fenced { .. }))), "{answer:?}");
     assert_eq!(state(&world), (0, vec![second.root]));

@@ -1,8 +1,6 @@
 //! B13 for promotions: what a revoked promoter, or a revoked record, still does in the log. He has his key and the
 //! log's key, and asks no gate.
 
-use std::cell::Cell;
-
 use samebits::digest::Digest;
 use samebits::ledger::LedgerError;
 use samebits::ledger::protocol::ProtocolError;
@@ -10,7 +8,9 @@ use samebits::ledger::target::{State, history};
 use samebits::promote::{Answer, Request, WalkError};
 use samebits::record::{Phase, Position, Promotion, Revoked, Sha256, TreeHead};
 
-use super::protocol::{block_on, intact, phases, promoted, ready_with, records, rules, state, tag};
+use super::protocol::{
+    at_moment, block_on, intact, phases, promoted, ready_with, records, rules, state, tag,
+};
 use super::world::*;
 
 fn world() -> (World, Built, Built) {
@@ -242,14 +242,10 @@ fn b13_the_tag_does_not_follow_a_revoked_promoter() {
 fn b13_a_promoter_who_is_revoked_while_he_acts_commits_nothing() {
     let (mut world, _, request) = ready_with(&guarded(&on_disk()));
     let revokes = Revokes::signer(world.identity("release"));
-    let (hook, now, calls) = (world.hook(), world.now(), Cell::new(0));
-    let clock = || {
-        calls.set(calls.get() + 1);
-        if calls.get() == 4 {
-            hook.revoke("security", &revokes);
-        }
-        now
-    };
+    let hook = world.hook();
+    let clock = at_moment(4, world.now(), || {
+        hook.revoke("security", &revokes);
+    });
     let answer = block_on(world.promote_by(&request, "release", &clock));
     let Err(WalkError::Protocol(ProtocolError::Revoked { by: 0, .. })) = answer else { panic!("{answer:?}") };
     assert_eq!(phases(&world), [Phase::Intent]);
