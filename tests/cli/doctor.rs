@@ -101,6 +101,46 @@ fn doctor_that_cannot_read_a_file_has_no_answer() {
     yard(&[(".gitlab-ci.yml", &"#".repeat(1 << 20 | 1))]).run(["doctor"]).exits(3);
 }
 
+/// What cannot be listed is not "there are none".
+#[cfg(unix)]
+#[test]
+fn doctor_that_cannot_list_a_folder_has_no_answer() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let untold = |yard: &Yard| {
+        let json = yard.run(["doctor", "-o", "json"]).exits(3).json();
+        let all = json["untold"].as_array().unwrap().iter();
+        all.map(|one| format!("{}: {}", one["what"].as_str().unwrap(), one["why"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    // Behind a link.
+    let linked = yard(&[("elsewhere/a.yml", BAD)]);
+    std::fs::create_dir(linked.path(".github")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", linked.path(".github/workflows")).unwrap();
+    assert_eq!(untold(&linked), [".github/workflows: it is no folder, or lies behind a link"]);
+    // Too many to list: whichever come last would not be seen.
+    let many = yard(&[(".github/workflows/a.yml", GOOD)]);
+    for number in 0..1_000 {
+        many.write(&format!(".github/workflows/{number}.txt"), "");
+    }
+    assert_eq!(untold(&many), [".github/workflows: it has more than 1000 entries"]);
+    // A name that is no text, a folder that is too deep.
+    let odd = yard(&[(".github/workflows/a.yml", GOOD), (".github/actions/1/2/3/4/action.yml", "a: 1")]);
+    let name = std::ffi::OsStr::from_bytes(b"\xff.yml");
+    std::fs::write(odd.path(".github/workflows").join(name), BAD).unwrap();
+    assert_eq!(
+        untold(&odd),
+        [
+            "\u{fffd}.yml: a name in .github/workflows that is no text",
+            ".github/actions/1/2/3/4: it is too deep"
+        ]
+    );
+    // An error that is not absence.
+    let long = format!("include: [ {{ local: /{}.yml }} ]\n", "x".repeat(300));
+    let untold = untold(&yard(&[(".gitlab-ci.yml", &long)]));
+    assert!(untold[0].contains("File name too long"), "{untold:?}");
+}
+
 /// The files that we ship, and what the documentation shows, are what doctor would have them be.
 #[test]
 fn our_own_files_and_examples_have_nothing_to_find() {

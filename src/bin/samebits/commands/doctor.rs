@@ -1,7 +1,7 @@
 //! `doctor`: reads the files, asks the library what is wrong with them, prints it.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -191,39 +191,73 @@ impl Files<'_> {
             let path = format!("{folder}/{name}");
             if matches!(name.as_str(), "action.yml" | "action.yaml") {
                 self.read(&path);
-            } else if depth > 0 && self.kind(&path).is_some_and(|kind| kind.is_dir()) {
-                self.actions(&path, depth - 1);
+            } else if self.kind(&path).is_some_and(|kind| !kind.is_file()) {
+                match depth.checked_sub(1) {
+                    Some(depth) => self.actions(&path, depth),
+                    None => self.cannot(&path, "it is too deep"),
+                }
             }
         }
+    }
+
+    /// What could not be looked at, and why.
+    fn cannot(&mut self, what: &str, why: impl std::fmt::Display) {
+        self.untold.push(Skipped { what: what.to_owned(), why: why.to_string() });
     }
 
     /// What a folder holds, sorted; nothing, where there is none.
     fn names(&mut self, folder: &str) -> Vec<String> {
-        if !self.kind(folder).is_some_and(|kind| kind.is_dir()) {
-            return Vec::new();
+        let mut names = Vec::new();
+        match self.kind(folder) {
+            None => return names,
+            Some(kind) if kind.is_dir() => {}
+            Some(_) => {
+                self.cannot(folder, "it is no folder, or lies behind a link");
+                return names;
+            }
         }
         match std::fs::read_dir(self.root.join(folder)) {
             Ok(entries) => {
-                let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-                let mut names: Vec<String> = names.take(FILES + 1).collect();
-                names.sort();
-                names
+                for entry in entries {
+                    if names.len() >= FILES {
+                        self.cannot(folder, format_args!("it has more than {FILES} entries"));
+                        break;
+                    }
+                    match entry.map(|entry| entry.file_name().into_string()) {
+                        Ok(Ok(name)) => names.push(name),
+                        Ok(Err(name)) => {
+                            self.cannot(
+                                &name.to_string_lossy(),
+                                format_args!("a name in {folder} that is no text"),
+                            );
+                        }
+                        Err(error) => self.cannot(folder, error),
+                    }
+                }
             }
-            Err(error) => {
-                self.untold.push(Skipped { what: folder.to_owned(), why: error.to_string() });
-                Vec::new()
-            }
+            Err(error) => self.cannot(folder, error),
         }
+        names.sort();
+        names
     }
 
     /// What lies at a path, without following a link on the way; nothing, where nothing does.
-    fn kind(&self, name: &str) -> Option<std::fs::FileType> {
+    fn kind(&mut self, name: &str) -> Option<std::fs::FileType> {
         let mut path = self.root.to_owned();
         let mut kind = None;
         for part in Path::new(name).components() {
             let Component::Normal(part) = part else { return None };
             path.push(part);
-            kind = Some(std::fs::symlink_metadata(&path).ok()?.file_type());
+            match std::fs::symlink_metadata(&path) {
+                Ok(found) => kind = Some(found.file_type()),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    return None;
+                }
+                Err(error) => {
+                    self.cannot(name, error);
+                    return None;
+                }
+            }
             if kind.is_some_and(|kind| kind.is_symlink()) {
                 return kind;
             }
@@ -247,7 +281,7 @@ impl Files<'_> {
                 Err(error) => error.to_string(),
             }
         };
-        self.untold.push(Skipped { what: name.to_owned(), why });
+        self.cannot(name, why);
         false
     }
 
