@@ -22,17 +22,17 @@
 //! answered.
 //!
 //! Measured on two quiet cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate
-//! mount nothing` (the last two lines by 1024 on a busy machine, and before fewer requests were made): samebits, then
-//! of those that do as much the one with the fewest requests; the wall beside the fastest of them.
+//! mount` (the line about nothing to do earlier; the last two by 1024 on a busy machine, and before fewer requests were
+//! made): samebits, then of those that do as much the one with the fewest requests; the wall beside the fastest of them.
 //!
 //! | Case | Requests | Wall |
 //! | --- | --- | --- |
-//! | the gate, promoted before, docker-registry / olareg | 13 : 32 / 11 : 28 | 0.26 / 0.17 |
-//! | the gate, its bytes there, never promoted | 42 : 35 / 37 : 31 | 1.01 / 0.77 |
-//! | mount with 20 referrers | 128 : 211 / 131 : 170 | 0.58 / 0.82 |
-//! | mount, image alone | 32 : 46 / 32 : 46 | 0.76 / 0.87 |
-//! | mount with 20 referrers, 20 ms, docker-registry | 128 : 211 | 0.40 |
-//! | mount, image alone, 20 ms | 32 : 46 / 32 : 46 | 0.32 / 0.30 |
+//! | the gate, promoted before, docker-registry / olareg | 12 : 32 / 11 : 28 | 0.25 / 0.17 |
+//! | the gate, its bytes there, never promoted | 42 : 35 / 37 : 31 | 1.11 / 0.65 |
+//! | mount with 20 referrers | 124 : 211 / 128 : 170 | 0.76 / 0.68 |
+//! | mount, image alone | 32 : 46 / 32 : 46 | 0.80 / 1.25 |
+//! | mount with 20 referrers, 20 ms | 124 : 211 / 133 : 170 | 0.38 / 0.46 |
+//! | mount, image alone, 20 ms | 32 : 46 / 32 : 46 | 0.31 / 0.29 |
 //! | nothing to do, with 20 referrers, olareg | 44 : 49 | 0.52 |
 //! | from one docker-registry to another, 1 GiB | 329 : 280 | 0.86, CPU 1.22 of the floor, 35 MiB |
 //! | all of 1 GiB from docker-registry to a layout | 165 : 85 | 1.44, CPU 1.68 of the floor, 38 MiB |
