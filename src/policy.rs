@@ -21,6 +21,7 @@ mod pattern;
 mod problem;
 mod raw;
 mod read;
+mod record_url;
 mod root;
 mod signer;
 mod template;
@@ -47,6 +48,7 @@ pub use self::names::{EnvironmentName, NameError, Named, ServiceName, SignerName
 pub use self::pattern::{Pattern, PatternError};
 pub use self::problem::{Problem, Remark};
 pub use self::raw::schema;
+pub use self::record_url::{RecordUrl, RecordUrlError};
 pub use self::root::{RootRule, RootSource, TufSource};
 pub use self::signer::{KeyTime, Matcher, Signer, Subject};
 pub use self::template::{Template, TemplateError};
@@ -335,6 +337,7 @@ pub struct LedgerSettings {
     origin: String,
     verifier: String,
     signing_key: Option<String>,
+    record_url: Option<RecordUrl>,
 }
 
 impl LedgerSettings {
@@ -356,6 +359,11 @@ impl LedgerSettings {
     /// The file of the log's signing key, relative to the folder of the policy file.
     pub fn signing_key(&self) -> Option<&str> {
         self.signing_key.as_deref()
+    }
+
+    /// Where people read a record. For links alone: nothing is fetched from there, and nothing is decided by it.
+    pub fn record_url(&self) -> Option<&RecordUrl> {
+        self.record_url.as_ref()
     }
 }
 

@@ -11,6 +11,7 @@ use super::cel::ExpressionError;
 use super::duration::DurationError;
 use super::names::{EnvironmentName, NameError, Named, SignerName, UnknownName, list};
 use super::pattern::PatternError;
+use super::record_url::RecordUrlError;
 use super::template::TemplateError;
 
 /// One thing that can be wrong with a policy file.
@@ -511,6 +512,14 @@ pub enum Problem {
         /// The text, shortened and escaped.
         found: String,
     },
+    /// A text that is no address of a record.
+    #[error("`{found}` is not where a record can be read")]
+    RecordUrl {
+        /// The text, shortened and escaped.
+        found: String,
+        /// What is wrong with it.
+        source: RecordUrlError,
+    },
     /// A text that is no log origin.
     #[error("`{found}` is not a log origin")]
     Origin {
@@ -599,6 +608,9 @@ impl Problem {
                     true => "none of them is here".to_owned(),
                     false => format!("found `{}`", found.join("`, `")),
                 });
+            }
+            Self::RecordUrl { source, .. } => {
+                return Some(format!("{source}: expected the like of `https://HOST/records/{{index}}.json`"));
             }
             Self::Template { source, .. } => {
                 let hint = match source {

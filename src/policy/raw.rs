@@ -67,6 +67,9 @@ pub(super) struct Ledger {
     pub(super) verifier: Text,
     /// The file of the log's signing key, relative to the policy file; SAMEBITS_LEDGER_KEY may stand in for it.
     pub(super) signing_key: Option<Text>,
+    /// Where people can read a record, as in `https://ledger.acme.example/records/{index}.json`: a link in reports, and
+    /// nothing else. https only; `{index}` is the number of the record.
+    pub(super) record_url: Option<Text>,
 }
 
 /// Exceptions for one registry.
@@ -130,8 +133,9 @@ impl Read for Ledger {
         let mut table = Table::of(found, "a table `[ledger]`", errors)?;
         let (url, origin) = (table.need("url"), table.need("origin"));
         let (verifier, signing_key) = (table.need("verifier"), table.take("signing-key"));
+        let record_url = table.take("record-url");
         table.finish();
-        Some(Self { url: url?, origin: origin?, verifier: verifier?, signing_key })
+        Some(Self { url: url?, origin: origin?, verifier: verifier?, signing_key, record_url })
     }
 }
 

@@ -393,6 +393,14 @@ fn the_ledger_names_its_log() {
         ("verifier = \"acme", "verifier = \"bcme", "is not the verifier key of a log"),
         ("verifier =", "verifer =", "did you mean `verifier`?"),
         ("signing-key = \".samebits/ledger.key\"", "", ""),
+        (
+            "signing-key =",
+            "record-url = \"http://a.example/{index}\"\nsigning-key =",
+            "is not where a record can be read",
+        ),
+        ("signing-key =", "record-url = \"\"\nsigning-key =", "an empty string"),
+        ("signing-key =", "record-urls = \"\"\nsigning-key =", "did you mean `record-url`?"),
+        ("signing-key =", "record-url = \"https://a.example/{index}\"\nsigning-key =", ""),
     ]);
 }
 

@@ -33,7 +33,13 @@ impl Check<'_> {
             Some(file) => Some(file?),
             None => None,
         };
-        Some(LedgerSettings { url: url?, origin: origin?, verifier: verifier?, signing_key })
+        let record_url = match &raw.record_url {
+            Some(text) => Some(self.errors.keep(&text.span, RecordUrl::parse(&text.value), |source| {
+                Problem::RecordUrl { found: shorten(&text.value), source }
+            })?),
+            None => None,
+        };
+        Some(LedgerSettings { url: url?, origin: origin?, verifier: verifier?, signing_key, record_url })
     }
 
     fn say(&mut self, text: &Text, good: fn(&str) -> bool, no: fn(String) -> Problem) -> Option<String> {
