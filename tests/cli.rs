@@ -9,6 +9,8 @@
 mod ci;
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "cli/ci_log.rs"]
+mod ci_log;
 #[path = "cli/control.rs"]
 mod control;
 #[path = "cli/crash.rs"]

@@ -99,7 +99,13 @@ fn nothing_lets_a_pipeline_go_on_without_a_yes() {
         }
         assert_eq!(text.matches("retry:\n    max: 2\n    exit_codes: [3]\n").count(), jobs, "{name}");
         assert_eq!(text.matches("retry:").count(), jobs, "{name}");
-        for report in ["dotenv: samebits.env\n", "junit: samebits.xml\n", "resource_group: "] {
+        let reports = [
+            "dotenv: samebits.env\n",
+            "junit: samebits.xml\n",
+            "annotations: samebits.json\n",
+            "resource_group: ",
+        ];
+        for report in reports {
             assert_eq!(text.matches(report).count(), jobs, "{name}: {report}");
         }
     }
@@ -134,7 +140,8 @@ fn variables_of_the_component_arrive_as_they_are() {
         let (code, arguments) = job(&[&[("COMMAND", "promote")][..], &rest[..]].concat());
         assert_eq!(code, Some(3), "the program's own");
         let flags = ["policy", "ledger", "service", "keyless"].map(|flag| format!("--{flag}={nasty}"));
-        let reports = ["--output=dotenv=samebits.env", "--output=junit=samebits.xml"].map(str::to_owned);
+        let reports = ["dotenv=samebits.env", "junit=samebits.xml", "annotations=samebits.json"];
+        let reports = reports.map(|report| format!("--output={report}"));
         let begins = ["promote".to_owned(), format!("--to={nasty}")];
         let expected = [&begins[..], &reports, &flags, &["--".to_owned(), nasty.to_owned()]].concat();
         assert_eq!(arguments, Some(expected));

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::cli::{Ran, Yard, at, ran};
 
-const IMAGE: &str = "oci:registry/shop:1";
-const PROMOTE: [&str; 6] = ["promote", IMAGE, "--to", "staging", "--key", "keys/release.key"];
+pub(super) const IMAGE: &str = "oci:registry/shop:1";
+pub(super) const PROMOTE: [&str; 6] = ["promote", IMAGE, "--to", "staging", "--key", "keys/release.key"];
 
 /// Ends lines, cells, elements and values; calls people; guesses the delimiter; looks like a command already escaped.
-const HOSTILE: &str = "x\r\n::set-output name=image::evil\n::error::y ]]> --> %0A::error::z | a | <img src=x onerror=1> \
+pub(super) const HOSTILE: &str = "x\r\n::set-output name=image::evil\n::error::y ]]> --> %0A::error::z | a | <img src=x onerror=1> \
     <script> [l](http://evil) @user #1 **b** `c` </code></td></table>\n\n# h\nimage<<samebits-\nevil\nsamebits-\n&#60; \
     ##[error]w \u{1b}[2J\u{202e}";
 
@@ -68,7 +68,7 @@ fn annotations(ran: &Ran) -> Vec<&str> {
 }
 
 /// The line of the policy file, from 1, that begins with `start`, behind the one that begins with `behind`.
-fn line_of(yard: &Yard, behind: &str, start: &str) -> usize {
+pub(super) fn line_of(yard: &Yard, behind: &str, start: &str) -> usize {
     let text = yard.read("samebits.toml");
     let lines = text.lines().enumerate().skip_while(|(_, line)| !line.starts_with(behind));
     lines.into_iter().find(|(_, line)| line.starts_with(start)).unwrap().0 + 1
@@ -458,7 +458,7 @@ fn a_report_that_cannot_be_written_is_trouble_only_if_it_was_asked_for() {
 }
 
 /// A policy that wants `many` attestations by the build, each saying something that none says.
-fn wants(yard: &Yard, many: usize) {
+pub(super) fn wants(yard: &Yard, many: usize) {
     yard.edit_policy(|text| {
         let mut rules = String::new();
         for number in 0..many {
@@ -473,7 +473,7 @@ fn wants(yard: &Yard, many: usize) {
     });
 }
 
-fn says(yard: &Yard, image: &Image, number: usize, said: &str) {
+pub(super) fn says(yard: &Yard, image: &Image, number: usize, said: &str) {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{ "name": "x", "digest": { "sha256": image.digest.hex() } }],

@@ -94,7 +94,8 @@ pub(crate) struct Common {
     pub(crate) ledger_key: Option<PathBuf>,
     /// `text` (the default) or `json` on stdout; `FORMAT=FILE` writes to a file as well. May be repeated. For CI, of
     /// check, promote, permit verify, deployed, removed and approve: `github` (step outputs, summary, annotations; by itself in GitHub
-    /// Actions where no output is asked for, unless SAMEBITS_CI=off), `dotenv=FILE` (GitLab), `junit=FILE`, `sarif=FILE`.
+    /// Actions where no output is asked for, unless SAMEBITS_CI=off), `dotenv=FILE` and `annotations=FILE` (GitLab),
+    /// `junit=FILE`, `sarif=FILE`.
     #[arg(short, long, global = true, value_name = "FORMAT[=FILE]", value_parser = output::read)]
     pub(crate) output: Vec<Output>,
     /// Ask no TUF repository for roots of trust: take those refreshed before, until the day their repository gave. Of

@@ -5,10 +5,12 @@
 //! element it is in; what cannot be written whole is not written; no exit code comes from here, but for a report that was
 //! asked for and cannot be written. Start at [`View`]; [`Reports`] does the input and output.
 
+mod annotations;
 mod buildkite;
 mod dotenv;
 mod github;
 mod junit;
+mod log;
 mod policy;
 mod reports;
 mod sarif;
@@ -19,6 +21,7 @@ mod text;
 
 pub(crate) use self::policy::PolicyFile;
 pub(crate) use self::reports::{Reports, cannot_write};
+use self::text::is_link;
 use crate::args::{Command, PermitCommand, Promote};
 use crate::output::RequirementStands;
 
@@ -128,6 +131,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) requirements: &'a [RequirementStands],
     pub(crate) notes: &'a [String],
     pub(crate) record: Option<u64>,
+    /// Where that can be read, where the policy says it.
+    pub(crate) record_url: Option<&'a str>,
     /// Why there is no answer, outermost first.
     pub(crate) causes: &'a [String],
     pub(crate) hint: Option<&'a str>,
@@ -150,6 +155,11 @@ impl View<'_> {
             "" => &self.asked.image,
             image => image,
         }
+    }
+
+    /// Where the record can be read: a link, or nothing.
+    fn record_url(&self) -> Option<&str> {
+        self.facts.record_url.filter(|url| is_link(url))
     }
 
     fn file(&self) -> Option<&str> {

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    let (outputs, answer) = match Outputs::open(&cli.common.output, &cli.command) {
+    let (outputs, answer) = match Outputs::open(&cli.common, &cli.command) {
         Ok(outputs) => {
             let answer = commands::run(&cli, &outputs);
             (outputs, answer)

@@ -84,6 +84,8 @@ pub(crate) struct Decision {
     pub(crate) decided_on: Timestamp,
     /// Where it was recorded.
     pub(crate) record: Option<Position>,
+    /// Where that can be read, by the policy's `record-url`.
+    pub(crate) record_url: Option<String>,
     /// What was copied.
     pub(crate) copy: Option<Copy>,
     /// The tag that was typed, where it means something else by now.
@@ -222,6 +224,7 @@ impl Decision {
             freshness: Freshness::from(&verdict.freshness),
             decided_on: verdict.decided_on,
             record: None,
+            record_url: None,
             copy: None,
             tag_moved: None,
             permit: None,
@@ -299,6 +302,8 @@ pub(crate) struct Recorded {
     pub(crate) signer: Identity,
     /// Where it lies in the log.
     pub(crate) record: Position,
+    /// Where that can be read, by the policy's `record-url`.
+    pub(crate) record_url: Option<String>,
     /// The digest of the record; a test result made after a deployment names it in `configuration`.
     pub(crate) digest: Digest,
     /// What a reader has to know beside it.

@@ -111,7 +111,8 @@ impl Report for Decision {
             text.push('\n');
         }
         if let Some(record) = &self.record {
-            let _ = writeln!(text, "  {DIM}recorded as {} (samebits log){DIM:#}", record.index);
+            let place = self.record_url.as_deref().map_or_else(|| "(samebits log)".to_owned(), clean);
+            let _ = writeln!(text, "  {DIM}recorded as {} {place}{DIM:#}", record.index);
         }
         if let Some(copy) = &self.copy {
             let _ = writeln!(text, "  {DIM}copied {}{DIM:#}", copied(copy));
@@ -140,6 +141,7 @@ impl Report for Decision {
             requirements: &self.requirements,
             notes: &self.notes,
             record: self.record.map(|record| record.index),
+            record_url: self.record_url.as_deref(),
             causes: &[],
             hint: None,
             at: None,
@@ -245,6 +247,9 @@ impl Report for Recorded {
             clean(&self.image.to_string()),
             clean(&self.signer.to_string()),
         );
+        if let Some(url) = &self.record_url {
+            let _ = writeln!(text, "  {DIM}{}{DIM:#}", clean(url));
+        }
         for note in &self.notes {
             let _ = writeln!(text, "  {WARN}!{WARN:#} {}", clean(note));
         }
@@ -263,6 +268,7 @@ impl Report for Recorded {
             requirements: &[],
             notes: &self.notes,
             record: Some(self.record.index),
+            record_url: self.record_url.as_deref(),
             causes: &[],
             hint: None,
             at: None,

@@ -10,6 +10,7 @@ use samebits::collect::{self, Files, FilesError};
 use samebits::key::{KeyError, PrivateKey};
 use samebits::ledger::{Folders, Ledger};
 use samebits::policy::{Draft, Policy};
+use samebits::record::Position;
 use samebits::reference::{Image, Location, Reference, Repository};
 use samebits::registry::{HttpConfig, Registries};
 use samebits::roots::{self, Network, Roots, Settings};
@@ -104,6 +105,11 @@ impl<'a> Session<'a> {
         let http = http_config(&self.policy, &self.folder);
         let settings = Settings { cache: cache_folder().map(|cache| cache.join("tuf")), network, http };
         block_on(roots::load(&self.policy, &settings, now()))?.map_err(undecided)
+    }
+
+    /// Where a record can be read, where the policy says it: for links alone.
+    pub(crate) fn record_url(&self, at: Position) -> Option<String> {
+        Some(self.policy.ledger().record_url()?.of(at.index))
     }
 
     /// What there is to say about the roots, for the answer.

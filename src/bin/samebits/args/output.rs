@@ -24,6 +24,8 @@ pub(crate) enum Format {
     Dotenv,
     /// A test case for each requirement.
     Junit,
+    /// Links for the page of a job, as GitLab's `artifacts:reports:annotations` reads them.
+    Annotations,
     /// SARIF 2.1.0: a result for each requirement that is not met.
     Sarif,
 }
@@ -33,7 +35,7 @@ impl Format {
     pub(crate) fn is_for_ci(self) -> bool {
         match self {
             Self::Text | Self::Json => false,
-            Self::Github | Self::Dotenv | Self::Junit | Self::Sarif => true,
+            Self::Github | Self::Dotenv | Self::Junit | Self::Annotations | Self::Sarif => true,
         }
     }
 
@@ -45,13 +47,21 @@ impl Format {
             Self::Github => "github",
             Self::Dotenv => "dotenv",
             Self::Junit => "junit",
+            Self::Annotations => "annotations",
             Self::Sarif => "sarif",
         }
     }
 }
 
-const FORMATS: [Format; 6] =
-    [Format::Text, Format::Json, Format::Github, Format::Dotenv, Format::Junit, Format::Sarif];
+const FORMATS: [Format; 7] = [
+    Format::Text,
+    Format::Json,
+    Format::Github,
+    Format::Dotenv,
+    Format::Junit,
+    Format::Annotations,
+    Format::Sarif,
+];
 
 pub(super) fn read(text: &str) -> Result<Output, String> {
     present_text(text)?;
@@ -68,12 +78,14 @@ pub(super) fn read(text: &str) -> Result<Output, String> {
         (Format::Github, Some(_)) => {
             Err("`github` takes no file: GitHub Actions says where, in GITHUB_OUTPUT".to_owned())
         }
-        (Format::Dotenv | Format::Junit | Format::Sarif, None) => {
+        (Format::Dotenv | Format::Junit | Format::Annotations | Format::Sarif, None) => {
             Err(format!("`{name}` is for a file: expected {name}=FILE"))
         }
         (Format::Text | Format::Json, _)
         | (Format::Github, None)
-        | (Format::Dotenv | Format::Junit | Format::Sarif, Some(_)) => Ok(Output { format, file }),
+        | (Format::Dotenv | Format::Junit | Format::Annotations | Format::Sarif, Some(_)) => {
+            Ok(Output { format, file })
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{View, Word};
 use crate::output::{RequirementStands, Status};
 
 /// Annotations of one kind that a step may have, less the one that says how many more there are: GitHub shows ten.
-const SHOWN: usize = 9;
+pub(super) const SHOWN: usize = 9;
 
 /// The step outputs, in the form with a delimiter. Every one is written every time, so that the answer to an earlier
 /// question in the same step does not stay: an empty one reads as none.

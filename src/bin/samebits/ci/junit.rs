@@ -43,6 +43,7 @@ fn properties(text: &mut String, view: &View<'_>) {
         ("image", Some(view.image().to_owned())),
         ("promoted", facts.pinned.clone()),
         ("record", facts.record.map(|index| index.to_string())),
+        ("record-url", view.record_url().map(str::to_owned)),
         ("run", view.run.map(str::to_owned)),
     ];
     text.push_str("<properties>\n");
@@ -69,13 +70,13 @@ fn case(text: &mut String, view: &View<'_>, stands: &RequirementStands) {
         Status::Met => {}
         Status::Unmet => {
             let message = xml(&format!("found {}", stands.found));
-            let said = parts(stands);
+            let said = parts(view, stands);
             let _ = write!(text, "<failure type=\"{code}\" message=\"{message}\">{said}</failure>");
         }
         Status::Warned => {
             let until = stands.warn_until.as_deref().unwrap_or_default();
             let until = xml(until);
-            let said = parts(stands);
+            let said = parts(view, stands);
             let _ = write!(text, "<system-out>{code} (refuses after {until})&#10;{said}</system-out>");
         }
     }
@@ -83,12 +84,15 @@ fn case(text: &mut String, view: &View<'_>, stands: &RequirementStands) {
 }
 
 /// Each part is cut by itself, so that a long one leaves room for the next.
-fn parts(stands: &RequirementStands) -> String {
+fn parts(view: &View<'_>, stands: &RequirementStands) -> String {
     let mut said = format!("wanted  {}&#10;found   {}", xml(&stands.expected), xml(&stands.found));
     for (label, steps) in [("nearest", &stands.nearest), ("to fix ", &stands.fix)] {
         for step in steps {
             let _ = write!(said, "&#10;{label} {}", xml(step));
         }
+    }
+    if let Some(url) = view.record_url() {
+        let _ = write!(said, "&#10;record  {}", xml(url));
     }
     said
 }

@@ -1,6 +1,6 @@
 //! The policy file as a CI system sees it: its path in the repository, and the lines that refuse.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use samebits::gate::Requirement;
 use toml::de::{DeTable, DeValue};
@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 pub(crate) struct PolicyFile {
     shown: String,
     text: String,
+    /// Whether what is shown is its path in the repository of this run.
+    in_repository: bool,
 }
 
 impl PolicyFile {
@@ -17,10 +19,19 @@ impl PolicyFile {
     pub(crate) fn new(file: &Path, text: &str, root: Option<&Path>) -> Self {
         let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let current = std::env::current_dir().ok();
-        let roots = root.into_iter().chain(current.as_deref());
-        let below = roots.filter_map(|root| absolute.strip_prefix(root).ok()).next();
-        let shown = below.unwrap_or(file).to_string_lossy().replace('\\', "/");
-        Self { shown, text: text.to_owned() }
+        let below = |root: &'_ Path| absolute.strip_prefix(root).ok().map(Path::to_owned);
+        let (known, near) = (root.and_then(below), current.as_deref().and_then(below));
+        // `..` could lead out of it again.
+        let plain = |part| matches!(part, Component::Normal(_));
+        let in_repository = known.as_ref().is_some_and(|path| path.components().all(plain));
+        let shown = known.or(near).unwrap_or_else(|| file.to_owned());
+        let shown = shown.to_string_lossy().replace('\\', "/");
+        Self { shown, text: text.to_owned(), in_repository }
+    }
+
+    /// Its path in the repository of this run; none where it is not known to be of it.
+    pub(super) fn in_repository(&self) -> Option<&str> {
+        self.in_repository.then_some(&*self.shown)
     }
 
     /// Its path, from the root of the repository where that is known.
@@ -91,7 +102,13 @@ mod tests {
         let text = "version = 1\n\n[services.shop]\nrepository = \"x\"\n[environments.prod]\nafter = []\n\n\
                     [environments.prod.require]\nsigned-by = \"build\"\n";
         let file = PolicyFile::new(Path::new("/repo/gate/samebits.toml"), text, Some(Path::new("/repo")));
-        assert_eq!(file.shown(), "gate/samebits.toml");
+        assert_eq!((file.shown(), file.in_repository()), ("gate/samebits.toml", Some("gate/samebits.toml")));
+        for (path, root) in
+            [("/repo/../x.toml", Some("/repo")), ("/x.toml", Some("/repo")), ("/repo/x.toml", None)]
+        {
+            let file = PolicyFile::new(Path::new(path), text, root.map(Path::new));
+            assert_eq!(file.in_repository(), None, "{path}");
+        }
         let line = |requirement| file.line(&requirement, (0, 1), "shop", "prod");
         assert_eq!(line(Requirement::Repository), Some(4));
         assert_eq!(line(Requirement::Platforms), Some(3));

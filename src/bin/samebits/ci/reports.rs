@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Asked, Facts, PolicyFile, View, Word, buildkite, dotenv, github, junit, sarif, summary};
+use super::log::{Log, blobs};
+use super::{
+    Asked, Facts, PolicyFile, View, Word, annotations, buildkite, dotenv, github, junit, sarif, summary,
+};
 use crate::args::{Format, Output};
 use crate::report::say;
-use crate::session::variable;
+use crate::session::{now, variable};
 
 /// Switches off what is done without being asked for: `off`. `auto` is the default.
 const SWITCH: &str = "SAMEBITS_CI";
@@ -22,6 +25,10 @@ pub(crate) struct Reports {
     github: Option<Github>,
     /// Whether to tell Buildkite.
     buildkite: bool,
+    /// The log that has a place of its own for the verdict.
+    log: Option<Log>,
+    /// Whether a yes is not worth a word.
+    quiet: bool,
     policy: OnceCell<PolicyFile>,
 }
 
@@ -36,7 +43,7 @@ struct Github {
 
 impl Reports {
     /// Finds out what is wanted, and that it can be written, before anything is done.
-    pub(crate) fn open(outputs: &[Output], asked: Option<Asked>) -> anyhow::Result<Self> {
+    pub(crate) fn open(outputs: &[Output], asked: Option<Asked>, quiet: bool) -> anyhow::Result<Self> {
         let formats = outputs.iter().map(|output| output.format);
         if asked.is_none()
             && let Some(format) = formats.clone().find(|format| format.is_for_ci())
@@ -54,7 +61,12 @@ impl Reports {
             false => None,
         };
         let buildkite = unasked && buildkite::is_here(variable);
-        Ok(Self { asked, github, buildkite, policy: OnceCell::new() })
+        // Reports in files are what such a job is made of; a result on stdout that was asked for is somebody else's.
+        let log = match outputs.iter().all(|output| output.file.is_some()) && asked.is_some() && is_on()? {
+            true => log(),
+            false => None,
+        };
+        Ok(Self { asked, github, buildkite, log, quiet, policy: OnceCell::new() })
     }
 
     /// For a command line that was not understood, or outputs that cannot be: as much of it as can be.
@@ -66,7 +78,9 @@ impl Reports {
             false => None,
         };
         let buildkite = unasked && buildkite::is_here(variable);
-        Self { asked: Asked::of_words(words), github, buildkite, policy: OnceCell::new() }
+        let files = outputs.iter().all(|output| output.file.is_some());
+        let log = if files && is_on().unwrap_or(false) { log() } else { None };
+        Self { asked: Asked::of_words(words), github, buildkite, log, quiet: false, policy: OnceCell::new() }
     }
 
     /// Whether the verb has something to tell.
@@ -92,11 +106,12 @@ impl Reports {
             Format::Text | Format::Json | Format::Github => None,
             Format::Dotenv => Some(dotenv::render(&view)?),
             Format::Junit => Some(junit::render(&view)),
+            Format::Annotations => Some(annotations::render(&view, blobs(variable).as_deref())),
             Format::Sarif => Some(sarif::render(&view)),
         })
     }
 
-    /// Tells the runner of GitHub Actions or the agent of Buildkite, where there is one.
+    /// Tells the runner of GitHub Actions, the agent of Buildkite or who reads the log, where there is one.
     pub(crate) fn tell(&self, facts: &Facts<'_>) -> anyhow::Result<()> {
         let Some(asked) = &self.asked else { return Ok(()) };
         let view = View { asked, facts, policy: self.policy.get(), run: None };
@@ -104,6 +119,13 @@ impl Reports {
             && let Err(error) = buildkite::tell(&view, variable("BUILDKITE_STEP_KEY").as_deref())
         {
             say(format_args!("warning: {error:#}"));
+        }
+        if let Some(log) = &self.log
+            && !(self.quiet && matches!(facts.word, Word::Approved | Word::Recorded))
+        {
+            let name = random().unwrap_or_default();
+            // Not by `anstream`: a marker is no colour.
+            let _ = std::io::stderr().write_all(log.render(&view, now().as_second(), &name).as_bytes());
         }
         let Some(github) = &self.github else { return Ok(()) };
         let _ = anstream::stderr().write_all(github::annotations(&view).as_bytes());
@@ -132,6 +154,7 @@ impl<'a> Facts<'a> {
             requirements: &[],
             notes: &[],
             record: None,
+            record_url: None,
             causes,
             hint,
             at,
@@ -172,6 +195,12 @@ impl Github {
         });
         outputs.and(summary)
     }
+}
+
+/// The log that this is written to. GitLab shows colours, though it is no terminal.
+fn log() -> Option<Log> {
+    let plain = anstream::ColorChoice::global() == anstream::ColorChoice::Never;
+    Log::found(!plain && variable("NO_COLOR").is_none(), variable)
 }
 
 /// Whether what nobody asked for may be done.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{line, lines};
+use super::text::{line, lines, percent};
 use super::{View, Word};
 use crate::output::{RequirementStands, Status};
 
@@ -49,28 +49,20 @@ fn result(view: &View<'_>, stands: &RequirementStands) -> Value {
     ];
     said.extend(stands.nearest.iter().map(|nearest| format!("nearest: {}", line(nearest))));
     said.extend(stands.fix.iter().map(|step| format!("to fix: {}", line(step))));
-    let mut place = json!({ "artifactLocation": { "uri": uri(view.file().unwrap_or("samebits.toml")) } });
+    let mut place = json!({ "artifactLocation": { "uri": percent(view.file().unwrap_or("samebits.toml")) } });
     if let Some(line) = view.line(stands) {
         place["region"] = json!({ "startLine": line });
     }
-    json!({
+    said.extend(view.record_url().map(|url| format!("record: {url}")));
+    let mut result = json!({
         "ruleId": stands.code.map(|code| code.to_string()),
         "level": level,
         "message": { "text": said.join("\n") },
         "locations": [{ "physicalLocation": place }],
-    })
-}
-
-/// A path as a relative reference (RFC 3986, 4.2).
-fn uri(path: &str) -> String {
-    let mut uri = String::new();
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                uri.push(char::from(byte));
-            }
-            other => uri.push_str(&format!("%{other:02X}")),
-        }
+    });
+    // 3.27, `hostedViewerUri`: where it can be viewed.
+    if let Some(url) = view.record_url() {
+        result["hostedViewerUri"] = json!(url);
     }
-    uri
+    result
 }

@@ -154,7 +154,7 @@ fn row(stands: &RequirementStands) -> String {
 
 fn record(view: &View<'_>) -> String {
     match view.facts.record {
-        Some(index) => format!("<p>Recorded as <b>{index}</b>{}</p>\n", ways(view, index)),
+        Some(index) => format!("<p>Recorded as <b>{}</b>{}</p>\n", numbered(view, index), ways(view, index)),
         // It only asks, and nothing is recorded by it.
         None if view.asked.verb == "permit verify" => String::new(),
         None if view.asked.verb == "check" => {
@@ -164,7 +164,15 @@ fn record(view: &View<'_>) -> String {
     }
 }
 
-/// How to look at a record: the ledger has no pages.
+/// The number of a record, and the way to it where there is one.
+fn numbered(view: &View<'_>, index: u64) -> String {
+    match view.record_url() {
+        Some(url) => format!("<a href=\"{}\">{index}</a>", html(url)),
+        None => index.to_string(),
+    }
+}
+
+/// How to look at a record with the program.
 fn ways(view: &View<'_>, index: u64) -> String {
     let shown = view.facts.digest.as_ref().map(|digest| code(&format!("samebits show {digest}")));
     let again = view.asked.decides.then(|| format!("<code>samebits replay {index}</code> decides it again"));

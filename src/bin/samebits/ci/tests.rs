@@ -5,7 +5,8 @@ use std::path::Path;
 use quick_xml::events::Event;
 use samebits::gate::{Code, Requirement};
 
-use super::{Asked, Facts, PolicyFile, View, Word, dotenv, github, junit, sarif, summary};
+use super::log::Log;
+use super::{Asked, Facts, PolicyFile, View, Word, annotations, dotenv, github, junit, sarif, summary};
 use crate::output::{RequirementStands, Status};
 
 const HOSTILE: &str = "x\r\n::set-output name=image::evil\n##[error]y ]]> --> %0A::error::z | <img src=x> [l](http://evil) \
@@ -46,6 +47,7 @@ fn with(text: &str, word: Word, judge: impl Fn(&View<'_>)) {
         requirements: if decided { &requirements } else { &[] },
         notes: &texts,
         record: Some(7),
+        record_url: Some(text),
         causes: if decided { &[] } else { &texts },
         hint: Some(text),
         at: Some(3),
@@ -175,4 +177,99 @@ fn d8_sarif_and_dotenv() {
             Word::Approved | Word::Denied | Word::Recorded => assert!(env.is_err()),
         }
     });
+}
+
+#[test]
+fn d8_a_log_has_one_section_of_ours_and_its_lines_begin_as_ours_do() {
+    everywhere(|view| {
+        let blobs = "https://git.example/a/-/blob/0f/".to_owned();
+        let text = Log::Gitlab { blobs, colours: true }.render(view, 7, "guess");
+        assert!(text.len() < 50_000, "{}", text.len());
+        assert_eq!(text.matches("\r\u{1b}[0K").count(), 2, "{text:?}");
+        assert!(text.starts_with("\u{1b}[0Ksection_start:7:samebits_guess"), "{text:?}");
+        assert!(text.ends_with("\n\u{1b}[0Ksection_end:7:samebits_guess\r\u{1b}[0K\n"), "{text:?}");
+        let (markers, colours) = (4, 3);
+        assert_eq!(text.matches('\u{1b}').count(), markers + colours, "{text:?}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1..lines.len() - 1].iter().all(|line| line.starts_with("  ")), "{text:?}");
+
+        let text = Log::Jenkins.render(view, 7, "guess");
+        assert!(text.lines().all(|line| line.starts_with("[samebits] ")), "{text:?}");
+        assert!(!text.contains(['\r', '\u{1b}', '\0']) && !text.contains("##["), "{text:?}");
+        assert!(text.contains("[samebits] record 7"), "{text}");
+    });
+}
+
+#[test]
+fn d8_annotations_lead_nowhere_but_where_they_are_meant_to() {
+    everywhere(|view| {
+        let text = annotations::render(view, Some(HOSTILE));
+        assert_eq!(text, "{}\n");
+    });
+    // What a policy says, and a name of a file that wants to be more.
+    with(HOSTILE, Word::Denied, |view| {
+        let policy =
+            PolicyFile::new(Path::new("/repo/a b](c)#x?y.toml"), "version = 1\n", Some(Path::new("/repo")));
+        let facts = Facts {
+            record_url: Some("https://a.example/7"),
+            record: Some(7),
+            service: String::new(),
+            image: String::new(),
+            pinned: None,
+            permit: None,
+            digest: None,
+            codes: Vec::new(),
+            ..*view.facts
+        };
+        let view = View { asked: view.asked, facts: &facts, policy: Some(&policy), run: None };
+        let text = annotations::render(&view, Some("https://git.example/a/-/blob/0f/"));
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let links = document["samebits"].as_array().unwrap();
+        assert_eq!(links.len(), 3);
+        assert_eq!(links[0]["external_link"]["url"], "https://a.example/7");
+        for link in &links[1..] {
+            assert_eq!(
+                link["external_link"]["url"],
+                "https://git.example/a/-/blob/0f/a%20b%5D%28c%29%23x%3Fy.toml"
+            );
+        }
+    });
+}
+
+#[test]
+fn d8_a_record_is_a_link_only_where_it_can_be_nothing_else() {
+    let urls = [
+        ("https://a.example/7.json", true),
+        ("https://a.example/7?a=b&c=d#e", true),
+        ("http://a.example/7", false),
+        ("javascript:alert(7)", false),
+        ("https://a.example/\" onclick=\"x", false),
+        (HOSTILE, false),
+    ];
+    for (url, is_link) in urls {
+        with("plain", Word::Denied, |view| {
+            let facts = Facts {
+                record_url: Some(url),
+                service: "shop".to_owned(),
+                image: "image".to_owned(),
+                pinned: None,
+                permit: None,
+                digest: None,
+                codes: Vec::new(),
+                ..*view.facts
+            };
+            let view = View { facts: &facts, ..*view };
+            let summary = summary::render(&view, 0);
+            assert_eq!(
+                summary.matches("<a href=\"https://a.example/7").count(),
+                usize::from(is_link),
+                "{summary}"
+            );
+            assert_eq!(summary.matches("<a").count(), usize::from(is_link), "{summary}");
+            let sarif: serde_json::Value = serde_json::from_str(&sarif::render(&view)).unwrap();
+            let viewer = &sarif["runs"][0]["results"][0]["hostedViewerUri"];
+            assert_eq!(viewer.as_str(), is_link.then_some(url));
+            assert_eq!(junit::render(&view).contains("name=\"record-url\""), is_link);
+        });
+    }
 }

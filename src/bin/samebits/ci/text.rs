@@ -49,6 +49,28 @@ pub(super) fn html(text: &str) -> String {
     html
 }
 
+/// Whether a reader may be sent there: `https`, and nothing that ends a link wherever one is read out of a text.
+pub(super) fn is_link(url: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/?#=&:@+,%".contains(&byte);
+    url.strip_prefix("https://").is_some_and(|rest| rest.bytes().all(plain)) && url.len() <= SHOWN
+}
+
+/// A path as a relative reference (RFC 3986, 4.2).
+pub(super) fn percent(path: &str) -> String {
+    let mut uri = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte));
+            }
+            other => {
+                let _ = write!(uri, "%{other:02X}");
+            }
+        }
+    }
+    uri
+}
+
 /// In an attribute or the text of an XML element. Characters that no document may hold (XML 1.0, fifth edition, 2.2)
 /// were made visible, but for two, which are taken out.
 pub(super) fn xml(text: &str) -> String {

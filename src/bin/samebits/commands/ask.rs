@@ -126,6 +126,7 @@ pub(crate) fn promote(
             (Outcome::Yes, report)
         }
     };
+    report.record_url = report.record.and_then(|at| session.record_url(at));
     say_beside(session, &mut report);
     report.notes.extend(unsigned);
     // The text says it on stderr; where there is none, this does.

@@ -319,6 +319,7 @@ fn emit_recorded(
         environment: place.environment.name().clone(),
         signer,
         record: written.position,
+        record_url: session.record_url(written.position),
         digest: written.digest,
         notes,
     };

@@ -163,6 +163,7 @@ impl Report for PermitVerdict {
             requirements: &self.requirements,
             notes: &self.notes,
             record: None,
+            record_url: None,
             causes: &[],
             hint: None,
             at: None,

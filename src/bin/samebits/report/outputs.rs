@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{Report, json};
-use crate::args::{Command, Format, Output, outputs_in};
+use crate::args::{Command, Common, Format, Output, outputs_in};
 use crate::ci::{Asked, Reports, cannot_write};
 
 /// Where the result goes: stdout, and every file that was named.
@@ -35,8 +35,9 @@ impl Outputs {
 
     /// Checks every `--output` before anything is done: the files are emptied, so that none is left with an answer
     /// to an earlier question.
-    pub(crate) fn open(asked: &[Output], command: &Command) -> anyhow::Result<Self> {
-        let ci = Reports::open(asked, Asked::of(command))?;
+    pub(crate) fn open(common: &Common, command: &Command) -> anyhow::Result<Self> {
+        let asked = &common.output;
+        let ci = Reports::open(asked, Asked::of(command), common.quiet)?;
         let mut stdout = None;
         let mut files = Vec::new();
         for Output { format, file } in asked {
@@ -47,7 +48,10 @@ impl Outputs {
                     );
                 }
                 (None, Format::Text | Format::Json) => stdout = Some(*format),
-                (None, Format::Github | Format::Dotenv | Format::Junit | Format::Sarif) => {}
+                (
+                    None,
+                    Format::Github | Format::Dotenv | Format::Junit | Format::Annotations | Format::Sarif,
+                ) => {}
                 (Some(file), _) => {
                     std::fs::write(file, "").with_context(|| cannot_write(file))?;
                     files.push((*format, file.clone()));
@@ -129,10 +133,12 @@ impl Outputs {
         match format {
             Format::Text => Ok(anstream::adapter::strip_str(&report.text()).to_string()),
             Format::Json => Ok(json(report)?),
-            Format::Github | Format::Dotenv | Format::Junit | Format::Sarif => match report.facts() {
-                Some(facts) => Ok(self.ci.document(format, &facts)?.unwrap_or_default()),
-                None => Ok(String::new()),
-            },
+            Format::Github | Format::Dotenv | Format::Junit | Format::Annotations | Format::Sarif => {
+                match report.facts() {
+                    Some(facts) => Ok(self.ci.document(format, &facts)?.unwrap_or_default()),
+                    None => Ok(String::new()),
+                }
+            }
         }
     }
 }
