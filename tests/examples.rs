@@ -10,9 +10,13 @@
 mod cli;
 #[path = "examples/cluster.rs"]
 mod cluster;
+#[path = "examples/crds.rs"]
+mod crds;
 #[path = "support/docker_registry.rs"]
 #[allow(dead_code, reason = "no login here")]
 mod docker_registry;
+#[path = "examples/documents.rs"]
+mod documents;
 #[path = "examples/github.rs"]
 mod github;
 #[path = "examples/gitops.rs"]

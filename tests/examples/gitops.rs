@@ -1,10 +1,11 @@
 //! `examples/argocd` and `examples/flux`: what they deploy is a digest.
 
-use std::path::Path;
+use serde_json::Value;
 
 use crate::cli::{Yard, at};
+use crate::documents::documents;
 use crate::peer;
-use crate::runner::{here, yaml};
+use crate::runner::here;
 
 const ARGO: &str = "examples/argocd/production";
 
@@ -100,18 +101,63 @@ fn a_tag_in_place_of_the_digest_is_noticed() {
     assert!(!tagged.1);
 }
 
+/// The two documents of Flux's example.
+fn flux() -> [Value; 2] {
+    let text = std::fs::read_to_string(here("examples/flux/production.yaml")).unwrap();
+    let documents: [Value; 2] = documents(&text).try_into().unwrap();
+    documents
+}
+
 #[test]
 fn flux_takes_manifests_and_image_by_digest() {
-    let text = std::fs::read_to_string(here("examples/flux/production.yaml")).unwrap();
-    let documents: Vec<_> = text.split("---\n").map(yaml).collect();
-    let [source, kustomization] = &documents[..] else { panic!("two documents") };
-    for digest in [&source["spec.ref.digest"], &kustomization["spec.images.0.digest"]] {
-        digest.parse::<samebits::digest::Digest>().unwrap();
+    let [source, kustomization] = flux();
+    for digest in ["/spec/ref/digest", "/spec/images/0/digest"] {
+        let document = if digest.contains("ref") { &source } else { &kustomization };
+        document.pointer(digest).unwrap().as_str().unwrap().parse::<samebits::digest::Digest>().unwrap();
     }
-    for (path, _) in source.iter().chain(kustomization) {
-        let last = Path::new(path).extension().and_then(|last| last.to_str()).unwrap_or(path);
-        assert!(!["tag", "semver", "newTag", "branch"].contains(&last), "{path} follows what somebody moves");
+    for moved in ["tag", "semver", "semverFilter", "newTag", "branch"] {
+        let text = format!("{source}{kustomization}");
+        assert!(!text.contains(&format!("\"{moved}\":")), "{moved} follows what somebody moves");
     }
-    assert_eq!(kustomization["spec.sourceRef.name"], source["metadata.name"]);
-    assert_eq!(kustomization["spec.sourceRef.kind"], source["kind"]);
+    assert_eq!(kustomization["spec"]["sourceRef"]["name"], source["metadata"]["name"]);
+    assert_eq!(kustomization["spec"]["sourceRef"]["kind"], source["kind"]);
+}
+
+/// What Flux applies: kustomize-controller writes `spec.images` and `spec.targetNamespace` into the kustomization of the source, or
+/// makes one of all manifests, and builds it with kustomize.
+fn reconciled(spec: &Value) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(here(ARGO).join("deployment.yaml"), folder.path().join("deployment.yaml")).unwrap();
+    let kustomization = serde_json::json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": ["deployment.yaml"], "namespace": spec["targetNamespace"], "images": spec["images"],
+    });
+    // JSON is YAML.
+    std::fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string()).unwrap();
+    let said = peer::said(peer::alone("kustomize", folder.path()).args(["build", "."])).unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn flux_runs_the_digest_that_the_promotion_wrote() {
+    if !peer::is_installed("kustomize") {
+        return;
+    }
+    let yard = Yard::new();
+    let image = yard.build("1", "first");
+    yard.promote("oci:registry/shop:1", "staging").exits(0);
+    yard.deployed_in_staging(&image).exits(0);
+    let promoted = yard.promote(&at("staging", &image), "production").exits(0);
+    let [_, kustomization] = flux();
+    let mut spec = kustomization["spec"].clone();
+    spec["images"][0]["digest"] = image.digest.to_string().into();
+    let deployed = format!("ghcr.io/acme/production/shop@{}", image.digest);
+    assert_eq!(images(&reconciled(&spec)), [(deployed.clone(), true)]);
+    assert_eq!(promoted.stdout.trim_end(), deployed.replace("ghcr.io/acme/", "oci:registry/"));
+    // With a tag beside it the digest counts alone; with a tag in its place it is noticed.
+    spec["images"][0]["newTag"] = "production".into();
+    let both = images(&reconciled(&spec));
+    assert!(both[0].0.ends_with(&image.digest.to_string()) && both.len() == 1, "{both:?}");
+    spec["images"][0].as_object_mut().unwrap().remove("digest");
+    assert_eq!(images(&reconciled(&spec)), [("ghcr.io/acme/production/shop:production".to_owned(), false)]);
 }
