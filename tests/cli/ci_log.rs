@@ -22,8 +22,10 @@ fn on_jenkins(yard: &Yard, args: &[&str], more: &[(&str, &str)]) -> Ran {
     ran(command.envs(more.iter().copied()))
 }
 
+type Job = fn(&Yard, &[&str], &[(&str, &str)]) -> Ran;
+
 /// Both.
-const JOBS: [fn(&Yard, &[&str], &[(&str, &str)]) -> Ran; 2] = [on_gitlab, on_jenkins];
+const JOBS: [Job; 2] = [on_gitlab, on_jenkins];
 
 /// The sections of a log, as GitLab reads it: options, header and lines of each. A marker that is not ours fails the test.
 fn sections(log: &str) -> Vec<(bool, String, Vec<String>)> {

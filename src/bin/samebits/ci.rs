@@ -47,6 +47,15 @@ impl Word {
             Self::Recorded => "recorded",
         }
     }
+
+    /// In a word, as people are told.
+    fn short(self) -> &'static str {
+        match self {
+            Self::Approved => "yes",
+            Self::Denied => "no",
+            Self::Undecided | Self::Recorded => self.said(),
+        }
+    }
 }
 
 /// What was typed, known before anything else is.

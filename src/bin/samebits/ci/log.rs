@@ -111,12 +111,7 @@ impl Log {
 /// `WORD: samebits VERB SERVICE → ENVIRONMENT`, and what refuses.
 fn verdict(view: &View<'_>) -> String {
     let (facts, asked) = (view.facts, view.asked);
-    let word = match facts.word {
-        Word::Approved => "yes",
-        Word::Denied => "no",
-        Word::Undecided => "undecided",
-        Word::Recorded => "recorded",
-    };
+    let word = facts.word.short();
     let service = if facts.service.is_empty() { String::new() } else { format!(" {}", line(&facts.service)) };
     let mut text = format!("{word}: samebits {}{service} → {}", asked.verb, line(&asked.environment));
     let why = match facts.word {

@@ -62,11 +62,11 @@ impl Page {
 }
 
 fn heading(view: &View<'_>) -> String {
-    let (glyph, word) = match view.facts.word {
-        Word::Approved => ("✅", "yes"),
-        Word::Denied => ("❌", "no"),
-        Word::Undecided => ("⚠️", "undecided"),
-        Word::Recorded => ("✅", "recorded"),
+    let word = view.facts.word.short();
+    let glyph = match view.facts.word {
+        Word::Approved | Word::Recorded => "✅",
+        Word::Denied => "❌",
+        Word::Undecided => "⚠️",
     };
     let (verb, environment) = (view.asked.verb, html(&view.asked.environment));
     let service = match view.facts.service.is_empty() {
