@@ -41,6 +41,8 @@ mod kept;
 mod keyless;
 #[path = "cli/ledger.rs"]
 mod ledger;
+// Their files have modes, their helpers are scripts.
+#[cfg(unix)]
 #[path = "cli/logins.rs"]
 mod logins;
 #[path = "cli/permit.rs"]
@@ -49,6 +51,7 @@ mod permit;
 mod reconcile;
 #[path = "support/peer.rs"]
 mod peer;
+#[cfg(unix)]
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "cli/refused.rs"]
@@ -65,6 +68,7 @@ mod seen;
 mod shell;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
+#[cfg(unix)]
 #[path = "cli/postgres.rs"]
 mod stored;
 #[path = "support/tuf.rs"]

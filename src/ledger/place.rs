@@ -4,7 +4,7 @@
 //! known to share files between machines. Never does: guess a default, or take credentials from a URL.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf, Prefix};
 
 use super::LedgerError;
 use super::postgres::Server;
@@ -243,14 +243,20 @@ fn scheme_of(url: &str) -> &str {
     url.split(':').next().unwrap_or_default()
 }
 
-/// Refuses a path on a network file system, as far as the operating system tells (Linux).
+/// Refuses a path on a network file system, as far as the operating system tells (Linux by its mounts, Windows by the
+/// name of a share; macOS does not).
 pub(super) fn local(path: &Path) -> Result<(), LedgerError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Elsewhere there is no such file, and a folder that is not there is reported by whoever opens it.
-    let (Ok(folder), Ok(mounts)) = (folder.canonicalize(), std::fs::read_to_string("/proc/self/mountinfo"))
-    else {
-        return Ok(());
-    };
+    // A folder that is not there is reported by whoever opens it.
+    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
+    // A drive that is connected to a share has the share's name by now.
+    if let Some(Component::Prefix(prefix)) = folder.components().next()
+        && matches!(prefix.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..))
+    {
+        let found = "a Windows share".to_owned();
+        return Err(LedgerError::NetworkFileSystem { place: Place::file(path), found });
+    }
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
     match file_system(&mounts, &folder) {
         Some(name) if NETWORK.contains(&name) => {
             Err(LedgerError::NetworkFileSystem { place: Place::file(path), found: name.to_owned() })

@@ -168,6 +168,7 @@ fn github_is_told_that_there_is_no_answer() {
 }
 
 /// As a step of Buildkite. Its agent is a stub: it writes down what it was run with and what it read, and ends with `code`.
+#[cfg(unix)]
 fn on_buildkite<'a>(
     yard: &Yard,
     args: impl IntoIterator<Item = &'a str>,
@@ -188,11 +189,13 @@ fn on_buildkite<'a>(
 }
 
 /// What the agent was asked, call by call.
+#[cfg(unix)]
 fn asked(yard: &Yard) -> Vec<String> {
     let text = std::fs::read_to_string(yard.path("asked")).unwrap_or_default();
     text.split_terminator("--\n").map(str::to_owned).collect()
 }
 
+#[cfg(unix)]
 #[test]
 fn buildkite_is_told_a_yes_a_no_and_trouble() {
     let yard = Yard::new();
@@ -236,6 +239,7 @@ fn buildkite_is_told_a_yes_a_no_and_trouble() {
     assert_eq!(asked(&yard).len(), 1);
 }
 
+#[cfg(unix)]
 #[test]
 fn the_agent_of_buildkite_changes_no_verdict() {
     let yard = Yard::new();

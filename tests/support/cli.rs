@@ -96,7 +96,11 @@ impl Yard {
     pub(crate) fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_samebits"));
         command.args(args).current_dir(self.folder.path());
-        command.env_clear().env("COLUMNS", "80").env("HOME", self.folder.path());
+        command.env_clear().env("COLUMNS", "80");
+        match cfg!(windows) {
+            true => command.env("USERPROFILE", self.folder.path()).env("SystemRoot", "C:\\windows"),
+            false => command.env("HOME", self.folder.path()),
+        };
         command.stdin(Stdio::null());
         command
     }

@@ -36,6 +36,9 @@ const ID_TOKEN: &str = "SIGSTORE_ID_TOKEN";
 /// A permit that another job was given.
 pub(crate) const PERMIT: &str = "SAMEBITS_PERMIT";
 
+/// The folder of this user, where Docker's own programs look for it as well.
+const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+
 /// A password and where it came from, for messages. Has no `Debug`.
 struct Password {
     bytes: Zeroizing<Vec<u8>>,
@@ -402,9 +405,9 @@ impl<'a> Session<'a> {
             .with_context(|| format!("the layout folder {folder} cannot be found"))
             .map_err(usage)?;
         let absolute = without_dots(&absolute);
-        let relative = absolute.strip_prefix(without_dots(&self.folder)).unwrap_or(&absolute);
-        let text = relative.to_str().ok_or_else(|| usage(anyhow!("{} is not UTF-8", relative.display())))?;
-        Repository::layout(if text.is_empty() { "." } else { text }).map_err(usage)
+        let text = as_in_a_policy(&absolute, &without_dots(&self.folder));
+        let text = text.ok_or_else(|| usage(anyhow!("{} is not UTF-8", absolute.display())))?;
+        Repository::layout(if text.is_empty() { "." } else { &text }).map_err(usage)
     }
 
     /// A warning: on stderr, unless only the result is wanted.
@@ -447,6 +450,16 @@ impl<'a> Session<'a> {
         #[cfg(not(unix))]
         let _ = (what, file);
     }
+}
+
+/// A folder as a policy in `base` spells it: with `/`, and without a drive, so that on Windows one of another drive has no
+/// spelling that is taken. `None` where it is not UTF-8.
+fn as_in_a_policy(absolute: &Path, base: &Path) -> Option<String> {
+    let relative = absolute.strip_prefix(base).unwrap_or(absolute);
+    let drive = base.components().next().filter(|first| matches!(first, Component::Prefix(_)));
+    let relative = drive.and_then(|drive| relative.strip_prefix(drive).ok()).unwrap_or(relative);
+    let text = relative.to_str()?;
+    Some(if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() })
 }
 
 fn without_dots(path: &Path) -> PathBuf {
@@ -541,14 +554,14 @@ pub(crate) fn cache_folder() -> Option<PathBuf> {
 /// folder (F9).
 pub(crate) fn user_folder(name: &str, below_home: &str) -> Option<PathBuf> {
     let folder = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    folder(name).or_else(|| folder("HOME").map(|home| home.join(below_home)))
+    folder(name).or_else(|| folder(HOME).map(|home| home.join(below_home)))
 }
 
 /// Where Docker and Podman keep logins, Podman's own variable first (containers-auth.json(5)).
 fn login_files() -> Vec<PathBuf> {
     // A relative one would be looked for in the working folder.
     let folder = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = |below: &str| folder("HOME").map(|home| home.join(below));
+    let home = |below: &str| folder(HOME).map(|home| home.join(below));
     let docker = folder("DOCKER_CONFIG").or_else(|| home(".docker"));
     [
         folder("REGISTRY_AUTH_FILE"),

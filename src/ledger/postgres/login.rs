@@ -119,7 +119,6 @@ fn plain(field: &str) -> Zeroizing<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     use super::*;
@@ -147,8 +146,11 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_password_file_that_others_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pgpass");
         let login = |named| {

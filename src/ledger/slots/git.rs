@@ -20,7 +20,9 @@ use crate::ledger::seen::Lane;
 mod error;
 mod process;
 mod program;
+// Its hooks are scripts.
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;
 
 pub use error::GitError;

@@ -351,6 +351,8 @@ fn keep(temporary: &mut Temporary, path: &Path) -> Result<(), RegistryError> {
     temporary.file.sync_all().map_err(failed(&temporary.path))?;
     fs::rename(&temporary.path, path).map_err(failed(path))?;
     temporary.kept = true;
+    // Windows has no folder that could be opened as a file; NTFS keeps a journal of names.
+    #[cfg(unix)]
     if let Some(folder) = path.parent() {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
     }

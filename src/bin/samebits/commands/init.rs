@@ -165,7 +165,7 @@ Once {registry}/{service} has an image that is signed with keys/build.key:
 }
 
 fn key_file(folder: &Path, role: &str, extension: &str) -> PathBuf {
-    folder.join("keys").join(format!("{role}.{extension}"))
+    folder.join(format!("keys/{role}.{extension}"))
 }
 
 /// Writes a file that must not be there; a secret is for its owner alone.

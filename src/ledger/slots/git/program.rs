@@ -141,7 +141,8 @@ impl Cache {
             None => room::private(&folder)?,
         }
         let cache = Self {
-            folder: folder.canonicalize().map_err(cannot)?,
+            // As `canonicalize` spells it on Windows, git would not find it.
+            folder: std::path::absolute(&folder).map_err(cannot)?,
             url: remote.url(),
             branch: remote.branch.clone(),
             protocol: remote.protocol(),
