@@ -27,10 +27,12 @@ if [ "$size" -gt "$largest" ]; then
 fi
 case $target in
   *-linux-musl)
-    if readelf --program-headers --wide "$asset" | grep -q INTERP; then
-      echo "::error::$asset is not static" >&2
-      exit 1
-    fi ;;
+    headers=$(readelf --program-headers --wide "$asset")
+    case $headers in
+      *INTERP*)
+        echo "::error::$asset is not static" >&2
+        exit 1 ;;
+    esac ;;
 esac
 said=$("$asset" --version)
 if [ "$said" != "samebits $version" ]; then

@@ -1,5 +1,5 @@
 //! What stands under `examples/` does what it says: pipelines are run job by job with the real binary, policies of clusters are
-//! asked about images that were really promoted. Other people's programs that are missing are said and skipped; in CI
+//! asked about images that were really promoted. And the workflow of our own release does what it says. Other people's programs that are missing are said and skipped; in CI
 //! (`SAMEBITS_REQUIRE_PEERS=1`) they have to be there.
 
 #![cfg(unix)]
@@ -19,6 +19,9 @@ mod docker_registry;
 mod documents;
 #[path = "examples/github.rs"]
 mod github;
+#[path = "support/git_server.rs"]
+#[allow(dead_code, reason = "what tests/stores.rs asks")]
+mod git_server;
 #[path = "examples/gitops.rs"]
 mod gitops;
 #[path = "examples/hub.rs"]
@@ -30,6 +33,8 @@ mod kubernetes;
 #[path = "support/peer.rs"]
 #[allow(dead_code, reason = "no skopeo here")]
 mod peer;
+#[path = "release/mod.rs"]
+mod release;
 #[path = "action/runner.rs"]
 #[allow(dead_code, reason = "the action itself is tests/action.rs")]
 mod runner;

@@ -133,6 +133,39 @@ fn a_tag_that_is_not_the_version_is_no_release() {
     assert!(refused.stderr.contains("has no ledger key of its own yet"), "{}", refused.stderr);
 }
 
+/// Whatever cargo made.
+#[test]
+fn what_is_not_static_or_too_large_or_says_another_version_is_no_binary() {
+    let yard = Yard::empty();
+    std::fs::create_dir(yard.path("bin")).unwrap();
+    let made = "folder=$CARGO_TARGET_DIR/$8/dist\nmkdir -p \"$folder\"\ncp \"$MADE\" \"$folder/samebits\"\n";
+    yard.write("bin/cargo", format!("#!/bin/sh\n{made}"));
+    executable(&yard.path("bin/cargo"));
+    #[allow(clippy::disallowed_methods, reason = "where the tools are")]
+    let path = std::env::var("PATH").unwrap();
+    let build = |made: &Path, target: &str| {
+        let mut command = script(&yard, "build.sh", &[target, yard.path("dist").to_str().unwrap()]);
+        command.env("PATH", format!("{}:{path}", yard.path("bin").display()));
+        ran(command.env("CARGO_TARGET_DIR", yard.path("target")).env("MADE", made))
+    };
+    let (mac, linux) = ("aarch64-apple-darwin", "x86_64-unknown-linux-musl");
+    let good = stub(&yard, "good");
+    build(&good, mac).exits(0);
+    yard.write("other", "#!/bin/sh\necho 'samebits 9.9.9'\n");
+    executable(&yard.path("other"));
+    let large = std::fs::File::create(yard.path("large")).unwrap();
+    large.set_len((20 << 20) + 1).unwrap();
+    for (made, target, why) in [
+        (yard.path("other"), mac, "says that it is samebits 9.9.9"),
+        (yard.path("large"), mac, "has 20971521 bytes"),
+        (PathBuf::from("/bin/true"), linux, "is not static"),
+        (good, linux, "Not an ELF file"),
+    ] {
+        let refused = build(&made, target);
+        assert!(refused.code != Some(0) && refused.stderr.contains(why), "{why}: {}", refused.stderr);
+    }
+}
+
 #[test]
 fn the_image_has_one_program_and_no_shell() {
     let yard = Yard::empty();

@@ -297,7 +297,7 @@ pub(crate) fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
 }
 
 /// A file of step outputs: `name=value`, or `name<<DELIMITER`, lines, `DELIMITER`. Anything else fails, as at GitHub.
-fn outputs(text: &str) -> Vec<(String, String)> {
+pub(crate) fn outputs(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {

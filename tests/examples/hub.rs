@@ -294,38 +294,45 @@ impl Hub {
     /// What actions/attest-build-provenance says of the image, by the certificate of its job.
     fn attest(&self, workflow: &str) {
         let claims = self.token(workflow);
-        let said = |name: &str| claims[name].as_str().unwrap();
-        let (source, path) =
-            (format!("https://github.com/{}", said("repository")), ".github/workflows/release.yml");
-        let statement = json!({
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{ "name": self.image.repository, "digest": { "sha256": self.image.digest.hex() } }],
-            "predicateType": "https://slsa.dev/provenance/v1",
-            "predicate": {
-                "buildDefinition": {
-                    "buildType": ACTIONS,
-                    "externalParameters": {
-                        "workflow": { "ref": said("ref"), "repository": source, "path": path },
-                    },
-                    "internalParameters": { "github": {
-                        "event_name": said("event_name"), "runner_environment": said("runner_environment"),
-                    } },
-                    "resolvedDependencies": [{
-                        "uri": format!("git+{source}@{}", said("ref")), "digest": { "gitCommit": said("sha") },
-                    }],
-                },
-                "runDetails": {
-                    "builder": { "id": format!("https://github.com/{}", said("job_workflow_ref")) },
-                    "metadata": { "invocationId": format!("{source}/actions/runs/9001/attempts/2") },
-                },
-            },
-        });
-        let who = self.sigstore.identity(&claims);
-        let bundle = self.sigstore.bundle(statement.to_string().as_bytes(), &who, self.sigstore.now());
+        let subject =
+            json!([{ "name": self.image.repository, "digest": { "sha256": self.image.digest.hex() } }]);
+        let bundle = provenance(&self.sigstore, &claims, &subject);
         let none = BTreeMap::new();
         let attached = self.yard.registries.attach(&self.image, BUNDLE[0], BUNDLE[0], &bundle, &none);
         self.yard.runtime.block_on(attached).unwrap();
     }
+}
+
+/// The bundle that actions/attest-build-provenance makes in a job of release.yml, or of a workflow that it calls.
+pub(crate) fn provenance(sigstore: &Sigstore, claims: &Value, subject: &Value) -> Vec<u8> {
+    let said = |name: &str| claims[name].as_str().unwrap();
+    let (source, path) =
+        (format!("https://github.com/{}", said("repository")), ".github/workflows/release.yml");
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": subject,
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": ACTIONS,
+                "externalParameters": {
+                    "workflow": { "ref": said("ref"), "repository": source, "path": path },
+                },
+                "internalParameters": { "github": {
+                    "event_name": said("event_name"), "runner_environment": said("runner_environment"),
+                } },
+                "resolvedDependencies": [{
+                    "uri": format!("git+{source}@{}", said("ref")), "digest": { "gitCommit": said("sha") },
+                }],
+            },
+            "runDetails": {
+                "builder": { "id": format!("https://github.com/{}", said("job_workflow_ref")) },
+                "metadata": { "invocationId": format!("{source}/actions/runs/9001/attempts/2") },
+            },
+        },
+    });
+    let who = sigstore.identity(claims);
+    sigstore.bundle(statement.to_string().as_bytes(), &who, sigstore.now())
 }
 
 /// The example's policy with this yard's registry, ledger and root; `ours` is what `init` wrote.
@@ -338,13 +345,13 @@ fn policy(example: &str, ours: &str) -> String {
     example.replace("ghcr.io/acme/", "oci:registry/") + root
 }
 
-fn needs<'a>(file: &'a File, job: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn needs<'a>(file: &'a File, job: &str) -> impl Iterator<Item = &'a str> {
     let (one, many) = (format!("jobs.{job}.needs"), format!("jobs.{job}.needs."));
     file.iter()
         .filter(move |(path, _)| **path == one || path.starts_with(&many))
         .map(|(_, value)| value.as_str())
 }
 
-fn grants(permissions: &BTreeMap<String, String>, of: &str, level: &str) -> bool {
+pub(crate) fn grants(permissions: &BTreeMap<String, String>, of: &str, level: &str) -> bool {
     permissions.get(of).is_some_and(|granted| granted == level || granted == "write")
 }
