@@ -168,6 +168,20 @@ impl Backend {
         }
     }
 
+    /// [`Remote::listed_by_api`].
+    pub(super) async fn listed_by_api(
+        &self,
+        digest: Digest,
+    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        match &self.kind {
+            Kind::Remote { remote, path } => remote.listed_by_api(path, digest).await,
+            Kind::Layout(layout) => Ok(match layout.referrers(digest).await? {
+                Listing::Listed(listed) => Some(listed),
+                Listing::Unsupported => None,
+            }),
+        }
+    }
+
     /// [`Remote::likely`].
     pub(super) async fn likely(&self, digest: Digest) -> Option<Vec<Descriptor>> {
         match &self.kind {

@@ -13,10 +13,11 @@ mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::try_join;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use self::plan::{Plan, Referrer};
@@ -167,6 +168,8 @@ pub(super) struct Copying {
     closure: Closure,
     along: Along,
     already: Already,
+    /// The manifests of the image that were there before.
+    there: OnceCell<BTreeSet<Digest>>,
     /// The blobs that the destination has acknowledged.
     done: Mutex<BTreeSet<(Digest, u64, bool)>>,
     copied: AtomicUsize,
@@ -190,6 +193,7 @@ impl Copying {
             closure: closure.clone(),
             along,
             already,
+            there: OnceCell::new(),
             done: Mutex::default(),
             copied: AtomicUsize::new(0),
             mounted: AtomicUsize::new(0),
@@ -208,18 +212,19 @@ impl Copying {
     }
 
     pub(super) async fn run(self: Arc<Self>) -> Result<CopyReport, CopyError> {
-        // 1. What of the image is there.
-        let there = self.there().await?;
-        // 2. Blobs of the image, while what refers to it is looked up.
+        // 1. What of the image is there; what refers to it is looked up meanwhile.
+        // 2. Blobs of the image.
         let plan = async {
             match self.along {
-                Along::Referrers => self.plan(&there).await,
+                Along::Referrers => self.plan().await,
                 Along::Nothing => Ok(Plan::default()),
             }
         };
-        let (mut plan, ()) = try_join(plan, self.blobs(self.to_bring(&there))).await?;
-        // 3. Manifests, children before parents, the root last.
-        let written = self.manifests(&there).await?;
+        let blobs = async { self.blobs(self.to_bring(self.there().await?)).await };
+        let (mut plan, ()) = try_join(plan, blobs).await?;
+        // 3. Manifests, children before parents, the root last; what its referrers hold comes at the same time.
+        let manifests = self.manifests(self.there().await?);
+        let (written, ()) = try_join(manifests, self.blobs(contents(&plan.referrers))).await?;
         // 4. Read back.
         self.read_image_back(written).await?;
         // 5. What refers to it: the image is there already, so nothing dangles. Read back.
@@ -228,16 +233,20 @@ impl Copying {
         // 6. What the destination refuses is kept in the store.
         let took = brought.written.iter().any(|one| one.subject.is_some());
         let stored = self.store(std::mem::take(&mut brought.refused), took).await?;
-        let mut report = self.report(plan, there.len(), brought);
+        let mut report = self.report(plan, self.there().await?.len(), brought);
         let referrers: Vec<Digest> = stored.iter().map(|one| one.fetched.digest).collect();
         let store = self.store.as_ref().filter(|_| !referrers.is_empty());
         report.stored = store.map(|store| Stored { store: store.repository.clone(), referrers });
         Ok(report)
     }
 
-    /// The manifests of the image that the destination has, read there. Where it has not the root, nothing else of it is
-    /// asked for: it is written last.
-    async fn there(&self) -> Result<BTreeSet<Digest>, CopyError> {
+    /// The manifests of the image that the destination has, read there, once. Where it has not the root, nothing else of
+    /// it is asked for: it is written last.
+    async fn there(&self) -> Result<&BTreeSet<Digest>, CopyError> {
+        self.there.get_or_try_init(|| self.look_there()).await
+    }
+
+    async fn look_there(&self) -> Result<BTreeSet<Digest>, CopyError> {
         // In a layout a file may lie there and be listed nowhere: to write it again costs nothing.
         if self.destination.is_layout() {
             return Ok(BTreeSet::new());
@@ -331,14 +340,17 @@ impl Copying {
 
     /// One blob, unless this copy has brought it already: every referrer has the same empty configuration.
     async fn once(&self, blob: &Descriptor) -> Result<(), CopyError> {
-        let done = || self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if done().contains(&sent(blob)) {
+        if self.done().contains(&sent(blob)) {
             self.source.progress().present(blob);
             return Ok(());
         }
         self.blob(blob).await?;
-        done().insert(sent(blob));
+        self.done().insert(sent(blob));
         Ok(())
+    }
+
+    fn done(&self) -> MutexGuard<'_, BTreeSet<(Digest, u64, bool)>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One blob: mounted, or there, or sent.
@@ -462,8 +474,8 @@ impl Copying {
             });
         }
         brought.present += all - ours.len();
-        // 2. Contents, each once.
-        let mut seen = BTreeSet::new();
+        // 2. Contents that did not come with the image, each once.
+        let mut seen = self.done().clone();
         let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
         self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
         // 3. The referrers. Which of them the registry lists by itself is said in its answers.
@@ -480,8 +492,17 @@ impl Copying {
                 Err(why) => brought.refused.add(referrer, Some(why)),
             }
         }
-        // 4. Fallback tags.
-        attach::list(&self.destination, unlisted.into_iter()).await.map_err(&at)
+        // 4. Fallback tags; whether readers ask for them here is found out meanwhile.
+        let unknown = self.destination.has_referrers_api().is_none();
+        let first = unlisted.first().map(|(subject, _)| *subject).filter(|_| unknown);
+        let probe = async {
+            match first {
+                Some(subject) => self.destination.listed_by_api(subject).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        try_join(attach::list(&self.destination, unlisted.into_iter()), probe).await.map_err(&at)?;
+        Ok(())
     }
 
     /// One referrer, unless it is there; and what a fallback tag has to list of it, or that the destination refuses it.
@@ -531,6 +552,13 @@ fn in_steps(referrers: Vec<Referrer>) -> Vec<Vec<Referrer>> {
         }
     }
     steps
+}
+
+/// What these referrers hold, each once. What lies under a tag of cosign's may have to be put behind what lies there.
+fn contents(referrers: &[Referrer]) -> Vec<Descriptor> {
+    let mut seen = BTreeSet::new();
+    let untagged = referrers.iter().filter(|referrer| referrer.tag.is_none());
+    untagged.flat_map(|it| it.document.blobs()).filter(|blob| seen.insert(sent(blob))).collect()
 }
 
 /// What makes a blob the same to a copy: one that may be left out is not one that has to be there.

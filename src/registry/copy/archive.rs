@@ -97,7 +97,7 @@ async fn gather(images: &[Arc<Copying>], tag: Option<&Tag>) -> Result<Gathered, 
     let mut referrers: Vec<Referrer> = Vec::new();
     for (number, image) in images.iter().enumerate() {
         let mut plan = match image.along {
-            Along::Referrers => image.plan(&BTreeSet::new()).await?,
+            Along::Referrers => image.plan().await?,
             Along::Nothing => Plan::default(),
         };
         let found = std::mem::take(&mut plan.referrers);

@@ -65,14 +65,18 @@ pub(super) struct Plan {
 
 impl Copying {
     /// Looks up, at the source, everything that refers to any manifest of the image, and to that.
-    /// `there` are those of its manifests that the destination has.
-    pub(super) async fn plan(&self, there: &BTreeSet<Digest>) -> Result<Plan, CopyError> {
+    pub(super) async fn plan(&self) -> Result<Plan, CopyError> {
         let mut plan = Plan::default();
-        let mut there = there.clone();
         let mut seen: BTreeSet<Digest> = self.closure.manifests().map(|manifest| manifest.digest).collect();
         let mut subjects: Vec<Digest> = vec![self.closure.root()];
         subjects.extend(seen.iter().filter(|digest| **digest != self.closure.root()));
-        self.by_name(&subjects).await?;
+        let names = async {
+            self.by_name(&subjects).await?;
+            self.source.announce(&subjects).await;
+            Ok(())
+        };
+        try_join(names, self.ask_for_the_api()).await?;
+        let mut there = BTreeSet::new();
         let mut bytes = 0;
         for depth in 0.. {
             // 1. What the source lists for each subject.
@@ -90,6 +94,9 @@ impl Copying {
                 return Err(self.too_many(found, limit));
             }
             // 2. What of it the destination lists too.
+            if depth == 0 {
+                there.clone_from(self.there().await?);
+            }
             subjects = Vec::new();
             let (claims, tagged): (Vec<_>, Vec<_>) =
                 listings.into_iter().map(|listed| (listed.claims, listed.tagged)).unzip();
@@ -206,19 +213,17 @@ impl Copying {
         asked.await.map_err(self.at(Side::Source))
     }
 
-    async fn listings(&self, subjects: Vec<Digest>) -> Result<Vec<Listed>, CopyError> {
-        let mut subjects = subjects.into_iter();
-        let mut listings = Vec::new();
-        // The first answer says whether there is an API: the others need not find out as well.
-        if self.source.backend().has_referrers_api().is_none()
-            && let Some(first) = subjects.next()
-        {
-            listings.push(self.listed(first).await?);
+    /// The first answer says whether there is an API: the others need not find out as well. It is kept.
+    async fn ask_for_the_api(&self) -> Result<(), CopyError> {
+        if self.source.backend().has_referrers_api().is_none() {
+            self.source.listing(self.closure.root()).await.map_err(self.at(Side::Source))?;
         }
-        let lookups = subjects.map(|subject| self.listed(subject));
-        let rest: Vec<Listed> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
-        listings.extend(rest);
-        Ok(listings)
+        Ok(())
+    }
+
+    async fn listings(&self, subjects: Vec<Digest>) -> Result<Vec<Listed>, CopyError> {
+        let lookups = subjects.into_iter().map(|subject| self.listed(subject));
+        stream::iter(lookups).buffered(CONCURRENCY).try_collect().await
     }
 
     /// What refers to one digest: by the referrers API, and by cosign's tags.

@@ -117,9 +117,17 @@ impl Copying {
     async fn are_listed(&self, subject: Digest, referrers: Vec<&Written>) -> Result<(), CopyError> {
         let at = self.at(Side::Destination);
         for asked in 1.. {
-            let listed = match self.destination.referrers(subject).await.map_err(&at)? {
-                Listing::Listed(listed) => listed,
-                Listing::Unsupported => Vec::new(),
+            let listed = if asked == 1 && referrers.iter().all(|referrer| referrer.listed) {
+                match self.destination.listed_by_api(subject).await.map_err(&at)? {
+                    Some(listed) => listed,
+                    // Readers ask for the fallback tag, and that was read back.
+                    None => return Ok(()),
+                }
+            } else {
+                match self.destination.referrers(subject).await.map_err(&at)? {
+                    Listing::Listed(listed) => listed,
+                    Listing::Unsupported => Vec::new(),
+                }
             };
             let is_listed = |referrer: &&Fetched| listed.iter().any(|one| one.digest == referrer.digest);
             let all = referrers.iter().map(|referrer| &referrer.fetched);

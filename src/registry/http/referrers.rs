@@ -33,15 +33,49 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Pages of one listing.
 const PAGES: usize = 100;
 
+/// What the referrers API says.
+enum ByApi {
+    /// All of it.
+    Listed(Vec<Descriptor>),
+    /// Nothing: 404, with this code.
+    Absent(Option<String>),
+}
+
 impl Remote {
     /// Everything that refers to a digest.
     ///
     /// # Errors
     /// Everything that is neither a whole listing nor a clear "unsupported".
     pub(crate) async fn referrers(&self, path: &str, digest: Digest) -> Result<Listing, RegistryError> {
+        match self.by_api(path, digest).await? {
+            ByApi::Listed(listed) => Ok(Listing::Listed(listed)),
+            ByApi::Absent(code) => {
+                let asked = self.asked(path, Request::ListReferrers(digest));
+                self.fallback(&asked, path, digest, code).await
+            }
+        }
+    }
+
+    /// Everything that the referrers API says refers to a digest; none where it has no answer, and the fallback tag
+    /// speaks. For whoever has read that.
+    ///
+    /// # Errors
+    /// Everything that is neither a whole listing nor a clear "unsupported".
+    pub(crate) async fn listed_by_api(
+        &self,
+        path: &str,
+        digest: Digest,
+    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        Ok(match self.by_api(path, digest).await? {
+            ByApi::Listed(listed) => Some(listed),
+            ByApi::Absent(_) => None,
+        })
+    }
+
+    async fn by_api(&self, path: &str, digest: Digest) -> Result<ByApi, RegistryError> {
         let asked = self.asked(path, Request::ListReferrers(digest));
         if self.referrers_api().get(path) == Some(&false) {
-            return self.fallback(&asked, path, digest, None).await;
+            return Ok(ByApi::Absent(None));
         }
         let mut url = self.transport.url(path, &format!("referrers/{digest}"));
         let mut all = Entries::default();
@@ -59,14 +93,14 @@ impl Remote {
                     if code.is_none() {
                         self.referrers_api().entry(path.to_owned()).or_insert(false);
                     }
-                    return self.fallback(&asked, path, digest, code).await;
+                    return Ok(ByApi::Absent(code));
                 }
                 _ => return Err(answer.refused(&asked)),
             }
             is_index(&asked, &content_type(&asked, &answer.headers)?)?;
             all.add(&asked, &answer.body)?;
             match next_page(&asked, &answer)? {
-                None => return Ok(Listing::Listed(all.list)),
+                None => return Ok(ByApi::Listed(all.list)),
                 Some(next) if self.transport.is_home(&next) => url = next,
                 Some(next) => return Err(not_followed(&asked, &next, Distrust::OtherHost)),
             }
@@ -130,10 +164,10 @@ impl Remote {
         Ok(Listing::Listed(all.list))
     }
 
-    /// Adds referrers to the fallback tag of their subject. Two writers at once overwrite each other: it is read back,
-    /// twice, and written again until it holds.
+    /// Adds referrers to the fallback tag of their subject. Two writers at once overwrite each other: it is read back
+    /// when another who had read it before our write has written his, and written again until it holds.
     /// BUG: nothing in distribution-spec v1.1 compares and swaps. Who reads the tag before our write and writes after
-    /// our second look, twice as long as ours took, takes our entry away, and nobody notices.
+    /// our second look, three times as long as ours took, takes our entry away, and nobody notices.
     ///
     /// # Errors
     /// The tag holds something else than an index, another writer wins every time, trouble.
@@ -170,14 +204,11 @@ impl Remote {
             manifests.extend(missing);
             let bytes = Bytes::from(index.to_string());
             let _ = self.put_manifest(path, Which::Tag(&tag), INDEX, bytes).await?;
-            // 3. Read back: at once, and when whoever read the tag before our write has written his.
+            // 3. Read back, when whoever read the tag before our write has written his. A look at once would see less.
+            tokio::time::sleep((began.elapsed() * 3).min(SETTLED)).await;
             let mut index = self.fallback_index(&asked, path, &tag).await?;
             if missing_from(entries(&asked, &mut index)?).is_empty() {
-                tokio::time::sleep((began.elapsed() * 2).min(SETTLED)).await;
-                let mut index = self.fallback_index(&asked, path, &tag).await?;
-                if missing_from(entries(&asked, &mut index)?).is_empty() {
-                    return Ok(());
-                }
+                return Ok(());
             }
             // 4. Somebody else writes too. Again, not at the same beat.
             lost += 1;
