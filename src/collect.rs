@@ -28,7 +28,7 @@ use crate::verify::{Identity, Trust};
 
 pub use attached::{Attached, Content, Item, Look, Place, attached};
 pub use files::{Files, FilesError};
-pub use store::{attached_or_stored, stored};
+pub use store::attached_or_stored;
 
 /// The media types a Sigstore bundle goes by (Sigstore bundle specification v0.3, "Media type").
 pub const BUNDLE: [&str; 2] =
@@ -116,8 +116,8 @@ pub fn trust(policy: &Policy) -> Trust {
 }
 
 /// What counts, or could have counted, for `target`, wherever it is looked for: beside the image, and in the evidence store
-/// that the policy names. `files` are bundles from disk, none of them where the default is given; `reading` is of the
-/// repository of the image.
+/// that the policy names. `files` are bundles from disk and repositories to look into as well, none of them where the default
+/// is given; `reading` is of the repository of the image.
 ///
 /// # Errors
 /// [`CollectError`] when the registry or the ledger cannot be read; that is never "no evidence".

@@ -183,6 +183,8 @@ pub enum Source {
     Store,
     /// A file on disk.
     File,
+    /// A repository that whoever asks has named.
+    Given,
     /// Kept in a ledger, with the record that relied on it.
     Ledger,
 }
@@ -195,6 +197,7 @@ impl std::fmt::Display for Source {
             Self::AttestationTag => "attestation-tag",
             Self::Store => "store",
             Self::File => "file",
+            Self::Given => "given",
             Self::Ledger => "ledger",
         })
     }

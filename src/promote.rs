@@ -48,7 +48,7 @@ pub struct Request {
     pub service: Option<String>,
     /// The CI run without the attempt number; empty at a terminal.
     pub run: String,
-    /// Evidence that the registry does not keep; often none.
+    /// Evidence that the registry does not keep, and repositories that do; often none.
     pub files: Files,
     /// Whether a permit is wanted, to deploy what was promoted.
     pub permit: bool,
@@ -310,7 +310,7 @@ impl Walk<'_> {
         };
         // 8. Publish, the tag last.
         watch(Stage::Publish(promotion.destination()));
-        self.publish(&target, &promotion, &request.files, signer).await?;
+        self.publish(&target, &promotion, &evidence, signer).await?;
         // 9. Has the tag that was typed moved meanwhile? Not where nothing was done since it was read.
         if promotion.standing == Standing::New || promotion.report.is_some() {
             promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
@@ -480,13 +480,13 @@ impl Walk<'_> {
         Ok(Promotion { verdict, commit, report, standing, tag_moved: None, permit: None })
     }
 
-    /// The record, the summary for other tools and what only files held, beside the image; then the tag: derived from
-    /// the ledger, set and read again until both agree.
+    /// The record, the summary for other tools and what was given with the question, beside the image; then the tag: derived
+    /// from the ledger, set and read again until both agree.
     async fn publish(
         &mut self,
         target: &Target<'_>,
         promotion: &Promotion,
-        files: &Files,
+        evidence: &Evidence,
         signer: &dyn Sign,
     ) -> Result<(), WalkError> {
         let (image, commit, verdict) = (promotion.destination(), promotion.commit, promotion.verdict());
@@ -523,7 +523,7 @@ impl Walk<'_> {
         if !published.record {
             attachments.push(record);
         }
-        attachments.extend(kept(verdict, closure, files, commit.index)?);
+        attachments.extend(kept(verdict, closure, evidence, commit.index)?);
         self.put((service, image), commit, &attachments).await?;
         self.set_tag(service, environment, (image, Some(closure)), (commit, promotion.standing)).await
     }

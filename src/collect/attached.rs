@@ -83,6 +83,8 @@ pub enum Place {
     Index,
     /// In the evidence store, and where there.
     Stored(Repository, Box<Place>),
+    /// In a repository that whoever asks has named, and where there.
+    Given(Repository, Box<Place>),
 }
 
 /// What a thing is.
@@ -128,6 +130,7 @@ impl Place {
             Self::File(_) => Some(Source::File),
             Self::Tag(_, Suffix::Sbom) | Self::Index => None,
             Self::Stored(_, place) => place.source().map(|_| Source::Store),
+            Self::Given(_, place) => place.source().map(|_| Source::Given),
         }
     }
 
@@ -135,7 +138,7 @@ impl Place {
     pub fn referrer(&self) -> Option<Digest> {
         match self {
             Self::Referrer(manifest) => Some(*manifest),
-            Self::Stored(_, place) => place.referrer(),
+            Self::Stored(_, place) | Self::Given(_, place) => place.referrer(),
             Self::Tag(..) | Self::File(_) | Self::Index => None,
         }
     }
@@ -162,12 +165,13 @@ pub async fn attached(
         let mut seen = BTreeSet::new();
         let referrers = things.iter().filter_map(|thing| match &thing.place {
             Place::Referrer(digest) => seen.insert(*digest).then_some((*digest, false)),
-            Place::Tag(..) | Place::File(_) | Place::Index | Place::Stored(..) => None,
+            Place::Tag(..) | Place::File(_) | Place::Index | Place::Stored(..) | Place::Given(..) => None,
         });
         let referrers: Vec<_> = referrers.take(BENEATH).collect();
         things.extend(reader.all(referrers.into_iter()).await?);
     }
-    let nowhere = things.is_empty() && files.bundles().is_empty() && look != Look::Referrers;
+    let given = !files.bundles().is_empty() || !files.repositories().is_empty();
+    let nowhere = things.is_empty() && !given && look != Look::Referrers;
     if nowhere && reader.unsupported.load(Ordering::Relaxed) {
         attached.remarks.push(format!(
             "{} has no referrers API and nothing under its fallback tags: evidence that lies elsewhere has to be \

@@ -1,8 +1,9 @@
-//! Bundles from disk, for registries that keep none (attack B12).
+//! Evidence that whoever asks has named: bundles from disk, for registries that keep none (attack B12), and repositories to
+//! look into.
 //!
-//! Guarantees: everything that was named is read whole or is an error with its file and line; a folder's other
+//! Guarantees: every file that was named is read whole or is an error with its file and line; a folder's other
 //! files are told, never dropped in silence; sizes and counts are limited as they are for a registry.
-//! Never does: verify; what a file holds is as foreign as what a registry holds.
+//! Never does: verify; what a file holds is as foreign as what a registry holds. Read a repository: that is `store.rs`.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{EVIDENCE_BYTES, TOGETHER};
-use crate::digest::{Digest, shorten};
+use crate::digest::shorten;
 use crate::evidence::is_bundle;
 use crate::json::{self, JsonError};
+use crate::reference::Repository;
 
 /// How many bundles all files together may hold, and how many files a folder.
 const COUNT: usize = 1000;
@@ -26,7 +28,10 @@ const LINES: &str = "jsonl";
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// There is no such file or folder.
-    #[error("there is no evidence at {path}: expected a bundle, a file with one a line, or a folder of them")]
+    #[error(
+        "there is no evidence at {path}: expected a bundle, a file with one a line, or a folder of them (a repository is \
+         typed `registry:HOST/PATH`, a layout `oci:FOLDER`)"
+    )]
     Absent {
         /// As it was typed.
         path: String,
@@ -90,10 +95,11 @@ pub enum FilesError {
     },
 }
 
-/// Bundles as they lie on disk; nothing in them is proved.
+/// Bundles as they lie on disk, nothing in them is proved; and repositories where there may be more.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     bundles: Vec<Bundle>,
+    repositories: Vec<Repository>,
     remarks: Vec<String>,
     bytes: u64,
 }
@@ -120,9 +126,19 @@ impl Files {
         Ok(files)
     }
 
-    /// The bundle with this digest.
-    pub fn bundle(&self, digest: Digest) -> Option<&Bytes> {
-        self.bundles.iter().map(|bundle| &bundle.bytes).find(|bytes| Digest::of(bytes) == digest)
+    /// With repositories that are looked into as well, each once. They are read as an evidence store of the policy is, and
+    /// never written to.
+    pub fn and_from(mut self, repositories: impl IntoIterator<Item = Repository>) -> Self {
+        for repository in repositories {
+            if !self.repositories.contains(&repository) {
+                self.repositories.push(repository);
+            }
+        }
+        self
+    }
+
+    pub(super) fn repositories(&self) -> &[Repository] {
+        &self.repositories
     }
 
     pub(super) fn bundles(&self) -> &[Bundle] {

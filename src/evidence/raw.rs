@@ -138,6 +138,14 @@ impl Raw {
         (layer.digest == Digest::of(&bytes)).then(|| Self::layer(format, bytes, &layer.annotations))
     }
 
+    /// Whether everything is in its bytes.
+    pub fn is_whole(&self) -> bool {
+        match self.format {
+            Format::Bundle => true,
+            Format::SimpleSigning | Format::Envelope => false,
+        }
+    }
+
     /// The bundle, envelope or payload, as it was found.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

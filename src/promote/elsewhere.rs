@@ -13,7 +13,7 @@ use super::{Walk, WalkError};
 use crate::closure::{Closure, Descriptor, OCI_EMPTY};
 use crate::collect::{Attached, CollectError, Content, Files, Look, attached_or_stored};
 use crate::digest::Digest;
-use crate::evidence::Source;
+use crate::evidence::{Evidence, Found, Source};
 use crate::gate::{Carried, Verdict};
 use crate::ledger::protocol::Intent;
 use crate::policy::{Service, ServiceName};
@@ -74,7 +74,7 @@ impl Walk<'_> {
                 let suffix = match source {
                     Source::SignatureTag => Some(Suffix::Sig),
                     Source::AttestationTag => Some(Suffix::Att),
-                    Source::Referrer | Source::Store | Source::File | Source::Ledger => None,
+                    Source::Referrer | Source::Store | Source::File | Source::Given | Source::Ledger => None,
                 };
                 let kept = suffix.and_then(|suffix| suffix.tag(*on).ok());
                 Err(WalkError::Evidence {
@@ -88,8 +88,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Evidence that the decision relies on and that is neither at the destination nor in the store. What only a file
-    /// held is attached once the commit is recorded.
+    /// Evidence that the decision relies on and that is neither at the destination nor in the store. What was given with the
+    /// question is attached once the commit is recorded.
     async fn lost<'v>(
         &self,
         verdict: &'v Verdict,
@@ -98,7 +98,7 @@ impl Walk<'_> {
         let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
         let relied = carried.filter(|carried| match carried.source {
             Source::Referrer | Source::SignatureTag | Source::AttestationTag | Source::Store => true,
-            Source::File | Source::Ledger => false,
+            Source::File | Source::Given | Source::Ledger => false,
         });
         let relied: Vec<&Carried> = relied.collect();
         if relied.is_empty() {
@@ -167,20 +167,28 @@ impl Walk<'_> {
     }
 }
 
-/// Evidence that only a file held, and that counted, goes where the image went: the next environment may not have the
-/// file.
+/// Evidence that was given with the question, and that counted, goes where the image went: the next environment may not be
+/// given it. Only bundles do: of older formats a part of the proof lies outside of what is attached.
 pub(super) fn kept(
     verdict: &Verdict,
     closure: &Closure,
-    files: &Files,
+    evidence: &Evidence,
     record: u64,
 ) -> Result<Vec<Attachment>, WalkError> {
     let carried = verdict.findings.iter().flat_map(|finding| &finding.carried);
-    let from_files = carried.filter(|carried| carried.source == Source::File);
-    let kept = from_files.filter_map(|Carried { resource, on, .. }| {
-        let bytes = files.bundle(resource.digest.0)?.clone();
+    let given = carried.filter(|carried| match carried.source {
+        Source::File | Source::Given => true,
+        Source::Referrer | Source::SignatureTag | Source::AttestationTag | Source::Store | Source::Ledger => {
+            false
+        }
+    });
+    let kept = given.filter_map(|Carried { resource, on, source, .. }| {
+        let is_it = |found: &&Found| {
+            (found.on, found.source) == (*on, *source) && Digest::of(found.raw.bytes()) == resource.digest.0
+        };
+        let found = evidence.attestations.iter().find(is_it).filter(|found| found.raw.is_whole())?;
         let on = subject(&verdict.destination, closure, record, *on);
-        Some(on.map(|on| bundle(on, &resource.uri, bytes)))
+        Some(on.map(|on| bundle(on, &resource.uri, found.raw.bytes().clone())))
     });
     kept.collect()
 }

@@ -135,6 +135,75 @@ fn b12_evidence_from_a_file_counts_and_goes_where_the_image_goes() {
     assert!(yes.stdout.contains("(referrer)"), "{}", yes.stdout);
 }
 
+/// The same bytes in another repository, where somebody has signed them.
+fn elsewhere(yard: &Yard, image: &Image, key: &PrivateKey) -> Image {
+    yard.run(["copy", IMAGE, "oci:sigs:1"]).exits(0);
+    let there = Image::new("oci:sigs".parse().unwrap(), image.digest);
+    attach(yard, &there, BUNDLE[0], bundle(image, key, COSIGN_SIGN).as_bytes());
+    there
+}
+
+#[test]
+fn b12_evidence_in_a_repository_that_is_named_counts_and_goes_where_the_image_goes() {
+    let yard = Yard::new();
+    let image = yard.push("1", "first");
+    elsewhere(&yard, &image, &yard.key("build"));
+    let there_before = std::fs::read(yard.path("sigs/index.json")).unwrap();
+    let promote = ["promote", IMAGE, "--to", "staging", "--key", "keys/release.key"];
+    let no = yard.run(promote).exits(1);
+    assert!(no.stderr.contains("not-signed-by"), "{}", no.stderr);
+    let named = ["--evidence", "oci:sigs"];
+    let check = yard.run([&["check", IMAGE, "--to", "staging"], &named[..]].concat()).exits(0);
+    assert!(check.stdout.contains(&format!("on the index {} (given)", image.digest)), "{}", check.stdout);
+    let verify = yard.run([&["verify", IMAGE], &named[..]].concat()).exits(0);
+    assert!(verify.stdout.contains("oci:sigs, referrer sha256:"), "{}", verify.stdout);
+    assert!(verify.stdout.contains("meets  signed-by"), "{}", verify.stdout);
+    // Twice is once, however often the place is named.
+    for _ in 0..2 {
+        yard.run([&promote, &named[..], &named].concat()).exits(0);
+    }
+    yard.deployed_in_staging(&image).exits(0);
+    // The next environment is not told where it was, and nothing was written there.
+    let there = at("staging", &image);
+    let verify = yard.run(["verify", &there, "-o", "json"]).exits(0).json();
+    let items = verify["manifests"][0]["items"].as_array().unwrap();
+    assert_eq!(items.iter().filter(|item| item["predicateType"] == COSIGN_SIGN).count(), 1, "{verify:#}");
+    let yes = yard.run(["check", &there, "--to", "production"]).exits(0);
+    assert!(yes.stdout.contains("(referrer)"), "{}", yes.stdout);
+    assert_eq!(std::fs::read(yard.path("sigs/index.json")).unwrap(), there_before);
+}
+
+#[test]
+fn b1_and_b6_what_lies_in_a_repository_that_is_named_is_believed_no_more_than_anything() {
+    let yard = Yard::new();
+    let image = yard.push("1", "first");
+    let nobody = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    let there = elsewhere(&yard, &image, &nobody);
+    let other = yard.push("2", "second");
+    attach(&yard, &there, BUNDLE[0], bundle(&other, &yard.key("build"), COSIGN_SIGN).as_bytes());
+    let check = |place: &str| yard.run(["check", IMAGE, "--to", "staging", "--evidence", place]);
+    let no = check("oci:sigs").exits(1);
+    assert!(no.stdout.contains("not-signed-by"), "{}", no.stdout);
+    // A place without anything about the image is said; one that is not there, or cannot be read, is no empty one.
+    yard.run(["copy", "oci:registry/shop:2", "oci:others:2"]).exits(0);
+    let no = check("oci:others").exits(1);
+    assert!(no.stdout.contains("nothing that refers to the image lies in oci:others"), "{}", no.stdout);
+    let trouble = check("oci:nowhere").exits(3);
+    assert!(trouble.stderr.contains("oci:nowhere"), "{}", trouble.stderr);
+    yard.write("sigs/index.json", "[]");
+    assert!(check("oci:sigs").exits(3).stderr.contains("oci:sigs"));
+    // Nothing is guessed.
+    for (wrong, said) in [
+        ("oci:sigs:1", "repository"),
+        ("registry:oci:sigs", "oci:FOLDER"),
+        ("registry:sigs", "registry"),
+        ("127.0.0.1:1/sigs", "registry:HOST/PATH"),
+    ] {
+        let usage = check(wrong).exits(2);
+        assert!(usage.stderr.contains(said), "{wrong}: {}", usage.stderr);
+    }
+}
+
 #[test]
 fn b1_and_b9_a_file_about_another_image_counts_for_nothing_and_one_without_a_bundle_is_an_error() {
     let yard = Yard::new();

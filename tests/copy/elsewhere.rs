@@ -118,6 +118,39 @@ fn bundle(yard: &Yard, image: Digest) -> Vec<u8> {
     sign_statement(statement.to_string().as_bytes(), &yard.key("build")).unwrap()
 }
 
+/// Where evidence may live is the policy's to say: what is named on the command line is read, and never written to.
+#[test]
+fn b12_a_repository_that_is_named_is_looked_into_and_is_no_store() {
+    let shop = Shop::unsigned(405);
+    let sigs = format!("{}/sigs/shop", shop.build.host());
+    shop.yard.run(["copy", &shop.image.to_string(), &sigs]).exits(0);
+    let named = ["--evidence", &format!("registry:{sigs}")];
+    let no = shop.promote("staging", &named).exits(1);
+    assert!(no.stderr.contains(&format!("nothing that refers to the image lies in {sigs}")), "{}", no.stderr);
+    // Signed as if it were an image of its own: another repository is nobody's, whoever names it (A11).
+    let on = Image::new(sigs.parse().unwrap(), shop.image.digest);
+    shop.yard.attest(&on, "build", COSIGN_SIGN);
+    let no = shop.promote("staging", &named).exits(1);
+    assert!(no.stderr.contains("which is not a repository of the service"), "{}", no.stderr);
+    let (bundle, none) = (bundle(&shop.yard, shop.image.digest), BTreeMap::new());
+    let attached = shop.yard.registries.attach(&on, BUNDLE[0], BUNDLE[0], &bundle, &none);
+    shop.yard.runtime.block_on(attached).unwrap();
+    let there = shop.build.manifests("sigs/shop").len();
+    let ran = shop.promote("staging", &named).exits(2);
+    assert!(ran.stderr.contains("under [services.shop]: evidence-store = "), "{}", ran.stderr);
+    assert_eq!(shop.outcomes().last().unwrap(), "abort");
+    shop.nothing_beside("staging", None);
+    assert_eq!(shop.build.manifests("sigs/shop").len(), there);
+    // The policy names a store: what counted goes there, and nothing where it was.
+    shop.allow(&shop.store());
+    shop.promote("staging", &named).exits(0);
+    assert!(shop.in_store(&shop.store()).contains(&COSIGN_SIGN.to_owned()));
+    assert_eq!(shop.build.manifests("sigs/shop").len(), there);
+    // What cannot be read is never nothing.
+    shop.build.on("GET", "/v2/sigs/shop/", usize::MAX, Reply::error(403, "DENIED"));
+    shop.promote("staging", &named).exits(3);
+}
+
 #[test]
 fn b12_without_a_store_nothing_is_committed_where_attachments_are_refused() {
     for status in [400, 405, 406, 415, 422, 501] {

@@ -147,7 +147,8 @@ pub(crate) struct ReliedOn {
     pub(crate) digest: Sha256,
     /// The manifest of the image that carries it; none for what is in the ledger.
     pub(crate) on: Option<Digest>,
-    /// How it was found there: `referrer`, `signature-tag`, `attestation-tag`, `store` or `file`.
+    /// How it was found there: `referrer`, `signature-tag`, `attestation-tag`, `store`, `file`, or `given` for what lies
+    /// in a repository that `--evidence` named.
     pub(crate) source: Option<String>,
 }
 

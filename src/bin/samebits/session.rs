@@ -19,7 +19,7 @@ use samebits::tlog::{LogSigner, Vkey};
 use samebits::verify::{RootName, Sign, Trust};
 use zeroize::Zeroizing;
 
-use crate::args::{COSIGN_PASSWORD, Common, KEY_PASSWORD};
+use crate::args::{COSIGN_PASSWORD, Common, Given, KEY_PASSWORD};
 use crate::commands::block_on;
 use crate::report::{Outputs, say};
 use crate::trouble::{Trouble, undecided, usage};
@@ -365,8 +365,15 @@ impl<'a> Session<'a> {
     }
 
     /// Evidence that was named on the command line.
-    pub(crate) fn files(&self, paths: &[PathBuf]) -> Result<Files, Trouble> {
-        Files::read(paths).map_err(|error| match error {
+    pub(crate) fn files(&self, given: &[Given]) -> Result<Files, Trouble> {
+        let (mut paths, mut repositories) = (Vec::new(), Vec::new());
+        for one in given {
+            match one {
+                Given::Path(path) => paths.push(path.clone()),
+                Given::Repository(repository) => repositories.push(self.repository(repository)?),
+            }
+        }
+        let files = Files::read(&paths).map_err(|error| match error {
             // Nothing is there: what was typed is wrong, not the evidence.
             FilesError::Absent { .. } => usage(error),
             FilesError::Unreadable { .. }
@@ -376,7 +383,8 @@ impl<'a> Session<'a> {
             | FilesError::Empty { .. }
             | FilesError::TooLarge { .. }
             | FilesError::TooMuch { .. } => undecided(error),
-        })
+        });
+        Ok(files?.and_from(repositories))
     }
 
     /// The registries, with the logins of Docker and Podman.

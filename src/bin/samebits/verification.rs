@@ -117,7 +117,8 @@ pub(crate) struct FoundAt {
     pub(crate) tag: Option<String>,
     /// The file, and the line in it.
     pub(crate) file: Option<String>,
-    /// The evidence store it lies in; none for what lies beside the image.
+    /// The evidence store, or the repository given with `--evidence`, that it lies in; none for what lies beside the
+    /// image.
     pub(crate) store: Option<Repository>,
 }
 

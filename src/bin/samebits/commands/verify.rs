@@ -253,6 +253,8 @@ fn found_at(place: &Place) -> FoundAt {
         }
         Place::File(file) => FoundAt { file: Some(file.clone()), ..at(FoundIn::File) },
         Place::Index => at(FoundIn::Index),
-        Place::Stored(store, place) => FoundAt { store: Some(store.clone()), ..found_at(place) },
+        Place::Stored(store, place) | Place::Given(store, place) => {
+            FoundAt { store: Some(store.clone()), ..found_at(place) }
+        }
     }
 }
