@@ -129,13 +129,25 @@ pub async fn collect(
     trust: &Trust,
     (look, now): (Look, Timestamp),
 ) -> Result<Evidence, CollectError> {
-    let places = (registries, reading, target.service().evidence_store());
-    let attached = attached_or_stored(target.image(), target.closure(), places, files, trust, look).await?;
-    let (attestations, discarded, remarks) = attached.evidence(target.closure());
+    let mut evidence = remember(target, ledger, trust, now)?;
+    look_at(&mut evidence, target, (registries, reading), files, trust, look).await?;
+    Ok(evidence)
+}
+
+/// What the ledger says of an image, both lanes at their newest checkpoint; nothing that lies anywhere is looked at yet.
+///
+/// # Errors
+/// [`CollectError::Ledger`] when the ledger cannot be read.
+pub fn remember(
+    target: &Target<'_>,
+    ledger: &Ledger,
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<Evidence, CollectError> {
     let mut evidence = Evidence {
-        attestations,
-        discarded,
-        remarks,
+        attestations: Vec::new(),
+        discarded: Vec::new(),
+        remarks: Vec::new(),
         history: Vec::new(),
         unjudged: Vec::new(),
         control: Control::not_looked_at(),
@@ -144,11 +156,29 @@ pub async fn collect(
         now,
     };
     recall(&mut evidence, target, ledger, trust, now)?;
+    Ok(evidence)
+}
+
+/// Adds to what the ledger says what lies in registries and files: the other half of [`collect`].
+///
+/// # Errors
+/// [`CollectError`] when the registry cannot be read; that is never "no evidence".
+pub async fn look_at(
+    evidence: &mut Evidence,
+    target: &Target<'_>,
+    (registries, reading): (&Registries, &Reading),
+    files: &Files,
+    trust: &Trust,
+    look: Look,
+) -> Result<(), CollectError> {
+    let places = (registries, reading, target.service().evidence_store());
+    let attached = attached_or_stored(target.image(), target.closure(), places, files, trust, look).await?;
+    (evidence.attestations, evidence.discarded, evidence.remarks) = attached.evidence(target.closure());
     // Only a no has to be explained, and no first look ends in one.
     if look != Look::Referrers {
-        evidence.same_layers = lookalikes(target, &evidence, registries).await;
+        evidence.same_layers = lookalikes(target, evidence, registries).await;
     }
-    Ok(evidence)
+    Ok(())
 }
 
 /// Reads the ledger part again, both lanes at their newest checkpoint: the second look, after the intent is durable.

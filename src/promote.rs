@@ -14,10 +14,13 @@ pub mod reconcile;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::pin::pin;
+
+use futures_util::future::{Either, ready, select};
 use jiff::Timestamp;
 
 use crate::closure::Closure;
-use crate::collect::{Files, Look, collect, recall};
+use crate::collect::{Files, Look, collect, look_at, recall, remember};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, TagSeen, Target, TargetError};
 use crate::gate::{Approved, Decision, Denied, Verdict, decide};
@@ -103,15 +106,29 @@ impl Resolved {
     /// [`RegistryError`] when it is not there or cannot be read.
     pub async fn resolve(registries: &Registries, reference: &Reference) -> Result<Self, RegistryError> {
         let (found, closure) = registries.resolve_closure(reference).await?;
+        Ok(Self::of(reference, found.image, closure))
+    }
+
+    /// [`Resolved::resolve`] for whoever looks next at what refers to the image, by the same reading.
+    async fn resolve_ahead(
+        registries: &Registries,
+        reference: &Reference,
+        reading: &Reading,
+    ) -> Result<Self, RegistryError> {
+        let (found, closure) = registries.resolve_closure_ahead(reference, reading).await?;
+        Ok(Self::of(reference, found.image, closure))
+    }
+
+    fn of(reference: &Reference, image: Image, closure: Closure) -> Self {
         let tag = reference.tag().map(|tag| TagSeen {
             tag: tag.clone(),
-            found: found.image.digest,
+            found: image.digest,
             expected: match reference {
                 Reference::Expected(image, _) => Some(image.digest),
                 Reference::Tagged(..) | Reference::Pinned(_) => None,
             },
         });
-        Ok(Self { image: found.image, closure, tag })
+        Self { image, closure, tag }
     }
 }
 
@@ -226,9 +243,14 @@ impl Walk<'_> {
         request: &Request,
         requester: Option<Author>,
     ) -> Result<Decision, WalkError> {
-        let resolved = Resolved::resolve(self.registries, &request.reference).await?;
+        let reading = self.registries.reading(request.reference.repository())?;
+        let resolved = Resolved::resolve_ahead(self.registries, &request.reference, &reading).await?;
         let target = self.target(request, &resolved, requester)?;
-        Ok(self.ask(&target, &self.reading(&target)?, &request.files).await?.1)
+        Ok(self.ask(&target, self.remember(&target)?, &reading, &request.files).await?.1)
+    }
+
+    fn remember(&self, target: &Target<'_>) -> Result<Evidence, WalkError> {
+        Ok(remember(target, self.ledger, self.trust, (self.clock)())?)
     }
 
     /// Nothing is read yet of where the image is.
@@ -236,18 +258,18 @@ impl Walk<'_> {
         Ok(self.registries.reading(&target.image().repository)?)
     }
 
-    /// The evidence, and what the gate says to it. More of it never turns a yes into a no: what older tools have put under
-    /// tags is looked at only where there is no yes without.
+    /// The rest of the evidence, and what the gate says to it. More of it never turns a yes into a no: what older tools have
+    /// put under tags is looked at only where there is no yes without.
     async fn ask(
         &self,
         target: &Target<'_>,
+        mut evidence: Evidence,
         reading: &Reading,
         files: &Files,
     ) -> Result<(Evidence, Decision), WalkError> {
         let from = (self.registries, reading);
         let (ledger, trust) = (&*self.ledger, self.trust);
-        let look = (Look::Referrers, (self.clock)());
-        let evidence = collect(target, from, files, ledger, trust, look).await?;
+        look_at(&mut evidence, target, from, files, trust, Look::Referrers).await?;
         if let Decision::Approved(approved) = decide(target, &evidence)
             // What only warns until a day may be met by more.
             && approved.verdict().findings.iter().all(|finding| finding.code().is_none())
@@ -258,6 +280,32 @@ impl Walk<'_> {
         let evidence = collect(target, from, files, ledger, trust, look).await?;
         let decision = decide(target, &evidence);
         Ok((evidence, decision))
+    }
+
+    /// [`Walk::ask`]; and where the answer is yes, whether the same was promoted before. That is looked up at the same time,
+    /// and given up where the answer is no.
+    async fn ask_whether_already(
+        &self,
+        target: &Target<'_>,
+        reading: &Reading,
+        files: &Files,
+    ) -> Result<(Evidence, Decision, Option<(Position, Standing)>), WalkError> {
+        let remembered = self.remember(target)?;
+        let commit = standing(target, &remembered);
+        let asked = pin!(self.ask(target, remembered, reading, files));
+        let before = pin!(self.already(target, commit));
+        let ((evidence, decision), before) = match select(asked, before).await {
+            Either::Left((answer, before)) => (answer?, Either::Left(before)),
+            Either::Right((before, asked)) => (asked.await?, Either::Right(ready(before))),
+        };
+        // The ledger may have been read again.
+        let now = standing(target, &evidence);
+        let already = match &decision {
+            Decision::Denied(_) => None,
+            Decision::Approved(_) if now == commit => before.await?,
+            Decision::Approved(_) => self.already(target, now).await?,
+        };
+        Ok((evidence, decision, already))
     }
 
     /// Decides, and on yes does everything that follows.
@@ -280,19 +328,20 @@ impl Walk<'_> {
     ) -> Result<Answer, WalkError> {
         // 1. Resolve, once.
         watch(Stage::Resolve(&request.reference));
-        let resolved = Resolved::resolve(self.registries, &request.reference).await?;
+        let mut reading = self.registries.reading(request.reference.repository())?;
+        let resolved = Resolved::resolve_ahead(self.registries, &request.reference, &reading).await?;
         let target = self.target(request, &resolved, Some(signer.author()))?;
         let mut overtaken = 0;
         let (mut promotion, mut evidence) = loop {
             // 2. Collect.
             watch(Stage::Collect(&resolved.image));
-            let reading = self.reading(&target)?;
             // 3. Decide.
-            let (mut evidence, approved) = match self.ask(&target, &reading, &request.files).await? {
-                (evidence, Decision::Approved(approved)) => (evidence, approved),
-                (_, Decision::Denied(denied)) => return self.refuse(denied, request, signer),
+            let asked = self.ask_whether_already(&target, &reading, &request.files).await?;
+            let (mut evidence, approved, already) = match asked {
+                (evidence, Decision::Approved(approved), already) => (evidence, approved, already),
+                (_, Decision::Denied(denied), _) => return self.refuse(denied, request, signer),
             };
-            if let Some((commit, standing)) = self.already(&target, &evidence).await? {
+            if let Some((commit, standing)) = already {
                 let verdict = approved.verdict().clone();
                 let promotion =
                     Promotion { verdict, commit, report: None, standing, tag_moved: None, permit: None };
@@ -304,6 +353,7 @@ impl Walk<'_> {
                 // Something else was promoted there while we decided: decide again on what the ledger says now.
                 Err(WalkError::Protocol(ProtocolError::Overtaken { .. })) if overtaken < OVERTAKEN => {
                     overtaken += 1;
+                    reading = self.reading(&target)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -356,18 +406,14 @@ impl Walk<'_> {
         Writer { ledger: self.ledger, policy: self.policy, trust: self.trust, signer }
     }
 
-    /// The commit of an earlier promotion of the same bytes, if it still stands and nothing is missing.
+    /// The commit of an earlier promotion of the same bytes, if nothing of them is missing.
     async fn already(
         &self,
         target: &Target<'_>,
-        evidence: &Evidence,
+        commit: Option<Position>,
     ) -> Result<Option<(Position, Standing)>, WalkError> {
-        let environment = target.environment();
-        let (current, busy) = current(target, evidence);
-        let Some(Current { image, commit, .. }) = current else { return Ok(None) };
-        if image != target.destination() || busy {
-            return Ok(None);
-        }
+        let (environment, image) = (target.environment(), target.destination());
+        let Some(commit) = commit else { return Ok(None) };
         // What the tag means was read, and need not be asked for again.
         let (place, closure) = (&image.repository, target.closure());
         let tagged = match environment.tag() {
@@ -460,7 +506,7 @@ impl Walk<'_> {
             return Err(error);
         }
         let WalkError::Evidence { .. } = error else { return Err(error) };
-        let asked = self.ask(target, &self.reading(target)?, &request.files).await;
+        let asked = self.ask(target, self.remember(target)?, &self.reading(target)?, &request.files).await;
         let Ok((_, Decision::Denied(denied))) = asked else { return Err(error) };
         let record = intent.abort(&mut self.writer(signer), target.environment(), &denied)?;
         Ok(Answer::Denied { denied: Box::new(denied), record: Some(record) })
@@ -544,6 +590,13 @@ fn current(target: &Target<'_>, evidence: &Evidence) -> (Option<Current>, bool) 
     let state = State::replay(&records, &Rules { policy, service, environment, control });
     let busy = state.holder().is_some();
     (state.current, busy)
+}
+
+/// The commit of an earlier promotion of the same bytes that still stands, as the ledger says.
+fn standing(target: &Target<'_>, evidence: &Evidence) -> Option<Position> {
+    let (current, busy) = current(target, evidence);
+    let is_this = |current: &Current| !busy && current.image == target.destination();
+    current.filter(is_this).map(|current| current.commit)
 }
 
 /// The service a repository belongs to, or the one that was named.

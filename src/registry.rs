@@ -177,6 +177,25 @@ impl Registries {
         Ok((resolved, closure))
     }
 
+    /// [`Registries::resolve_closure`] for whoever asks next what refers to the image: the listing comes at the same time.
+    ///
+    /// # Errors
+    /// Those of [`Registries::resolve_closure`]; trouble with the listing is told to whoever asks `reading` for it.
+    pub async fn resolve_closure_ahead(
+        &self,
+        reference: &Reference,
+        reading: &Reading,
+    ) -> Result<(Resolved, Closure), RegistryError> {
+        let backend = reading.backend();
+        let (resolved, root) = look_up(backend, reference).await?;
+        let ahead = async {
+            reading.listing_ahead(resolved.image.digest).await;
+            Ok(())
+        };
+        let (closure, ()) = try_join(closure(backend, &resolved.image, Some(root)), ahead).await?;
+        Ok((resolved, closure))
+    }
+
     /// Reads an image: its index and every manifest, strictly.
     ///
     /// # Errors

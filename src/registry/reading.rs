@@ -5,7 +5,7 @@
 //! does: say what is there *now*; who wants to know that asks the repository itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
@@ -36,6 +36,8 @@ struct Read {
     listings: Once<Digest, Listing>,
     legacy: Once<(Digest, Suffix), Option<(Tag, Fetched)>>,
     tags: OnceCell<Option<BTreeSet<Tag>>>,
+    /// What went wrong when a listing was asked for ahead: the answer to the first who asks.
+    troubles: Mutex<BTreeMap<Digest, RegistryError>>,
 }
 
 /// Answers by question; two who ask at once wait for one answer. Trouble is no answer.
@@ -132,6 +134,10 @@ impl Reading {
 
     pub(super) async fn listing(&self, digest: Digest) -> Result<Listing, RegistryError> {
         let listing = async {
+            let trouble = self.troubles().remove(&digest);
+            if let Some(trouble) = trouble {
+                return Err(trouble);
+            }
             // Without the API the question is one for a tag.
             if self.backend.has_referrers_api() == Some(false)
                 && let Some(Some(tags)) = self.read.tags.get()
@@ -142,6 +148,17 @@ impl Reading {
             self.backend.referrers(digest).await
         };
         self.read.listings.ask(digest, listing).await
+    }
+
+    /// Asks what refers to a digest before anybody wants to know. Trouble is for whoever does.
+    pub(super) async fn listing_ahead(&self, digest: Digest) {
+        if let Err(trouble) = self.listing(digest).await {
+            self.troubles().insert(digest, trouble);
+        }
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<Digest, RegistryError>> {
+        self.read.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// [`Registries::legacy`].
@@ -242,6 +259,21 @@ mod tests {
         assert!(reading.manifest(one).await.unwrap().is_some());
         assert_eq!(reading.referrers(one).await.unwrap(), Referrers::Listed(vec![]));
         assert_eq!(reading.legacy(one, Suffix::Sig).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn b11_what_went_wrong_ahead_is_told_once_and_not_asked_again() {
+        let fake = Fake::start();
+        let one = digest(&fake.seed_manifest("shop", MANIFEST, b"{}"));
+        let reading = reading(&fake);
+        fake.on("GET", "", 1, Reply::error(403, "DENIED"));
+        reading.listing_ahead(one).await;
+        assert!(reading.referrers(one).await.is_err());
+        assert_eq!(fake.log().len(), 1);
+        assert_eq!(reading.referrers(one).await.unwrap(), Referrers::Listed(vec![]));
+        assert_eq!(fake.log().len(), 2);
+        reading.listing_ahead(one).await;
+        assert_eq!(fake.log().len(), 2, "it is known");
     }
 
     /// Four questions or more about tags are one about all of them; and the answers are the same.

@@ -69,6 +69,22 @@ fn a12_a_promotion_whose_bytes_do_not_come_back_is_not_committed() {
     assert_eq!(fake.tagged("staging/shop", "staging"), None);
 }
 
+/// Whether the same was promoted before is looked up while the evidence is read: a yes needs the answer, a no does not.
+#[test]
+fn f5_a_destination_that_does_not_answer_stands_in_the_way_of_a_yes_and_of_no_no() {
+    let (yard, fake, image) = shop();
+    yard.promote(&image.to_string(), "staging").exits(0);
+    fake.on("GET", "/v2/staging/shop/", 1, Reply::error(403, "DENIED"));
+    let ran = yard.promote(&image.to_string(), "staging").exits(3);
+    assert!(ran.stderr.contains(&format!("{}/staging/shop", fake.host())), "{}", ran.stderr);
+    let none = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    fake.on("GET", "/v2/shop/referrers/", usize::MAX, Reply::Bytes(none.to_vec()));
+    fake.on("GET", "/v2/staging/shop/", usize::MAX, Reply::error(403, "DENIED"));
+    let ran = yard.promote(&image.to_string(), "staging").exits(1);
+    assert!(ran.stderr.contains("not-signed-by"), "{}", ran.stderr);
+    assert_eq!(open_intents(&yard), ["intent", "commit", "refused"]);
+}
+
 /// What was decided upon is what comes along, whatever the source lists, or keeps, a moment later.
 #[test]
 fn b5_evidence_that_vanishes_between_the_decision_and_the_copy_comes_along() {
