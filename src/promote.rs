@@ -32,9 +32,12 @@ use crate::record::{Permit, Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{CopyReport, Reading, Registries, RegistryError};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
+use crate::witness::Client;
 pub use error::WalkError;
+pub use permit::uncosigned;
 
 use elsewhere::kept;
+use permit::is_under;
 use publish::{Published, summarise, without_summary};
 
 /// How often a decision is made again because another promotion was committed meanwhile.
@@ -86,6 +89,8 @@ pub struct Walk<'a> {
     pub ledger: &'a mut Ledger,
     /// The clock.
     pub clock: &'a dyn Fn() -> Timestamp,
+    /// Asks the witnesses of the ledger to cosign what a permit rests on; without it, what they cosigned before has to do.
+    pub witnesses: Option<&'a Client>,
 }
 
 /// What the resolution of a reference brought.
@@ -179,6 +184,7 @@ pub struct Promotion {
     standing: Standing,
     tag_moved: Option<(Tag, Digest)>,
     permit: Option<Given>,
+    uncosigned: Option<Vec<String>>,
 }
 
 /// A permit that was given.
@@ -231,6 +237,16 @@ impl Promotion {
     pub fn permit(&self) -> Option<&Given> {
         self.permit.as_ref()
     }
+
+    /// Why some witnesses did not cosign; `None` where the walk asked nobody, which it does for a permit only.
+    pub fn uncosigned(&self) -> Option<&[String]> {
+        self.uncosigned.as_deref()
+    }
+}
+
+/// A promotion with this commit, before anything was published of it.
+fn recorded(verdict: Verdict, commit: Position, report: Option<CopyReport>, standing: Standing) -> Promotion {
+    Promotion { verdict, commit, report, standing, tag_moved: None, permit: None, uncosigned: None }
 }
 
 impl Walk<'_> {
@@ -341,11 +357,10 @@ impl Walk<'_> {
                 (evidence, Decision::Approved(approved), already) => (evidence, approved, already),
                 (_, Decision::Denied(denied), _) => return self.refuse(denied, request, signer),
             };
-            if let Some((commit, standing)) = already {
-                let verdict = approved.verdict().clone();
-                let promotion =
-                    Promotion { verdict, commit, report: None, standing, tag_moved: None, permit: None };
-                break (promotion, evidence);
+            if let Some((commit, standing)) = already
+                && (!request.permit || is_under(&evidence, commit, &approved.verdict().policy))
+            {
+                break (recorded(approved.verdict().clone(), commit, None, standing), evidence);
             }
             match self.act(&target, &mut evidence, approved, &reading, request, signer, watch).await {
                 Ok(Ok(promotion)) => break (promotion, evidence),
@@ -365,8 +380,9 @@ impl Walk<'_> {
         if promotion.standing == Standing::New || promotion.report.is_some() {
             promotion.tag_moved = self.moved(&request.reference, &resolved.image).await?;
         }
-        // 10. The permit, if the answer is still yes.
+        // 10. The permit, if the answer is still yes; witnesses take their time, so they are asked before it is asked again.
         if request.permit {
+            promotion.uncosigned = self.ask_witnesses(promotion.commit).await?;
             match self.permit(&target, &mut evidence, &promotion, signer)? {
                 Ok(given) => promotion.permit = Some(given),
                 Err(denied) => return Ok(Answer::Withheld { promotion: Box::new(promotion), denied }),
@@ -523,7 +539,7 @@ impl Walk<'_> {
         let (commit, fresh) = intent.commit(&mut self.writer(signer), environment, now)?;
         let (verdict, report) = (intent.verdict().clone(), Some(report));
         let standing = if fresh { Standing::New } else { Standing::Known };
-        Ok(Promotion { verdict, commit, report, standing, tag_moved: None, permit: None })
+        Ok(recorded(verdict, commit, report, standing))
     }
 
     /// The record, the summary for other tools and what was given with the question, beside the image; then the tag: derived

@@ -38,7 +38,7 @@ pub use control::{
     RevocationEffect, Revoked, Scope,
 };
 pub use freeze::Freeze;
-pub use permit::{PERMIT, Permit, PermitDraft, SignedPermit, is_permit};
+pub use permit::{BARE_PERMIT, Logged, PERMIT, Permit, PermitDraft, SignedPermit, is_permit};
 pub use predicate::{
     Actor, Approval, ApprovedFor, Basis, Deployment, Direction, Endpoint, LedgerView, Phase, PolicyVersion,
     Position, Promotion, Rationale, Resource, RootVersion, Runtime, Sha256, Status, Superseded, TagMeant,

@@ -38,6 +38,8 @@ mod predicates;
 mod properties;
 #[path = "gate/protocol.rs"]
 mod protocol;
+#[path = "gate/recorded.rs"]
+mod recorded;
 #[path = "gate/replay.rs"]
 mod replay;
 #[path = "gate/reconcile.rs"]

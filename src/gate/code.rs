@@ -71,8 +71,20 @@ pub enum Code {
     PermitRepository,
     /// It was given under another policy file, or other keys.
     PermitPolicy,
-    /// It rests on a record of another log.
+    /// It rests on a record of another log, or its checkpoint is not by this one's key.
     PermitLedger,
+    /// It carries no record.
+    PermitUnrecorded,
+    /// The witnesses that the lock names did not cosign its checkpoint.
+    PermitUnwitnessed,
+    /// It is not shown that the log has its record.
+    PermitUnproved,
+    /// Its record is not the commit of a promotion, or cannot be read.
+    PermitRecord,
+    /// Its record is not signed by a promoter of the environment.
+    PermitRecordSigner,
+    /// Its record says something else than it does.
+    PermitContradiction,
     /// It is good for longer than the policy allows.
     PermitTooLong,
     /// It was given in the future.
@@ -118,6 +130,12 @@ impl fmt::Display for Code {
             Self::PermitRepository => "permit-repository",
             Self::PermitPolicy => "permit-policy",
             Self::PermitLedger => "permit-ledger",
+            Self::PermitUnrecorded => "permit-unrecorded",
+            Self::PermitUnwitnessed => "permit-unwitnessed",
+            Self::PermitUnproved => "permit-unproved",
+            Self::PermitRecord => "permit-record",
+            Self::PermitRecordSigner => "permit-record-signer",
+            Self::PermitContradiction => "permit-contradiction",
             Self::PermitTooLong => "permit-too-long",
             Self::PermitNotYet => "permit-not-yet",
             Self::PermitExpired => "permit-expired",

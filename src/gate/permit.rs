@@ -2,12 +2,15 @@
 //!
 //! Guarantees: total (every check that fails is reported), and a yes only where a promoter of the environment signed, within
 //! the time that the reader's own policy allows, that exactly these bytes of exactly this service may be deployed from
-//! exactly this repository into exactly this environment, under this very policy file, keys and log. What the permit says of
-//! itself widens nothing.
-//! Never does: I/O, clock; or look at a ledger: what was revoked or frozen since the permit was given is not seen here, which
-//! is why it is short-lived.
+//! exactly this repository into exactly this environment, under this very policy file, keys and log, and where that log was
+//! shown to have the record of it, cosigned where the reader's lock asks for that. What the permit says of itself widens
+//! nothing.
+//! Never does: I/O, clock; or look at a ledger: what was revoked, frozen or superseded since the permit was given is not
+//! seen here, which is why it is short-lived.
 //!
-//! Start at [`admit`].
+//! Start at [`admit`]; the record is [`recorded`]'s.
+
+mod recorded;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,17 +18,30 @@ use super::{Code, Finding, Requirement, either, known_as, tag};
 use crate::digest::shorten;
 use crate::evidence::{TagSeen, TargetError};
 use crate::policy::{Environment, Policy, Service, spell_duration};
-use crate::record::{PERMIT, Permit, RecordError, SignedPermit};
+use crate::record::{BARE_PERMIT, PERMIT, Permit, RecordError, SignedPermit};
 use crate::reference::{Image, Repository};
+use crate::tlog::TlogPolicy;
+use crate::verify::Trust;
+use recorded::recorded;
 
 /// By how much a clock may be behind that of whoever gave the permit. Less than elsewhere: what is good for a minute must
 /// not be taken for five more.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
+/// What the record in a permit is judged by, beside the policy: that names the log and its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Log<'a> {
+    /// Whose cosignatures its checkpoint needs, where the lock beside the policy asks for any.
+    pub witnesses: Option<&'a TlogPolicy>,
+    /// The keys and roots that records are read with.
+    pub trust: &'a Trust,
+}
+
 /// What is asked: may this image of this service be deployed there?
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     policy: &'a Policy,
+    log: Log<'a>,
     service: &'a Service,
     environment: &'a Environment,
     repository: &'a Repository,
@@ -40,6 +56,7 @@ impl<'a> Question<'a> {
     /// [`TargetError`] when a name is not in the policy.
     pub fn new(
         policy: &'a Policy,
+        log: Log<'a>,
         service: &str,
         environment: &str,
         image: Image,
@@ -50,7 +67,7 @@ impl<'a> Question<'a> {
         let repository = environment
             .repository(service.name())
             .ok_or_else(|| TargetError::NoRepository { environment: environment.name().to_string() })?;
-        Ok(Self { policy, service, environment, repository, image, tag })
+        Ok(Self { policy, log, service, environment, repository, image, tag })
     }
 
     /// What to do to have one.
@@ -132,6 +149,7 @@ pub fn admit(question: &Question<'_>, shown: &Shown, now: Timestamp) -> Admissio
                 length(question, shown),
                 time(question, permit, now),
             ]);
+            findings.extend(recorded(question, shown, now));
         }
     }
     Admission { findings, image: Image::new(question.repository.clone(), question.image.digest) }
@@ -158,10 +176,13 @@ fn missing(question: &Question<'_>, looked: &str) -> Finding {
 
 fn unread(question: &Question<'_>, error: &RecordError) -> Finding {
     let (code, found) = match error {
-        RecordError::Rejected(rejected) if rejected.reason.is_form() => {
-            (Code::PermitMalformed, rejected.reason.whole())
+        RecordError::Rejected(rejected) if rejected.reason.is_form() => (Code::PermitMalformed, whole(error)),
+        RecordError::Rejected(_) => (Code::PermitSigner, whole(error)),
+        RecordError::Kind(kind) if kind == BARE_PERMIT => {
+            let found =
+                format!("a permit without a record, of an older samebits (`{kind}`): expected `{PERMIT}`");
+            (Code::PermitType, found + ", by the same version in both jobs")
         }
-        RecordError::Rejected(rejected) => (Code::PermitSigner, rejected.reason.whole()),
         RecordError::Kind(kind) => {
             (Code::PermitType, format!("a statement of the type `{kind}`, expected `{PERMIT}`"))
         }
@@ -171,9 +192,24 @@ fn unread(question: &Question<'_>, error: &RecordError) -> Finding {
         | RecordError::Actor { .. }
         | RecordError::Origin { .. }
         | RecordError::Order
-        | RecordError::Contradiction(_) => (Code::PermitMalformed, error.to_string()),
+        | RecordError::Contradiction(_) => (Code::PermitMalformed, whole(error)),
     };
     finding(question, false, code, signed_by(question), found)
+}
+
+/// All of why something is no record or permit.
+fn whole(error: &RecordError) -> String {
+    match error {
+        RecordError::Rejected(rejected) => rejected.reason.whole(),
+        RecordError::Kind(_)
+        | RecordError::Predicate(_)
+        | RecordError::Spelling(_)
+        | RecordError::Subjects(_)
+        | RecordError::Actor { .. }
+        | RecordError::Origin { .. }
+        | RecordError::Order
+        | RecordError::Contradiction(_) => error.to_string(),
+    }
 }
 
 fn signer(question: &Question<'_>, shown: &SignedPermit) -> Finding {

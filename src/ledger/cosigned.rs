@@ -28,10 +28,20 @@ pub(crate) fn seconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_second()).unwrap_or(0)
 }
 
+/// Until when a cosignature counts.
+fn until(now: Timestamp) -> u64 {
+    seconds(now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX))
+}
+
 impl Ledger {
     /// Names the witnesses whose cosignatures count from now on.
     pub fn witnessed_by(&mut self, policy: Option<TlogPolicy>) {
         self.witnesses = policy;
+    }
+
+    /// The witnesses whose cosignatures count, where any are named.
+    pub fn witnesses(&self) -> Option<&TlogPolicy> {
+        self.witnesses.as_ref()
     }
 
     /// The newest cosigned checkpoint that is kept of a lane; by which witnesses is not looked at.
@@ -110,6 +120,28 @@ impl Ledger {
         Some(head)
     }
 
+    /// A checkpoint to prove record `index` at, to somebody who has the same witness policy: the newest, or the newest
+    /// cosigned one where witnesses are named. Else the names of those whose cosignature is missing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Cosigned`] where a cosignature is wrong; see [`LedgerError`].
+    pub fn vouched(
+        &self,
+        index: u64,
+        now: Timestamp,
+    ) -> Result<Result<SignedCheckpoint, Vec<String>>, LedgerError> {
+        let Some(policy) = &self.witnesses else { return Ok(Ok(self.tip()?)) };
+        let head = match self.cosigned(Lane::Main)?.filter(|kept| kept.size() > index) {
+            Some(kept) => kept,
+            None => self.tip()?,
+        };
+        let quorum = policy.quorum(&head, until(now));
+        Ok(match quorum.map_err(|source| self.not_cosigned(Lane::Main, source))? {
+            Quorum::NotRequired | Quorum::Reached(_) => Ok(head),
+            Quorum::Missed { missing } => Err(missing),
+        })
+    }
+
     /// The newest checkpoint of a lane.
     ///
     /// # Errors
@@ -166,8 +198,8 @@ impl Ledger {
         }
         let Some(policy) = &self.witnesses else { return Ok(Freshness::Unwitnessed) };
         let head = cosigned.unwrap_or(lane.head());
-        let until = seconds(now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX));
-        let quorum = policy.quorum(head, until).map_err(|source| self.not_cosigned(Lane::Control, source))?;
+        let quorum =
+            policy.quorum(head, until(now)).map_err(|source| self.not_cosigned(Lane::Control, source))?;
         Ok(match quorum {
             Quorum::NotRequired => Freshness::Unwitnessed,
             Quorum::Missed { missing } => Freshness::Missed { missing },

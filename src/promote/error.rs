@@ -132,6 +132,33 @@ pub enum WalkError {
         /// Why.
         source: DraftError,
     },
+    /// The record could not be proved, so that there is nothing a permit could rest on.
+    #[error(
+        "{image} was promoted (record {commit}), and there is no permit for it: its record is not proved"
+    )]
+    Unproved {
+        /// The image.
+        image: Box<Image>,
+        /// Its commit.
+        commit: u64,
+        /// Why.
+        source: Box<LedgerError>,
+    },
+    /// The witnesses that the lock asks for did not cosign a checkpoint that has the record.
+    #[error(
+        "{image} was promoted (record {commit}), and there is no permit for it: the lock asks for witnesses, and there \
+         is no cosignature by {}{}", missing.join(", "), why.iter().map(|why| format!("; {why}")).collect::<String>()
+    )]
+    Uncosigned {
+        /// The image.
+        image: Box<Image>,
+        /// Its commit.
+        commit: u64,
+        /// The names of the witnesses.
+        missing: Vec<String>,
+        /// What those said who were asked.
+        why: Vec<String>,
+    },
     /// The tag was overtaken every time it was set.
     #[error(
         "the tag `{tag}` in {repository} was overtaken {TAG_ATTEMPTS} times while it was being set: run the same \

@@ -220,7 +220,8 @@ impl Rig {
         let World { folder, log, policy, trust, registries, .. } = &self.world;
         let mut ledger = faults::open(self.ground.ledger, folder.path(), log, judge);
         let (now, key) = (self.world.now(), self.world.key(who));
-        let mut walk = Walk { policy, trust, registries, ledger: &mut ledger, clock: &|| now };
+        let mut walk =
+            Walk { policy, trust, registries, ledger: &mut ledger, clock: &|| now, witnesses: None };
         let answer = block_on(run(&mut walk, key, &mut self.acknowledged));
         drop(ledger);
         // The outage ends with the command that it hit.

@@ -1,15 +1,15 @@
 //! What a deploy job shows to say that the gate said yes: signed, bound to bytes and environment, good for a short time.
 //!
 //! Guarantees: a [`SignedPermit`] exists only if its bytes were signed by a key of the [`Trust`], are of this type and no
-//! other, parse strictly, and do not contradict themselves. Never does: say whether its author may give permits, or
-//! whether it is good here and now; that is asked in [`crate::gate::permit`].
+//! other, parse strictly, and do not contradict themselves. Never does: say whether its author may give permits, whether
+//! the log has the record that it carries, or whether it is good here and now; that is asked in [`crate::gate::permit`].
 //!
-//! It is in neither lane of the ledger: it rests on a commit that is, and proves nothing once its time is over.
+//! It is in neither lane of the ledger: it rests on a commit that is, which it carries with the proof ([`Logged`]), and
+//! proves nothing once its time is over.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     Direction, DraftError, PolicyVersion, Position, RecordError, Subjects, is_shaped, parse_subjects,
@@ -19,12 +19,16 @@ use crate::digest::shorten;
 use crate::json;
 use crate::policy::{EnvironmentName, ServiceName};
 use crate::reference::Repository;
+use crate::tlog::{Included, TlogProof};
 use crate::verify::{self, Attestation, Author, Sign, Trust};
 
 /// The predicate type.
-pub const PERMIT: &str = "https://samebits.dev/permit/v0.1";
+pub const PERMIT: &str = "https://samebits.dev/permit/v0.2";
 
-/// Predicate `https://samebits.dev/permit/v0.1`.
+/// The type before that: it carried no record, so that who could sign it needed no ledger. It is no permit any more.
+pub const BARE_PERMIT: &str = "https://samebits.dev/permit/v0.1";
+
+/// Predicate `https://samebits.dev/permit/v0.2`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Permit {
@@ -46,6 +50,30 @@ pub struct Permit {
     pub issued_on: Timestamp,
     /// From then on it is void.
     pub valid_until: Timestamp,
+    /// That commit, and the proof; without it nothing is permitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged: Option<Logged>,
+}
+
+/// A record, and the proof that a log has it. A claim until the proof is verified.
+///
+/// The record is text and not base64: it is JSON whose weight is base64 already, and a permit has to fit into a variable
+/// of the environment (128 KiB on Linux, `execve(2)`, `MAX_ARG_STRLEN`), whatever a log takes for an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Logged {
+    /// The entry, byte by byte as the log has it.
+    pub entry: String,
+    /// Where it is in the log, and the signed checkpoint of that (C2SP tlog-proof).
+    pub proof: TlogProof,
+}
+
+impl Logged {
+    /// The record and its proof.
+    pub fn new(entry: &Included, proof: TlogProof) -> Self {
+        // A record is JSON (RFC 8259: UTF-8). Whatever is none would not be what was proved, and be refused.
+        Self { entry: String::from_utf8_lossy(entry.bytes()).into_owned(), proof }
+    }
 }
 
 /// A permit about to be signed.
@@ -117,10 +145,11 @@ impl SignedPermit {
     }
 }
 
-/// Whether bytes say that they are a permit: a claim, for whoever may write over an old one.
+/// Whether bytes say that they are a permit, of whatever version: a claim, for whoever may write over an old one.
 pub fn is_permit(bytes: &[u8]) -> bool {
     let statement = payload(bytes).and_then(|payload| json::parse(&payload, json::Limits::default()).ok());
-    statement.is_some_and(|statement| statement.get("predicateType").and_then(Value::as_str) == Some(PERMIT))
+    let kind = statement.as_ref().and_then(|statement| statement.get("predicateType")?.as_str());
+    kind.is_some_and(|kind| [PERMIT, BARE_PERMIT].contains(&kind))
 }
 
 fn predicate(attestation: &Attestation) -> Result<Permit, RecordError> {
@@ -135,7 +164,7 @@ fn predicate(attestation: &Attestation) -> Result<Permit, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::digest::Digest;
@@ -289,8 +318,8 @@ mod tests {
     fn e13_another_type_is_no_permit_whoever_signed_it() {
         for other in [
             "https://samebits.dev/promotion/v0.1",
-            "https://samebits.dev/permit/v0.2",
-            "https://samebits.dev/permit/v0.1/",
+            BARE_PERMIT,
+            "https://samebits.dev/permit/v0.2/",
             "https://slsa.dev/verification_summary/v1",
         ] {
             let wrong = read_with("/predicateType", Some(json!(other)));

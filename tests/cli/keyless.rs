@@ -143,6 +143,13 @@ fn e13_a_permit_by_certificate_is_the_promoters_job_alone() {
         assert_eq!(ran.stdout.is_empty(), code == 1);
         assert_eq!(ran.stderr.contains("permit-signer"), code == 1, "{}", ran.stderr);
     }
+    // The promoter's own job without the record, as cosign would sign it.
+    let mut said: Value = serde_json::from_slice(&payload).unwrap();
+    said["predicate"].as_object_mut().unwrap().remove("logged").unwrap();
+    let who = jobs.sigstore.identity(&job("release.yml"));
+    let bare = jobs.sigstore.bundle(said.to_string().as_bytes(), &who, jobs.sigstore.now());
+    let ran = verify(&bare).exits(1);
+    assert!(ran.stderr.contains("permit-unrecorded") && ran.stdout.is_empty(), "{}", ran.stderr);
     // Signed a long time before it says that it was given: the certificate says when, and that is what counts.
     let early = jobs.sigstore.now() - jiff::SignedDuration::from_mins(5);
     let who = jobs.sigstore.identity(&job("release.yml"));

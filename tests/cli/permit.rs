@@ -2,14 +2,16 @@
 
 use samebits::digest::Digest;
 use samebits::key::{Algorithm, PrivateKey};
-use samebits::record::{PermitDraft, SignedPermit};
+use samebits::record::{PermitDraft, Position, SignedPermit};
 use samebits::reference::Image;
+use samebits::tlog::{LogSigner, TlogProof, leaf_hash};
 use samebits::verify::Trust;
 use serde_json::{Value, json};
 use snapbox::{Data, assert_data_eq, file};
 
 use crate::cli::{Ran, Yard, at, ran, redact, valid};
 use crate::control::{self, revoke, staged};
+use crate::witness::{names, witness};
 
 const FILE: &str = "permit.json";
 
@@ -337,6 +339,88 @@ fn e13_a_permit_is_written_over_an_earlier_one_and_over_nothing_else() {
     yard.run(over.into_iter().chain(["empty.json"])).exits(0);
     // `check` gives none.
     yard.run(["check", &at("staging", &image), "--to", "production", "--permit", "p.json"]).exits(2);
+}
+
+/// Cosign and the promoter's key sign anything. What they cannot make is a record that the log has.
+#[test]
+fn e13_who_signs_as_the_promoter_and_skips_the_gate_has_no_record_to_show() {
+    let (yard, image) = yard();
+    let other = staged(&yard, "v2");
+    promote(&yard, &image).exits(0);
+    let honest = yard.read(FILE);
+    forge(&yard, "release", |draft| draft.permit.logged = None);
+    refused(verify(&yard, &image), &["permit-unrecorded", "did not show that the promotion was recorded"]);
+    // For an image that nobody promoted, resting on the promotion of another.
+    yard.write(FILE, &honest);
+    forge(&yard, "release", |draft| {
+        draft.subjects.image = Image::new(draft.subjects.image.repository.clone(), other.digest);
+    });
+    refused(
+        verify(&yard, &other),
+        &["permit-contradiction", &format!("it promoted {}", at("production", &image))],
+    );
+    // By the proof of another log that he made himself, under the same name.
+    let mine = LogSigner::generate("shop.example/promotions".parse().unwrap()).unwrap();
+    yard.write(FILE, &honest);
+    forge(&yard, "release", |draft| {
+        let logged = draft.permit.logged.as_mut().unwrap();
+        let entry = logged.entry.clone().into_bytes();
+        let head = mine.sign(1, leaf_hash(&entry)).unwrap();
+        draft.permit.record = Position { index: 0, leaf_hash: leaf_hash(&entry) };
+        logged.proof = TlogProof::new(&head, 0, entry, Vec::new()).unwrap();
+    });
+    let no = refused(verify(&yard, &image), &["permit-ledger", "with a checkpoint by the key of"]);
+    assert!(
+        !no.stderr.contains("permit-unproved"),
+        "nothing is read of a log that is another's: {}",
+        no.stderr
+    );
+    yard.write(FILE, &honest);
+    verify(&yard, &image).exits(0);
+}
+
+/// What the lock asks for is asked for on both sides.
+#[test]
+fn e13_where_the_lock_names_witnesses_a_permit_takes_their_cosignatures() {
+    let (yard, image) = yard();
+    let other = staged(&yard, "v2");
+    let key = yard.run(["ledger", "witness", "key", "witness.example/w1", "--to", "witness.key"]).exits(0);
+    let vkey = key.stdout.lines().last().unwrap().to_owned();
+    yard.run(["ledger", "lock"]).exits(0);
+    let bare = yard.read("samebits.lock");
+    // Given before anybody named one.
+    promote(&yard, &image).exits(0);
+    names(&yard, &vkey, "http://127.0.0.1:1/");
+    refused(verify(&yard, &image), &["permit-unwitnessed", "nothing by w1", "samebits ledger cosign"]);
+    // It cannot be had: nothing is written, and the answer says what to do.
+    let none = promote(&yard, &image).exits(3);
+    assert_eq!(none.stdout, "");
+    for words in ["there is no permit for it", "no cosignature by w1", "cannot be reached", "ledger cosign"] {
+        assert!(none.stderr.contains(words), "{words} in {}", none.stderr);
+    }
+    assert!(!yard.path(FILE).exists());
+    // It can: the walk asks by itself.
+    let serving = witness(&yard);
+    names(&yard, &vkey, &serving.1);
+    promote(&yard, &image).exits(0);
+    verify(&yard, &image).exits(0);
+    promote(&yard, &other).exits(0);
+    verify(&yard, &other).exits(0);
+    assert_eq!(yard.phases(&image, "production"), ["intent", "commit"], "it is the same promotion");
+    // What was cosigned stays so while nobody can be asked.
+    drop(serving);
+    promote(&yard, &other).exits(0);
+    verify(&yard, &other).exits(0);
+    yard.run(["ledger", "verify"]).exits(0);
+    // A job without a lock, and one that names somebody else.
+    yard.write("samebits.lock", &bare);
+    verify(&yard, &other).exits(0);
+    let key = yard.run(["ledger", "witness", "key", "witness.example/w1", "--to", "other.key"]).exits(0);
+    names(&yard, key.stdout.lines().last().unwrap(), "http://127.0.0.1:1/");
+    refused(verify(&yard, &other), &["permit-unwitnessed"]);
+    // A lock that cannot be read is no lock that asks for nothing.
+    yard.write("samebits.lock", "version = 1\n");
+    assert_eq!(verify(&yard, &other).exits(2).stdout, "");
 }
 
 #[test]

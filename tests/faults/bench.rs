@@ -316,7 +316,8 @@ impl Bench {
         let key = PrivateKey::from_pem(&self.world.key("release").to_pem()).unwrap();
         let now = self.world.now();
         let World { policy, trust, ledger, .. } = &mut self.world;
-        let mut walk = Walk { policy, trust, registries: &registries, ledger, clock: &|| now };
+        let mut walk =
+            Walk { policy, trust, registries: &registries, ledger, clock: &|| now, witnesses: None };
         match self.runtime.block_on(walk.promote(&request, &key)) {
             Ok(Promoted::Promoted(promotion)) if promotion.destination().digest == self.built.root => {
                 Outcome::Yes

@@ -4,23 +4,26 @@
 use jiff::{SignedDuration, Timestamp};
 use samebits::digest::Digest;
 use samebits::gate::Code;
-use samebits::gate::permit::{Admission, Question, Shown, admit};
+use samebits::gate::permit::{Admission, Log, Question, Shown, admit};
 use samebits::promote::{Answer, Given, Request, WalkError};
-use samebits::record::{Content, Kind, PERMIT, Permit, PermitDraft, Phase, RecordError, SignedPermit};
+use samebits::record::{
+    BARE_PERMIT, Content, Kind, PERMIT, Permit, PermitDraft, Phase, RecordError, SignedPermit,
+};
 use samebits::reference::Image;
 use samebits::verify::sign_statement;
 use serde_json::{Value, json};
 
 use super::protocol::{at_moment, block_on, intact, phases, promoted, ready, ready_with};
+use super::recorded::restated;
 use super::world::*;
 
 /// The same request, and a permit is wanted.
-fn wanting(request: &Request) -> Request {
+pub(crate) fn wanting(request: &Request) -> Request {
     Request { permit: true, ..request.clone() }
 }
 
 /// A world in which the image was promoted into production, and the permit that this gave.
-fn given() -> (World, Built, Given) {
+pub(crate) fn given() -> (World, Built, Given) {
     let (mut world, image, request) = ready();
     let promotion = promoted(block_on(world.promote(&wanting(&request), "release")));
     let given = promotion.permit().unwrap().clone();
@@ -28,23 +31,34 @@ fn given() -> (World, Built, Given) {
 }
 
 /// The permit that was given, changed and signed by `who`.
-fn forged(world: &World, given: &Given, who: &str, change: impl FnOnce(&mut PermitDraft)) -> Vec<u8> {
+pub(crate) fn forged(
+    world: &World,
+    given: &Given,
+    who: &str,
+    change: impl FnOnce(&mut PermitDraft),
+) -> Vec<u8> {
     let subjects = SignedPermit::read(&given.bytes, &world.trust).unwrap().subjects().clone();
     let mut draft = PermitDraft { subjects, permit: given.permit.clone() };
     change(&mut draft);
     draft.sign(world.key(who)).unwrap()
 }
 
+/// What a deploy job has that has no lock.
+pub(crate) fn log(world: &World) -> Log<'_> {
+    Log { witnesses: None, trust: &world.trust }
+}
+
 /// What a deploy job says that wants to deploy the shop into production.
-fn shown(world: &World, image: &Built, bytes: &[u8]) -> Admission {
+pub(crate) fn shown(world: &World, image: &Built, bytes: &[u8]) -> Admission {
     let place = world.repository("shop", Some("production"));
     let question =
-        Question::new(&world.policy, "shop", "production", Image::new(place, image.root), None).unwrap();
+        Question::new(&world.policy, log(world), "shop", "production", Image::new(place, image.root), None)
+            .unwrap();
     admit(&question, &SignedPermit::read(bytes, &world.trust).into(), world.now())
 }
 
 #[track_caller]
-fn refused(admission: &Admission, codes: &[Code]) {
+pub(crate) fn refused(admission: &Admission, codes: &[Code]) {
     assert_eq!(admission.codes(), codes, "{:#?}", admission.findings());
     assert_eq!(admission.granted().is_none(), !codes.is_empty(), "{:#?}", admission.findings());
     for finding in admission.findings().iter().filter(|finding| finding.code().is_some()) {
@@ -62,11 +76,12 @@ fn e13_a_promotion_gives_a_permit_and_a_deploy_job_takes_it() {
     let admission = shown(&world, &image, &given.bytes);
     refused(&admission, &[]);
     assert_eq!(admission.granted(), Some(&Image::new(place.clone(), image.root)));
-    assert_eq!(admission.findings().len(), 9);
+    assert_eq!(admission.findings().len(), 14);
     let Permit { repository, origin, issued_on, valid_until, .. } = &given.permit;
     assert_eq!((repository, origin.as_str()), (&place, "test.example/log"));
     assert_eq!(valid_until.duration_since(*issued_on), SignedDuration::from_hours(1), "the default");
     assert_eq!(*issued_on, world.now());
+    assert!(given.permit.logged.is_some());
     // Nothing of it is in the ledger or on the image.
     assert_eq!(phases(&world), [Phase::Intent, Phase::Commit]);
     intact(&world);
@@ -77,7 +92,8 @@ fn e13_without_a_permit_the_answer_is_no() {
     let (world, image, _) = given();
     let place = world.repository("shop", Some("production"));
     let question =
-        Question::new(&world.policy, "shop", "production", Image::new(place, image.root), None).unwrap();
+        Question::new(&world.policy, log(&world), "shop", "production", Image::new(place, image.root), None)
+            .unwrap();
     let admission = admit(&question, &Shown::Nothing("nowhere".to_owned()), world.now());
     refused(&admission, &[Code::PermitMissing]);
     for bytes in [&b""[..], b"{}", b"null", b"[]", b"true", b"yes"] {
@@ -88,7 +104,7 @@ fn e13_without_a_permit_the_answer_is_no() {
 /// A forgery: its code, and what was changed of the permit.
 type Row = (Code, fn(&mut PermitDraft));
 
-/// Each check refuses alone, whoever signed: here it is the promoter himself.
+/// Each check refuses alone, whoever signed: here it is the promoter himself, and the log has a record that says the same.
 #[test]
 fn e13_each_thing_that_a_permit_is_bound_to_refuses_alone() {
     let (world, image, given) = given();
@@ -121,11 +137,16 @@ fn e13_each_thing_that_a_permit_is_bound_to_refuses_alone() {
         }),
     ];
     for (code, change) in rows {
-        refused(&shown(&world, &image, &forged(&world, &given, "release", change)), &[code]);
+        refused(&shown(&world, &image, &restated(&world, &given, "release", change)), &[code]);
+        // The record of something else refuses beside it.
+        let codes = shown(&world, &image, &forged(&world, &given, "release", change)).codes();
+        assert!(codes.iter().all(|one| [code, Code::PermitContradiction].contains(one)), "{codes:?}");
+        assert_eq!(codes[0], code);
     }
+    refused(&shown(&world, &image, &restated(&world, &given, "release", |_| ())), &[]);
     refused(&shown(&world, &image, &forged(&world, &given, "release", |_| ())), &[]);
     // Much of it at once is all said.
-    let many = forged(&world, &given, "production", |draft| {
+    let many = restated(&world, &given, "production", |draft| {
         rows[..9].iter().chain(&rows[11..]).for_each(|(_, change)| change(draft));
     });
     assert_eq!(shown(&world, &image, &many).codes().len(), 8);
@@ -147,8 +168,8 @@ fn e13_only_a_promoter_of_the_environment_gives_permits() {
     );
     world.govern(&policy);
     let said =
-        forged(&world, &given, "release", |draft| draft.permit.policy.digest.0 = world.policy.digest());
-    refused(&shown(&world, &image, &said), &[Code::PermitSigner]);
+        restated(&world, &given, "release", |draft| draft.permit.policy.digest.0 = world.policy.digest());
+    refused(&shown(&world, &image, &said), &[Code::PermitSigner, Code::PermitRecordSigner]);
 }
 
 /// A clock that goes on, and one that is behind.
@@ -198,15 +219,18 @@ fn e13_another_statement_by_a_promoter_is_no_permit() {
     let commit = world.ledger.read(&tip, given.permit.record.index).unwrap();
     refused(&shown(&world, &image, commit.bytes()), &[Code::PermitType]);
     let statement = |kind: &str, predicate: Value| {
-        let about = json!({ "name": "oci:prod/shop", "digest": { "sha256": image.root.hex() } });
-        json!({ "_type": "https://in-toto.io/Statement/v1", "subject": [about], "predicateType": kind, "predicate": predicate })
+        let about = |digest: Digest| json!({ "name": "oci:prod/shop", "digest": { "sha256": digest.hex() } });
+        let subjects = SignedPermit::read(&given.bytes, &world.trust).unwrap().subjects().clone();
+        let about: Vec<Value> = subjects.digests().map(about).collect();
+        json!({ "_type": "https://in-toto.io/Statement/v1", "subject": about, "predicateType": kind, "predicate": predicate })
     };
     let says = serde_json::to_value(&given.permit).unwrap();
     for kind in [
         Kind::Promotion.predicate_type(),
         Kind::Approval.predicate_type(),
         "https://slsa.dev/verification_summary/v1",
-        "https://samebits.dev/permit/v0.2",
+        BARE_PERMIT,
+        "https://samebits.dev/permit/v0.3",
     ] {
         let bytes = statement(kind, says.clone()).to_string();
         let signed = sign_statement(bytes.as_bytes(), world.key("release")).unwrap();
@@ -257,7 +281,8 @@ fn e13_the_image_is_named_where_it_was_promoted_to() {
     let read: Shown = SignedPermit::read(&given.bytes, &world.trust).into();
     let ask = |repository, digest, service, environment| {
         let image = Image::new(repository, digest);
-        admit(&Question::new(&world.policy, service, environment, image, None).unwrap(), &read, world.now())
+        let question = Question::new(&world.policy, log(&world), service, environment, image, None).unwrap();
+        admit(&question, &read, world.now())
     };
     let (prod, staging) =
         (world.repository("shop", Some("production")), world.repository("shop", Some("staging")));

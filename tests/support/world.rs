@@ -519,7 +519,9 @@ impl World {
         clock: &dyn Fn() -> Timestamp,
     ) -> Result<Answer, WalkError> {
         let Self { policy, trust, registries, ledger, keys, .. } = self;
-        let answer = Walk { policy, trust, registries, ledger, clock }.promote(request, &keys[who]).await;
+        let answer = Walk { policy, trust, registries, ledger, clock, witnesses: None }
+            .promote(request, &keys[who])
+            .await;
         if answer.is_ok() {
             self.replays_the_same();
         }
@@ -545,7 +547,7 @@ impl World {
     pub(crate) fn crash(&mut self, request: &Request, who: &str, stop: impl Fn(&Stage<'_>) -> bool) {
         let now = self.now();
         let Self { policy, trust, registries, ledger, keys, .. } = self;
-        let mut walk = Walk { policy, trust, registries, ledger, clock: &|| now };
+        let mut walk = Walk { policy, trust, registries, ledger, clock: &|| now, witnesses: None };
         let watch = |stage: Stage<'_>| {
             if stop(&stage) {
                 std::panic::panic_any(Crash);
@@ -562,7 +564,9 @@ impl World {
         let Self { policy, trust, registries, ledger, .. } = self;
         let service = policy.find_service("shop").unwrap();
         let environment = policy.find_environment("production").unwrap();
-        Walk { policy, trust, registries, ledger, clock: &|| now }.left(service, environment).await
+        Walk { policy, trust, registries, ledger, clock: &|| now, witnesses: None }
+            .left(service, environment)
+            .await
     }
 
     /// Mends something that was left, with the key `who`.
@@ -571,7 +575,7 @@ impl World {
         let Self { policy, trust, registries, ledger, keys, .. } = self;
         let service = policy.find_service("shop").unwrap();
         let environment = policy.find_environment("production").unwrap();
-        let mut walk = Walk { policy, trust, registries, ledger, clock: &|| now };
+        let mut walk = Walk { policy, trust, registries, ledger, clock: &|| now, witnesses: None };
         walk.mend(service, environment, left, &keys[who]).await
     }
 
@@ -579,7 +583,7 @@ impl World {
     pub(crate) async fn check(&mut self, request: &Request, who: &str) -> Result<Decision, WalkError> {
         let (now, requester) = (self.now(), self.identity(who));
         let Self { policy, trust, registries, ledger, .. } = self;
-        Walk { policy, trust, registries, ledger, clock: &|| now }
+        Walk { policy, trust, registries, ledger, clock: &|| now, witnesses: None }
             .check(request, Some(requester.into()))
             .await
     }

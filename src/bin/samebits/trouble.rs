@@ -75,6 +75,8 @@ impl From<WalkError> for Trouble {
             | WalkError::ReadBack { .. }
             | WalkError::Publish { .. }
             | WalkError::Permit { .. }
+            | WalkError::Unproved { .. }
+            | WalkError::Uncosigned { .. }
             | WalkError::TagContention { .. } => undecided(error),
         }
     }
@@ -202,9 +204,14 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
                  or sign with cosign 3, which attaches bundles",
                 destination.repository
             )),
-            WalkError::Permit { .. } => {
+            WalkError::Permit { .. } | WalkError::Unproved { .. } => {
                 Some("run the same command again: nothing is promoted twice".to_owned())
             }
+            WalkError::Uncosigned { .. } => Some(
+                "see that the witnesses can be reached (samebits ledger cosign), then run the same command again: nothing \
+                 is promoted twice"
+                    .to_owned(),
+            ),
             WalkError::SubjectRefused { service, .. } => Some(format!(
                 "if its evidence may live elsewhere, write into the policy file, under [services.{service}]: evidence-store = \
                  \"REGISTRY/PATH\" (or \"oci:FOLDER\"); then run the same command again"

@@ -12,8 +12,9 @@ use super::{Ask, present, present_text};
 pub(crate) struct Promote {
     #[command(flatten)]
     pub(crate) ask: Ask,
-    /// On yes, and when everything else is done, write a signed permit to this file: what `permit verify` asks for where
-    /// the image is deployed. An earlier permit there is removed first; any other file is left, and refused.
+    /// On yes, and when everything else is done, write a signed permit to this file, with the record of the promotion and
+    /// the proof of it: what `permit verify` asks for where the image is deployed. An earlier permit there is removed
+    /// first; any other file is left, and refused.
     #[arg(long, value_name = "FILE", value_parser = present)]
     pub(crate) permit: Option<PathBuf>,
 }
@@ -24,15 +25,20 @@ pub(crate) enum PermitCommand {
     #[command(after_long_help = "\
 To be run in the job that deploys, before it does. A job whose gate was skipped,
 or whose verdict was lost, has no permit, and ends here with exit code 1. Only
-the policy file and what it names are read: no ledger, and no registry for an
-image that is named by its digest. The permit has to be signed by a promoter of
-the environment, for these very bytes, this service, environment and repository,
-under this very policy file and its keys; and its time must not be over
-(`permit-for` of the environment, 1h by default). Stdout has one line, the
-pinned reference, and only on yes.
+the policy file, what it names and the lock beside it are read: no ledger, and
+no registry for an image that is named by its digest. The permit has to be
+signed by a promoter of the environment, for these very bytes, this service,
+environment and repository, under this very policy file and its keys; and its
+time must not be over (`permit-for` of the environment, 1h by default). It has
+to carry the record of the promotion, signed by a promoter and saying the same,
+and the proof that the log of the policy has it, by a checkpoint that the
+witnesses of the lock have cosigned, where it names any. Stdout has one line,
+the pinned reference, and only on yes.
 
-What was revoked or frozen after the permit was given is not seen here, and a
-permit may be shown again until its time is over. It is no secret.
+What was revoked, frozen or superseded after the permit was given is not seen
+here, and a permit may be shown again until its time is over. Who has the key of
+the log can put any record into a log of his own: only witnesses prevent that.
+It is no secret.
 
 EXAMPLES
   samebits promote registry.example/staging/shop:staging --to production \\

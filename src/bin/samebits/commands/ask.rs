@@ -10,7 +10,7 @@ use samebits::registry::{CopyReport, Stored};
 use crate::Outcome;
 use crate::args::Ask;
 use crate::commands::block_on;
-use crate::commands::witness::cosign_after;
+use crate::commands::witness::{client, cosign_after, not_cosigned};
 use crate::output::{self, Copy, PermitWritten, TagMoved, YesOrNo};
 use crate::permit_file::PermitFile;
 use crate::progress::{self, Bar};
@@ -44,6 +44,7 @@ pub(crate) fn check(session: &Session<'_>, ask: &Ask) -> Result<Outcome, Trouble
         registries: &registries,
         ledger: &mut ledger,
         clock: &session::now,
+        witnesses: None,
     };
     let decision = block_on(walk.check(&request, requester))??;
     let (outcome, word) = match &decision {
@@ -65,12 +66,16 @@ pub(crate) fn promote(
     let signer = session.signer()?;
     let registries = session.registries()?;
     let mut ledger = session.ledger_to_append()?;
+    // A permit takes their cosignatures; beside one they are asked afterwards, and a no of theirs is a remark.
+    let asks = request.permit && ledger.witnesses().is_some();
+    let witnesses = asks.then(|| client(session)).transpose()?;
     let mut walk = Walk {
         policy: &session.policy,
         trust: &session.trust,
         registries: &registries,
         ledger: &mut ledger,
         clock: &session::now,
+        witnesses: witnesses.as_ref(),
     };
     let watched = progress::is_watched(session.common, session.outputs);
     let bar = RefCell::new(None);
@@ -86,7 +91,10 @@ pub(crate) fn promote(
     drop(bar);
     let answer = answer??;
     let unsigned = match &answer {
-        Answer::Promoted(_) | Answer::Withheld { .. } => cosign_after(session, &ledger),
+        Answer::Promoted(promotion) | Answer::Withheld { promotion, .. } => match promotion.uncosigned() {
+            Some(why) => not_cosigned(why),
+            None => cosign_after(session, &ledger),
+        },
         Answer::Denied { .. } => Vec::new(),
     };
     let (outcome, mut report) = match answer {

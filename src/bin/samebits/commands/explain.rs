@@ -10,7 +10,7 @@ use crate::report::{clean, to_stdout};
 use crate::trouble::{Trouble, undecided, usage};
 
 /// A page for each code of the gate.
-const PAGES: [&str; 36] = [
+const PAGES: [&str; 42] = [
     include_str!("../../../../docs/reasons/approval-missing.md"),
     include_str!("../../../../docs/reasons/attestation-mismatch.md"),
     include_str!("../../../../docs/reasons/attestation-stale.md"),
@@ -26,6 +26,7 @@ const PAGES: [&str; 36] = [
     include_str!("../../../../docs/reasons/not-a-promoter.md"),
     include_str!("../../../../docs/reasons/not-observed.md"),
     include_str!("../../../../docs/reasons/not-signed-by.md"),
+    include_str!("../../../../docs/reasons/permit-contradiction.md"),
     include_str!("../../../../docs/reasons/permit-digest.md"),
     include_str!("../../../../docs/reasons/permit-environment.md"),
     include_str!("../../../../docs/reasons/permit-expired.md"),
@@ -34,12 +35,17 @@ const PAGES: [&str; 36] = [
     include_str!("../../../../docs/reasons/permit-missing.md"),
     include_str!("../../../../docs/reasons/permit-not-yet.md"),
     include_str!("../../../../docs/reasons/permit-policy.md"),
+    include_str!("../../../../docs/reasons/permit-record.md"),
+    include_str!("../../../../docs/reasons/permit-record-signer.md"),
     include_str!("../../../../docs/reasons/permit-repository.md"),
     include_str!("../../../../docs/reasons/permit-service.md"),
     include_str!("../../../../docs/reasons/permit-signer.md"),
     include_str!("../../../../docs/reasons/permit-superseded.md"),
     include_str!("../../../../docs/reasons/permit-too-long.md"),
     include_str!("../../../../docs/reasons/permit-type.md"),
+    include_str!("../../../../docs/reasons/permit-unproved.md"),
+    include_str!("../../../../docs/reasons/permit-unrecorded.md"),
+    include_str!("../../../../docs/reasons/permit-unwitnessed.md"),
     include_str!("../../../../docs/reasons/platform-missing.md"),
     include_str!("../../../../docs/reasons/platform-unproven.md"),
     include_str!("../../../../docs/reasons/provenance-mismatch.md"),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use samebits::evidence::TagSeen;
-use samebits::gate::permit::{Question, Shown, admit};
+use samebits::gate::permit::{Log, Question, Shown, admit};
 use samebits::promote::{Resolved, WalkError, service};
 use samebits::record::SignedPermit;
 use samebits::reference::{Image, Reference};
@@ -24,7 +24,10 @@ pub(crate) fn verify(session: &Session<'_>, args: &PermitVerify) -> Result<Outco
     policy.find_environment(&args.environment).map_err(usage)?;
     let shown = shown(args.permit.as_deref(), &session.trust)?;
     let (image, tag) = pinned(session, &reference)?;
-    let question = Question::new(policy, name.as_str(), &args.environment, image.clone(), tag);
+    // Whose cosignatures count is said by the lock, which lies beside the policy here as there.
+    let witnesses = session.witness_policy()?;
+    let log = Log { witnesses: witnesses.as_ref(), trust: &session.trust };
+    let question = Question::new(policy, log, name.as_str(), &args.environment, image.clone(), tag);
     let question = question.map_err(usage)?;
     let admission = admit(&question, &shown, session::now());
     let environment = policy.find_environment(&args.environment).map_err(usage)?.name().clone();

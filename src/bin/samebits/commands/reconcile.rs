@@ -36,6 +36,7 @@ pub(crate) fn reconcile(session: &Session<'_>, args: &Reconcile) -> Result<Outco
         registries: &registries,
         ledger: &mut ledger,
         clock: &session::now,
+        witnesses: None,
     };
     let left = block_on(all(session, &mut walk, &services, &environments, args, signer.as_deref()))??;
     let at = ledger.tip().map_err(undecided)?;

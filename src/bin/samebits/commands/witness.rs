@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use samebits::ledger::Ledger;
 use samebits::ledger::seen::Lane;
+use samebits::promote::uncosigned;
 use samebits::tlog::{TlogPolicy, WitnessSigner};
 use samebits::witness::{self, AskError, Asked, Client, Witness};
 use tokio::net::TcpListener;
@@ -57,16 +58,23 @@ pub(crate) fn cosign_after(session: &Session<'_>, ledger: &Ledger) -> Vec<String
         Err(trouble) => Err(trouble),
     };
     match asked {
-        Ok(asked) => {
-            let failed = asked.iter().filter_map(|asked| asked.cosigned.as_ref().err());
-            failed.map(|error| format!("not cosigned: {error}")).collect()
-        }
-        Err(trouble) => vec![format!("not cosigned: {trouble}")],
+        Ok(asked) => not_cosigned(&uncosigned(&asked)),
+        Err(trouble) => not_cosigned(&[trouble.to_string()]),
     }
 }
 
+/// Said beside an answer.
+pub(crate) fn not_cosigned(why: &[String]) -> Vec<String> {
+    why.iter().map(|why| format!("not cosigned: {why}")).collect()
+}
+
+/// Who asks the witnesses, where any are named.
+pub(crate) fn client(session: &Session<'_>) -> Result<Client, Trouble> {
+    Client::new(&http_config(&session.policy, &session.folder)).map_err(undecided)
+}
+
 fn ask(session: &Session<'_>, ledger: &Ledger, policy: &TlogPolicy) -> Result<Vec<Asked>, Trouble> {
-    let client = Client::new(&http_config(&session.policy, &session.folder)).map_err(undecided)?;
+    let client = client(session)?;
     session.progress(format_args!("asking the witnesses"));
     block_on(witness::cosign(ledger, policy, &client))?.map_err(undecided)
 }
