@@ -18,7 +18,7 @@ fn logs(jobs: &Jobs) -> String {
     jobs.iter().map(|(name, done)| format!("== {name}: {:?}\n{}", done.succeeded, done.log)).collect()
 }
 
-/// This job failed, with these words; what needs it did not begin, and nothing is published.
+/// This job failed, with these words; what needs it did not begin, and there is no release.
 #[track_caller]
 fn stopped(forge: &Forge, jobs: &Jobs, at: &str, words: &str, skipped: &[&str]) {
     assert_eq!(jobs[at].succeeded, Some(false), "{}", logs(jobs));
@@ -32,6 +32,13 @@ fn stopped(forge: &Forge, jobs: &Jobs, at: &str, words: &str, skipped: &[&str]) 
         assert_eq!(jobs[name].succeeded, expected, "{name}\n{}", logs(jobs));
     }
     assert_eq!(forge.published(), None);
+    // What the image that is in production is called there.
+    if jobs["to-production"].succeeded != Some(true) {
+        for name in ["latest", VERSION] {
+            let manifest = format!("/v2/samebits/samebits/manifests/{name}");
+            assert_eq!(forge.registry.ask("GET", &manifest), Some(404), "{name}");
+        }
+    }
 }
 
 #[test]
@@ -64,13 +71,28 @@ fn nothing_is_published_before_all_of_it_is_there() {
     let staging = "/v2/samebits/samebits/staging/manifests/staging";
     assert_eq!(forge.registry.ask("GET", staging), Some(404));
 
-    // 3. The key of the ledger is no secret of the environment.
+    // 3. A binary is another than the attested one when the image is made of it, or when it is to decide.
+    let linux = |machine: &str| {
+        format!("samebits-{machine}-unknown-linux-musl/samebits-{VERSION}-{machine}-unknown-linux-musl")
+    };
+    let mut jobs = jobs;
+    for (job, machine, skipped) in [
+        ("image", "aarch64", &["to-staging", "staging", "to-production", "publish"][..]),
+        ("to-staging", "x86_64", &from_staging_on),
+    ] {
+        let built = std::fs::read(forge.artifact(&linux(machine))).unwrap();
+        forge.fault = Some(Fault::Changed { job, file: linux(machine) });
+        jobs = forge.from(job, jobs);
+        stopped(&forge, &jobs, job, "is not what was attested", skipped);
+        std::fs::write(forge.artifact(&linux(machine)), built).unwrap();
+    }
+
+    // 4. The key of the ledger is no secret of the environment.
     forge.fault = Some(Fault::NoSecret);
-    let jobs = forge.from("image", jobs);
+    jobs = forge.from("image", jobs);
     stopped(&forge, &jobs, "to-staging", "the secret SAMEBITS_LEDGER_KEY is not set", &from_staging_on);
 
-    // 4. Staging has left no record; and then, of one platform.
-    let mut jobs = jobs;
+    // 5. Staging has left no record; and then, of one platform.
     for only in ["", "arm64"] {
         forge.fault = Some(Fault::Skipped { file: "image-staging.yml", step: "Run it, and say so", only });
         jobs = forge.from("staging", jobs);
@@ -78,7 +100,7 @@ fn nothing_is_published_before_all_of_it_is_there() {
         assert!(jobs["to-production"].log.ends_with("exit code 1\n"), "{}", logs(&jobs));
     }
 
-    // 5. A binary is gone, or is another, when the release is made.
+    // 6. A binary is gone, or is another, when the release is made.
     forge.fault = Some(Fault::Changed { job: "publish", file: mac.clone() });
     jobs = forge.from("staging", jobs);
     stopped(&forge, &jobs, "publish", "computed checksum did NOT match", &[]);
@@ -93,7 +115,7 @@ fn nothing_is_published_before_all_of_it_is_there() {
     stopped(&forge, &jobs, "publish", "SHA256SUMS.sigstore.json is missing: nothing is published", &[]);
     std::fs::write(forge.artifact(bundle), kept).unwrap();
 
-    // 6. All of it is there.
+    // 7. All of it is there.
     forge.fault = None;
     let jobs = forge.again(jobs);
     assert!(ALL.iter().all(|name| jobs[*name].succeeded == Some(true)), "{}", logs(&jobs));
