@@ -262,7 +262,25 @@ impl Walk<'_> {
         let reading = self.registries.reading(request.reference.repository())?;
         let resolved = Resolved::resolve_ahead(self.registries, &request.reference, &reading).await?;
         let target = self.target(request, &resolved, requester)?;
-        Ok(self.ask(&target, self.remember(&target)?, &reading, &request.files).await?.1)
+        let (evidence, decision) =
+            self.ask(&target, self.remember(&target)?, &reading, &request.files).await?;
+        self.still(&target, evidence, decision).map(|(_, decision)| decision)
+    }
+
+    /// A yes by what the ledger says now: it was read before the evidence was, and what was revoked or frozen since would
+    /// not be seen.
+    fn still(
+        &self,
+        target: &Target<'_>,
+        mut evidence: Evidence,
+        decision: Decision,
+    ) -> Result<(Evidence, Decision), WalkError> {
+        if let Decision::Denied(_) = decision {
+            return Ok((evidence, decision));
+        }
+        recall(&mut evidence, target, self.ledger, self.trust, (self.clock)())?;
+        let decision = decide(target, &evidence);
+        Ok((evidence, decision))
     }
 
     fn remember(&self, target: &Target<'_>) -> Result<Evidence, WalkError> {
@@ -313,6 +331,11 @@ impl Walk<'_> {
         let ((evidence, decision), before) = match select(asked, before).await {
             Either::Left((answer, before)) => (answer?, Either::Left(before)),
             Either::Right((before, asked)) => (asked.await?, Either::Right(ready(before))),
+        };
+        // What is done by this yes is preceded by a second look; where nothing is left to do, this is it.
+        let (evidence, decision) = match commit {
+            Some(_) => self.still(target, evidence, decision)?,
+            None => (evidence, decision),
         };
         // The ledger may have been read again.
         let now = standing(target, &evidence);

@@ -10,6 +10,10 @@ mod world;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/registry.rs"]
+mod registry;
+
 #[path = "gate/approvals.rs"]
 mod approvals;
 #[path = "gate/attested.rs"]
@@ -28,6 +32,8 @@ mod fresh;
 mod frozen;
 #[path = "gate/identity.rs"]
 mod identity;
+#[path = "gate/meanwhile.rs"]
+mod meanwhile;
 #[path = "gate/messages.rs"]
 mod messages;
 #[path = "gate/permit.rs"]
