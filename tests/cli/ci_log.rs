@@ -168,10 +168,12 @@ fn d8_foreign_text_opens_no_section_and_begins_no_line_of_a_log() {
     assert!(!jenkins.stderr.contains(['\u{1b}', '\r']), "{}", jenkins.stderr);
     // A command line, of what somebody else called a branch.
     let typed = format!("oci:registry/{}:1", HOSTILE.replace('\0', ""));
-    for on in JOBS {
-        let wrong = on(&yard, &["check", &typed, "--to", marker], &[]).exits(2);
-        let ours = wrong.stderr.lines().filter(|line| line.starts_with("[samebits]")).count();
-        assert_eq!(sections(&wrong.stderr).len() + ours, 1, "{:?}", wrong.stderr);
+    for image in [&typed, &format!("oci:x/y\n{marker}")] {
+        for on in JOBS {
+            let wrong = on(&yard, &["check", image, "--to", marker], &[]).exits(2);
+            let ours = wrong.stderr.lines().filter(|line| line.starts_with("[samebits]")).count();
+            assert_eq!(sections(&wrong.stderr).len() + ours, 1, "{:?}", wrong.stderr);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn is_hidden(character: char) -> bool {
 }
 
 /// Foreign text on one line: hidden characters are escaped, and no runner's commands survive, neither GitHub's
-/// (`::set-output`, `##[error]`) nor Azure's (`##vso[…]`) (D8).
+/// (`::set-output`, `##[error]`) nor Azure's (`##vso[…]`), and it does not begin as a line of ours in Jenkins (D8).
 pub(crate) fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
@@ -45,9 +45,10 @@ pub(crate) fn clean(text: &str) -> String {
         }
         clean.push(character);
     }
-    match clean.trim_start().starts_with("::") {
-        true => clean.replacen("::", ": :", 1),
-        false => clean,
+    match clean.trim_start() {
+        begins if begins.starts_with("::") => clean.replacen("::", ": :", 1),
+        begins if begins.starts_with("[samebits]") => clean.replacen('[', "[ ", 1),
+        _ => clean,
     }
 }
 
