@@ -8,7 +8,7 @@
 //! Never does: I/O, clock; or look at a ledger: what was revoked, frozen or superseded since the permit was given is not
 //! seen here, which is why it is short-lived.
 //!
-//! Start at [`admit`]; the record is [`recorded`]'s.
+//! Start at [`admit`]; the record is [`mod@recorded`]'s.
 
 mod recorded;
 

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: nothing is read of a record that the policy's log was not shown to have, and no check is taken for met that
 //! was not made: each step ends in a refusal where the next one has nothing to look at. Whoever signs a permit without
-//! asking the gate has no such record, or one of something else.
+//! asking the gate has such a record only of what was once promoted there under the same rules.
 //! Never does: believe the permit's word for it; or see what the log says after the record.
 //!
 //! Start at [`recorded`].

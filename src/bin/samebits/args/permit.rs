@@ -36,9 +36,10 @@ witnesses of the lock have cosigned, where it names any. Stdout has one line,
 the pinned reference, and only on yes.
 
 What was revoked, frozen or superseded after the permit was given is not seen
-here, and a permit may be shown again until its time is over. Who has the key of
-the log can put any record into a log of his own: only witnesses prevent that.
-It is no secret.
+here, and a permit may be shown again until its time is over. Who can sign as a
+promoter and skips the gate can still sign one for what was once promoted there
+under the same policy file and keys. Who has the key of the log can put any
+record into a log of his own: only witnesses prevent that. It is no secret.
 
 EXAMPLES
   samebits promote registry.example/staging/shop:staging --to production \\
