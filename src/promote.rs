@@ -11,6 +11,7 @@ mod error;
 mod permit;
 mod publish;
 pub mod reconcile;
+mod resolved;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 use crate::closure::Closure;
 use crate::collect::{Files, Look, collect, look_at, recall, remember};
 use crate::digest::Digest;
-use crate::evidence::{Evidence, TagSeen, Target, TargetError};
+use crate::evidence::{Evidence, Target, TargetError};
 use crate::gate::{Approved, Decision, Denied, Verdict, decide};
 use crate::ledger::Ledger;
 use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
@@ -30,11 +31,12 @@ use crate::ledger::target::{Current, Rules, State};
 use crate::policy::{Environment, Policy, ServiceName};
 use crate::record::{Permit, Position, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
-use crate::registry::{CopyReport, Reading, Registries, RegistryError};
+use crate::registry::{CopyReport, Reading, Registries};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
 use crate::witness::Client;
 pub use error::WalkError;
 pub use permit::uncosigned;
+pub use resolved::Resolved;
 
 use elsewhere::kept;
 use permit::is_under;
@@ -91,50 +93,6 @@ pub struct Walk<'a> {
     pub clock: &'a dyn Fn() -> Timestamp,
     /// Asks the witnesses of the ledger to cosign what a permit rests on; without it, what they cosigned before has to do.
     pub witnesses: Option<&'a Client>,
-}
-
-/// What the resolution of a reference brought.
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    /// The image, pinned.
-    pub image: Image,
-    /// Its closure.
-    pub closure: Closure,
-    /// The tag it was named by.
-    pub tag: Option<TagSeen>,
-}
-
-impl Resolved {
-    /// The image, its closure, and what its tag meant.
-    ///
-    /// # Errors
-    /// [`RegistryError`] when it is not there or cannot be read.
-    pub async fn resolve(registries: &Registries, reference: &Reference) -> Result<Self, RegistryError> {
-        let (found, closure) = registries.resolve_closure(reference).await?;
-        Ok(Self::of(reference, found.image, closure))
-    }
-
-    /// [`Resolved::resolve`] for whoever looks next at what refers to the image, by the same reading.
-    async fn resolve_ahead(
-        registries: &Registries,
-        reference: &Reference,
-        reading: &Reading,
-    ) -> Result<Self, RegistryError> {
-        let (found, closure) = registries.resolve_closure_ahead(reference, reading).await?;
-        Ok(Self::of(reference, found.image, closure))
-    }
-
-    fn of(reference: &Reference, image: Image, closure: Closure) -> Self {
-        let tag = reference.tag().map(|tag| TagSeen {
-            tag: tag.clone(),
-            found: image.digest,
-            expected: match reference {
-                Reference::Expected(image, _) => Some(image.digest),
-                Reference::Tagged(..) | Reference::Pinned(_) => None,
-            },
-        });
-        Self { image, closure, tag }
-    }
 }
 
 /// The answer to a promotion.
