@@ -291,7 +291,7 @@ impl Walk<'_> {
             Either::Right((before, asked)) => (asked.await?, Either::Right(ready(before))),
         };
         // What is done by this yes is preceded by a second look; where nothing is left to do, this is it.
-        let (evidence, decision) = match commit {
+        let (evidence, decision) = match commit.or_else(|| standing(target, &evidence)) {
             Some(_) => self.still(target, evidence, decision)?,
             None => (evidence, decision),
         };

@@ -10,7 +10,6 @@ mod world;
 #[path = "support/sigstore/mod.rs"]
 mod sigstore;
 
-#[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/registry.rs"]
 mod registry;
 

@@ -7,7 +7,7 @@ use samebits::collect::Files;
 use samebits::gate::Decision;
 use samebits::promote::{Answer, Request};
 
-use super::protocol::{block_on, ready_with};
+use super::protocol::{block_on, ready_with, state};
 use super::registry::{Fake, MANIFEST};
 use super::world::*;
 
@@ -69,4 +69,24 @@ fn a_signer_who_is_revoked_while_evidence_is_read_does_not_count() {
     });
     let answer = block_on(world.check(&asked, "release")).unwrap();
     assert!(matches!(answer, Decision::Denied(_)));
+}
+
+/// What stood when the question was asked stands no more when it is answered: it is promoted again, and not called done.
+#[test]
+fn e9_a_promotion_that_is_superseded_while_evidence_is_read_is_made_again() {
+    let (mut world, image, request) = ready_with(&guarded(&on_disk()));
+    assert!(matches!(block_on(world.promote(&request, "release")).unwrap(), Answer::Promoted(_)));
+    let (next, repository) = (Built::shop("2"), world.repository("shop", None));
+    block_on(async {
+        let pushed = world.push(&next, "v2").await;
+        world.attach(&pushed, "build").await;
+    });
+    world.staged(&next);
+    world.wait(10);
+    let rival = pinned(&repository, &next, "production", "run 2");
+    let fake = Fake::start();
+    let asked = meanwhile(&world, &request, &fake, move |hook| hook.promote(&rival, "release-2"));
+    let answer = block_on(world.promote(&asked, "release")).unwrap();
+    assert!(matches!(answer, Answer::Promoted(_)), "{answer:?}");
+    assert_eq!(state(&world), (0, vec![image.root, next.root, image.root]));
 }
