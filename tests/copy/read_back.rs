@@ -5,6 +5,10 @@ use samebits::closure::DOCKER_LIST;
 use super::support::Bench;
 use crate::registry::{Behaviour, Fake, Reply};
 
+/// A listing of nothing.
+const NONE: &[u8] =
+    br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
 #[test]
 fn a2_a12_what_does_not_come_back_from_the_destination_was_not_copied() {
     let bench = Bench::new();
@@ -48,6 +52,20 @@ fn b11_a_registry_that_acknowledges_referrers_and_lists_none_is_found_out() {
     bench.copy("oci:shop:1", &format!("{to}:1"), &["--no-referrers"]).exits(0);
 }
 
+/// Where `OCI-Subject` is missing the fallback tag is written; but readers ask the API, where there is one.
+#[test]
+fn b11_a_fallback_tag_is_no_listing_where_readers_ask_an_api_that_lists_none() {
+    let bench = Bench::new();
+    bench.push("oci:shop", "hello");
+    let fake = Fake::with(Behaviour { subject_header: false, ..Behaviour::default() });
+    let to = format!("{}/to", fake.host());
+    fake.on("GET", "/referrers/", usize::MAX, Reply::Bytes(NONE.to_vec()));
+    let ran = bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(3);
+    assert!(ran.stderr.contains("is not listed as referring to"), "{}", ran.stderr);
+    assert_eq!(fake.tagged("to", "1"), None);
+    assert!(fake.count("PUT", "/manifests/sha256-") > 0);
+}
+
 /// Some registries show what they took a little later.
 #[test]
 fn f5_what_comes_back_late_comes_back() {
@@ -58,8 +76,7 @@ fn f5_what_comes_back_late_comes_back() {
     let root = pushed.image.digest;
     // Before it is written, and once after.
     fake.on("GET", &format!("/manifests/{root}"), 2, Reply::error(404, "MANIFEST_UNKNOWN"));
-    let none = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-    fake.on("GET", &format!("/referrers/{root}"), 1, Reply::Bytes(none.to_vec()));
+    fake.on("GET", &format!("/referrers/{root}"), 1, Reply::Bytes(NONE.to_vec()));
     bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);
     bench.is_whole(&pushed, &to);
 }

@@ -29,7 +29,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Descriptors of one listing.
 const ENTRIES: usize = 1000;
 /// The longest wait for another writer of a fallback tag to be done.
-const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(5);
 /// Pages of one listing.
 const PAGES: usize = 100;
 
@@ -167,7 +167,7 @@ impl Remote {
     /// Adds referrers to the fallback tag of their subject. Two writers at once overwrite each other: it is read back
     /// when another who had read it before our write has written his, and written again until it holds.
     /// BUG: nothing in distribution-spec v1.1 compares and swaps. Who reads the tag before our write and writes after
-    /// our second look, three times as long as ours took, takes our entry away, and nobody notices.
+    /// our look at it, three times as long as ours took and 5 seconds at most, takes our entry away, and nobody notices.
     ///
     /// # Errors
     /// The tag holds something else than an index, another writer wins every time, trouble.
