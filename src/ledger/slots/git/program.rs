@@ -125,6 +125,11 @@ impl Drop for Cache {
     }
 }
 
+/// Where a folder is, behind all links. As Windows spells that, git would not find it.
+fn plain(folder: &Path) -> io::Result<PathBuf> {
+    if cfg!(windows) { std::path::absolute(folder) } else { folder.canonicalize() }
+}
+
 impl Cache {
     pub(super) fn open(remote: &Remote, cache: Option<&Path>) -> Result<Self, SlotError> {
         let name = Digest::of(remote.to_string().as_bytes()).hex();
@@ -141,8 +146,7 @@ impl Cache {
             None => room::private(&folder)?,
         }
         let cache = Self {
-            // As `canonicalize` spells it on Windows, git would not find it.
-            folder: std::path::absolute(&folder).map_err(cannot)?,
+            folder: plain(&folder).map_err(cannot)?,
             url: remote.url(),
             branch: remote.branch.clone(),
             protocol: remote.protocol(),
