@@ -1,8 +1,5 @@
 //! `examples/kubernetes`: what the policies admit, asked of those who enforce them, about images that were really promoted.
 
-use std::io::Write as _;
-use std::path::Path;
-
 use samebits::reference::Image;
 use serde_json::{Value, json};
 
@@ -136,20 +133,9 @@ fn kyverno(cluster: &Cluster, key: &str, image: &str) -> Result<(), String> {
     }
 }
 
-/// Kyverno's command takes longer to build than all of this: where it is not, that is said.
-fn kyverno_is_here() -> bool {
-    let here = peer::alone("kyverno", Path::new(".")).arg("version").output().is_ok();
-    if !here {
-        std::io::stderr()
-            .write_all(b"skipped: no kyverno: SAMEBITS_CI_KYVERNO=1 .ci/run builds it\n")
-            .unwrap();
-    }
-    here
-}
-
 #[test]
 fn kyverno_admits_what_was_let_into_production_and_nothing_else() {
-    if !kyverno_is_here() {
+    if !peer::is_installed("kyverno") {
         return;
     }
     let Some(cluster) = Cluster::start().map(Cluster::gated) else { return };
@@ -183,7 +169,7 @@ fn kyverno_admits_what_was_let_into_production_and_nothing_else() {
 
 #[test]
 fn kyverno_wants_every_field_of_the_summary() {
-    if !kyverno_is_here() {
+    if !peer::is_installed("kyverno") {
         return;
     }
     let Some(cluster) = Cluster::start().map(Cluster::gated) else { return };
