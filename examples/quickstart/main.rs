@@ -1,7 +1,7 @@
 //! The whole story on one machine: no network, no server, nothing but this repository.
 //!
 //! ```text
-//! cargo run --release --example quickstart [FOLDER]
+//! cargo run --example quickstart [FOLDER]
 //! ```
 //!
 //! Builds a two-platform image, signs it and attests its provenance with a build key, and then drives the real
