@@ -129,9 +129,30 @@ pub async fn collect(
     trust: &Trust,
     (look, now): (Look, Timestamp),
 ) -> Result<Evidence, CollectError> {
-    let mut evidence = remember(target, ledger, trust, now)?;
+    let mut evidence = nothing(now);
     look_at(&mut evidence, target, (registries, reading), files, trust, look).await?;
+    // Last: what was revoked or frozen while evidence was read is seen.
+    recall(&mut evidence, target, ledger, trust, now)?;
+    // Only a no has to be explained, and no first look ends in one.
+    if look != Look::Referrers {
+        evidence.same_layers = lookalikes(target, &evidence, registries).await;
+    }
     Ok(evidence)
+}
+
+/// Before anything is looked at.
+fn nothing(now: Timestamp) -> Evidence {
+    Evidence {
+        attestations: Vec::new(),
+        discarded: Vec::new(),
+        remarks: Vec::new(),
+        history: Vec::new(),
+        unjudged: Vec::new(),
+        control: Control::not_looked_at(),
+        same_layers: Vec::new(),
+        ledger: TreeHead::empty(),
+        now,
+    }
 }
 
 /// What the ledger says of an image, both lanes at their newest checkpoint; nothing that lies anywhere is looked at yet.
@@ -144,22 +165,13 @@ pub fn remember(
     trust: &Trust,
     now: Timestamp,
 ) -> Result<Evidence, CollectError> {
-    let mut evidence = Evidence {
-        attestations: Vec::new(),
-        discarded: Vec::new(),
-        remarks: Vec::new(),
-        history: Vec::new(),
-        unjudged: Vec::new(),
-        control: Control::not_looked_at(),
-        same_layers: Vec::new(),
-        ledger: TreeHead::empty(),
-        now,
-    };
+    let mut evidence = nothing(now);
     recall(&mut evidence, target, ledger, trust, now)?;
     Ok(evidence)
 }
 
-/// Adds to what the ledger says what lies in registries and files: the other half of [`collect`].
+/// Adds what lies in registries and files. A ledger that was read before is to be read again ([`recall`]): who decides by
+/// what it said then does not see what was revoked or frozen since.
 ///
 /// # Errors
 /// [`CollectError`] when the registry cannot be read; that is never "no evidence".
@@ -174,10 +186,6 @@ pub async fn look_at(
     let places = (registries, reading, target.service().evidence_store());
     let attached = attached_or_stored(target.image(), target.closure(), places, files, trust, look).await?;
     (evidence.attestations, evidence.discarded, evidence.remarks) = attached.evidence(target.closure());
-    // Only a no has to be explained, and no first look ends in one.
-    if look != Look::Referrers {
-        evidence.same_layers = lookalikes(target, evidence, registries).await;
-    }
     Ok(())
 }
 

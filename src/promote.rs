@@ -290,8 +290,9 @@ impl Walk<'_> {
             Either::Left((answer, before)) => (answer?, Either::Left(before)),
             Either::Right((before, asked)) => (asked.await?, Either::Right(ready(before))),
         };
-        // What is done by this yes is preceded by a second look; where nothing is left to do, this is it.
-        let (evidence, decision) = match commit.or_else(|| standing(target, &evidence)) {
+        // What is done by this yes is preceded by a second look; where nothing is left to do, this is it. What did not stand
+        // at first and stands now was read after the evidence.
+        let (evidence, decision) = match commit {
             Some(_) => self.still(target, evidence, decision)?,
             None => (evidence, decision),
         };
