@@ -41,6 +41,7 @@ mod driver;
 mod error;
 mod inside;
 pub mod kept;
+mod known;
 pub mod pin;
 mod place;
 mod postgres;
@@ -64,6 +65,7 @@ mod tests;
 
 pub use audit::{Audit, Finding};
 pub use error::LedgerError;
+use known::Known;
 use pin::Pin;
 pub use place::Place;
 pub use postgres::PostgresError;
@@ -169,6 +171,8 @@ pub struct Ledger {
     verified: RefCell<Option<SignedCheckpoint>>,
     /// The head of the control lane that was replayed last: no later one may contradict it.
     replayed: RefCell<Option<SignedCheckpoint>>,
+    /// The records that were read last: the same are not verified again.
+    known: RefCell<Known>,
     /// What this user has seen, raised after every append.
     pin: Option<Pin>,
     /// Whose cosignatures count.
@@ -250,9 +254,9 @@ impl Ledger {
 
     fn over(store: Box<dyn Store>, keys: Keys<'_>, signer: Option<LogSigner>) -> Self {
         let (vkey, control) = (keys.main.clone(), keys.control.clone());
-        let (verified, replayed) = (RefCell::default(), RefCell::default());
+        let (verified, replayed, known) = (RefCell::default(), RefCell::default(), RefCell::default());
         let (pin, witnesses, crowded, clock) = (None, None, false, None);
-        Self { store, vkey, control, signer, verified, replayed, pin, witnesses, crowded, clock }
+        Self { store, vkey, control, signer, verified, replayed, known, pin, witnesses, crowded, clock }
     }
 
     /// Lets appends take along what others left in this store, as long as it is fresh by this clock. Without one nobody

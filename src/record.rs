@@ -18,6 +18,7 @@ mod secret;
 mod summary;
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -390,12 +391,12 @@ impl Content {
     }
 }
 
-/// A record of ours: in the log, signed, well-formed.
+/// A record of ours: in the log, signed, well-formed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Record {
     position: Position,
     digest: Digest,
-    content: Content,
+    content: Arc<Content>,
 }
 
 impl Record {
@@ -406,7 +407,7 @@ impl Record {
     pub fn read(entry: &Included, trust: &Trust) -> Result<Self, RecordError> {
         let content = Content::read(entry.bytes(), entry.origin().as_str(), entry.index(), trust)?;
         let position = Position { index: entry.index(), leaf_hash: entry.leaf() };
-        Ok(Self { position, digest: entry.content(), content })
+        Ok(Self { position, digest: entry.content(), content: Arc::new(content) })
     }
 
     /// Where it lies.

@@ -64,7 +64,7 @@ fn history_below(
     let mut history = History { records: Vec::new(), inert: Vec::new(), unjudged: Vec::new(), head: None };
     for entry in ledger.history_below(at, size, service.as_str(), environment.as_str())? {
         let position = Position { index: entry.index(), leaf_hash: entry.leaf() };
-        match Record::read(&entry, trust) {
+        match ledger.record(&entry, trust) {
             Err(error) => {
                 match Unjudged::of(&entry, service, environment, &error) {
                     Some(unjudged) => history.unjudged.push(unjudged),

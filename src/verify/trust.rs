@@ -1,5 +1,7 @@
 //! Trust in keys and roots, and the proof that one of them stands behind a signature.
 
+use std::sync::Arc;
+
 use super::author::Vouched;
 use super::keyless::{Proof, Root};
 use super::{Artifact, Author, Identity, Reason};
@@ -89,17 +91,25 @@ pub(super) struct Signed<'a> {
 pub struct Trust {
     keys: Vec<PublicKey>,
     roots: Vec<Root>,
+    /// One for all copies.
+    made: Arc<()>,
 }
 
 impl Trust {
     /// Trust in these keys and no others. Without keys, nothing verifies.
     pub fn new(keys: Vec<PublicKey>) -> Self {
-        Self { keys, roots: Vec::new() }
+        Self { keys, ..Self::default() }
     }
 
     /// The same keys, and these roots of trust; each is tried on its own, by its own rules.
     pub fn with_roots(self, roots: Vec<Root>) -> Self {
-        Self { roots, ..self }
+        Self { keys: self.keys, roots, made: Arc::default() }
+    }
+
+    /// Whether this is a copy of the other, or the other itself: what verified under one verifies under both. Equal keys and
+    /// roots that were put together twice are not compared.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.made, &other.made)
     }
 
     /// The roots, in the order given.

@@ -17,7 +17,8 @@ use samebits::ledger::review::review;
 use samebits::ledger::target::{History, Rules, State, history};
 use samebits::ledger::{Ledger, LedgerError};
 use samebits::promote::{Answer, Request, WalkError};
-use samebits::record::{Phase, Status};
+use samebits::record::{Phase, Record, Status};
+use samebits::verify::Trust;
 
 use super::world::*;
 
@@ -111,6 +112,32 @@ pub(crate) fn promoted(answer: Result<Answer, WalkError>) -> samebits::promote::
             panic!("{}", story(denied.verdict()))
         }
     }
+}
+
+/// What a ledger has verified once it does not verify again: under this trust, and under no other.
+#[test]
+fn b2_a_record_that_was_read_before_is_none_under_other_keys() {
+    let (mut world, _, request) = ready();
+    let _ = promoted(block_on(world.promote(&request, "release")));
+    let before = records(&world).records;
+    assert_eq!(before.len(), 2);
+    let release = world.key("release").public().id();
+    let keys = world.trust.keys().iter().filter(|key| key.id() != release);
+    let fewer = Trust::new(keys.cloned().collect());
+    let all = std::mem::replace(&mut world.trust, fewer);
+    for _ in 0..2 {
+        let found = records(&world);
+        assert_eq!((found.records.len(), found.inert.len()), (0, 2));
+    }
+    world.trust = all.clone();
+    let positions = |records: &[Record]| records.iter().map(Record::position).collect::<Vec<_>>();
+    for _ in 0..2 {
+        assert_eq!(positions(&records(&world).records), positions(&before));
+    }
+    // A copy of a trust is that trust; with another root of trust it is another.
+    assert!(all.clone().is_copy_of(&world.trust));
+    assert!(!all.clone().with_roots(Vec::new()).is_copy_of(&all));
+    assert!(!Trust::new(all.keys().to_vec()).is_copy_of(&all));
 }
 
 #[test]
