@@ -212,23 +212,12 @@ impl Copying {
     }
 
     pub(super) async fn run(self: Arc<Self>) -> Result<CopyReport, CopyError> {
-        // 1. What of the image is there; what refers to it is looked up meanwhile.
-        // 2. Blobs of the image.
-        let plan = async {
-            match self.along {
-                Along::Referrers => self.plan().await,
-                Along::Nothing => Ok(Plan::default()),
-            }
-        };
-        let blobs = async { self.blobs(self.to_bring(self.there().await?)).await };
-        let (mut plan, ()) = try_join(plan, blobs).await?;
-        // 3. Manifests, children before parents, the root last; what its referrers hold comes at the same time.
-        let manifests = self.manifests(self.there().await?);
-        let (written, ()) = try_join(manifests, self.blobs(contents(&plan.referrers))).await?;
-        // 4. Read back.
-        self.read_image_back(written).await?;
-        // 5. What refers to it: the image is there already, so nothing dangles. Read back.
-        let mut brought = self.referrers(std::mem::take(&mut plan.referrers)).await?;
+        // The image, and what it takes to bring what refers to it, at once; what refers to it comes when it is there, so that
+        // nothing dangles.
+        let (written, mut plan) = try_join(self.image(), self.prepared()).await?;
+        // 5. What refers to it; the image is read back meanwhile.
+        let referrers = self.referrers(std::mem::take(&mut plan.referrers));
+        let (mut brought, ()) = try_join(referrers, self.read_image_back(written)).await?;
         self.read_referrers_back(&brought.written).await?;
         // 6. What the destination refuses is kept in the store.
         let took = brought.written.iter().any(|one| one.subject.is_some());
@@ -238,6 +227,29 @@ impl Copying {
         let store = self.store.as_ref().filter(|_| !referrers.is_empty());
         report.stored = store.map(|store| Stored { store: store.repository.clone(), referrers });
         Ok(report)
+    }
+
+    /// The image itself. Returns the manifests that were written.
+    async fn image(self: &Arc<Self>) -> Result<Vec<Manifest>, CopyError> {
+        // 1. What of it is there.
+        let there = self.there().await?;
+        // 2. Blobs.
+        self.blobs(self.to_bring(there)).await?;
+        // 3. Manifests, children before parents, the root last.
+        self.manifests(there).await
+    }
+
+    /// What refers to the image, if that is to come along, and what it holds, which is brought.
+    async fn prepared(self: &Arc<Self>) -> Result<Plan, CopyError> {
+        match self.along {
+            Along::Nothing => Ok(Plan::default()),
+            Along::Referrers => {
+                // 4. What there is, and contents.
+                let plan = self.plan().await?;
+                self.blobs(contents(&plan.referrers)).await?;
+                Ok(plan)
+            }
+        }
     }
 
     /// The manifests of the image that the destination has, read there, once. Where it has not the root, nothing else of
