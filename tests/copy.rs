@@ -30,6 +30,7 @@ mod copy {
     mod killed;
     #[cfg(target_os = "linux")]
     mod memory;
+    mod odd;
     mod platforms;
     mod promoted;
     mod read_back;

@@ -416,6 +416,8 @@ impl Copying {
         let sent = self.destination.put_blob(blob.digest, blob.size, supply, session).await;
         sent.map_err(|error| match error {
             RegistryError::UploadSource { source, .. } => self.at(Side::Source)(*source),
+            // What came is not what the manifest says.
+            error @ RegistryError::Size { .. } => self.at(Side::Source)(error),
             // A layout hands on what the source says.
             error if self.destination.is_layout() && broken.load(Ordering::Relaxed) => {
                 self.at(Side::Source)(error)

@@ -183,13 +183,15 @@ impl Layout {
     }
 
     /// Writes a blob; `chunks` come from a source that checks them ([`Layout::blob`], or the remote's).
+    ///
+    /// # Errors
+    /// [`RegistryError::Size`] when they are fewer or more than `size`, which is the source's fault; the source's own; the disk.
     pub(crate) async fn put_blob(
         &self,
         digest: Digest,
         size: u64,
         mut chunks: Chunks,
     ) -> Result<(), RegistryError> {
-        let path = self.disk.blob(digest);
         let temporary =
             self.disk.run(move |disk| disk.prepare().and_then(|()| disk.temporary(digest))).await?;
         let wrong = |source| RegistryError::LayoutFile { file: temporary.path().to_owned(), source };
@@ -203,7 +205,7 @@ impl Layout {
             file.write_all(&chunk).await.map_err(wrong)?;
         }
         if found != size {
-            return Err(RegistryError::LayoutSize { file: path, wanted: size, found });
+            return Err(RegistryError::Size { digest, wanted: size, found });
         }
         // tokio reports the last write's failure here and nowhere else; `keep` then syncs.
         file.flush().await.map_err(wrong)?;

@@ -200,8 +200,7 @@ impl Tar {
             self.raw(&chunk).await.map_err(&destination)?;
         }
         if found != blob.size {
-            let file = self.path.join(name);
-            return Err(source(RegistryError::LayoutSize { file, wanted: blob.size, found }));
+            return Err(source(RegistryError::Size { digest: blob.digest, wanted: blob.size, found }));
         }
         self.raw(archive::padding(blob.size)).await.map_err(&destination)
     }

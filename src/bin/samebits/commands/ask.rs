@@ -191,6 +191,13 @@ pub(super) fn remarks(copy: &CopyReport) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if copy.blobs_foreign > 0 {
+        let count = copy.blobs_foreign;
+        remarks.push(format!(
+            "foreign layers that the source does not keep were not copied ({count}): whoever runs the image gets them from \
+             where its manifest says"
+        ));
+    }
     for digest in &copy.referrers_dangling {
         remarks.push(format!("the source lists {digest} as a referrer, and does not have it"));
     }
