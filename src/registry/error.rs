@@ -9,6 +9,7 @@ mod hint;
 mod refusal;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::layout::problem::LayoutProblem;
 use crate::archive::ArchiveError;
@@ -295,6 +296,8 @@ pub enum RegistryError {
         status: u16,
         /// What it said.
         complaint: Complaint,
+        /// How long it wants to be left alone.
+        wait: Option<Duration>,
         /// Whether a login was presented.
         logged_in: bool,
     },

@@ -19,6 +19,7 @@ use super::body::{failed, read_at_most};
 use super::challenge::{self, Challenge, trusted_realm};
 use super::clients::Clients;
 use super::login::{Login, Logins};
+use super::retry::asked_wait;
 use crate::digest::shorten;
 use crate::registry::error::{Asked, Complaint, RegistryError};
 
@@ -268,7 +269,7 @@ impl Auth {
         };
         let response = request.timeout(self.timeout).send().await;
         let response = response.map_err(|error| unasked(failed(asked(), error)))?;
-        let status = response.status();
+        let (status, wait) = (response.status(), asked_wait(response.headers()));
         let body = read_at_most(asked(), response, 64 * 1024).await.map_err(unasked)?;
         if !status.is_success() {
             return Err(RegistryError::Token {
@@ -276,6 +277,7 @@ impl Auth {
                 realm: shorten(realm),
                 status: status.as_u16(),
                 complaint: Complaint::read(&body),
+                wait,
                 logged_in: login.is_some(),
             });
         }

@@ -201,7 +201,14 @@ impl Download {
             }
             self.open().await?;
             self.window.excuse(self.waited, self.arrived);
+            if self.response.is_none() {
+                return Ok(self.held.take().map(|last| (last, self)));
+            }
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.reading.digest().is_ok_and(|found| found == self.digest)
     }
 
     async fn open(&mut self) -> Result<(), RegistryError> {
@@ -216,6 +223,11 @@ impl Download {
             Ok(response) => response,
             Err(answer) if is_absent(&answer) => {
                 return Err(RegistryError::BlobMissing { asked: Box::new(self.asked.clone()) });
+            }
+            // It broke off behind its last byte (RFC 9110, section 15.5.17).
+            Err(answer) if answer.status == StatusCode::RANGE_NOT_SATISFIABLE && self.is_whole() => {
+                self.response = None;
+                return Ok(());
             }
             Err(answer) => return Err(answer.refused(&self.asked)),
         };

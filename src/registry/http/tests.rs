@@ -3,6 +3,7 @@
 mod referrers;
 mod tags;
 mod between;
+mod download;
 mod upload;
 #[path = "../../../tests/support/registry.rs"]
 pub(crate) mod registry;

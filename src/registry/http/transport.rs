@@ -130,7 +130,7 @@ impl Transport {
                 }
                 Ok(answer) => return Ok(answer),
                 Err(error) if error.is_transient() => {
-                    if !pace.again(None).await {
+                    if !pace.again(wait_of(&error)).await {
                         return Err(with_tries(error, pace.failed));
                     }
                 }
@@ -179,7 +179,7 @@ impl Transport {
                 }
                 Ok(done) => return Ok(done),
                 Err(error) if error.is_transient() => {
-                    if !pace.again(None).await {
+                    if !pace.again(wait_of(&error)).await {
                         return Err(with_tries(error, pace.failed));
                     }
                 }
@@ -377,6 +377,14 @@ impl<'a> Pace<'a> {
         };
         tokio::time::sleep(wait).await;
         true
+    }
+}
+
+/// What a token server asks for.
+fn wait_of(error: &RegistryError) -> Option<Duration> {
+    match error {
+        RegistryError::Token { wait, .. } => *wait,
+        _ => None,
     }
 }
 
