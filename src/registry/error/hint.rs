@@ -78,7 +78,12 @@ impl RegistryError {
                 "is {} a registry, and nothing on the way to it in between? the answer does not look like one",
                 asked.registry
             )),
-            Self::LayoutFile { .. } | Self::LayoutMalformed { .. } | Self::LayoutTooLarge { .. } => None,
+            Self::LayoutFile { .. } | Self::Archive(ArchiveError::Io { .. }) => {
+                Some("see that it may be read and written, and that its disk has room; then run again".to_owned())
+            }
+            Self::LayoutMalformed { .. } | Self::LayoutTooLarge { .. } => {
+                Some("the layout is not as the OCI describes it: have it written anew".to_owned())
+            }
             Self::LayoutAbsent { .. } => {
                 Some("check the path; typed, a relative one starts here; in the policy, at the policy file".to_owned())
             }
@@ -86,9 +91,8 @@ impl RegistryError {
             Self::Archive(ArchiveError::Malformed { .. }) => {
                 Some("make it with `samebits copy`, or unpack it and name the folder".to_owned())
             }
-            Self::Archive(
-                ArchiveError::Io { .. } | ArchiveError::Exists { .. } | ArchiveError::LeftOver { .. },
-            ) => None,
+            // They say it themselves.
+            Self::Archive(ArchiveError::Exists { .. } | ArchiveError::LeftOver { .. }) => None,
             Self::LayoutWritten { .. } => Some("name a folder, or copy into a new archive".to_owned()),
             Self::LayoutBlobMissing { .. } | Self::LayoutSize { .. } => {
                 Some("the layout is incomplete: write the image into it again".to_owned())
