@@ -29,6 +29,9 @@ pub(super) enum Challenge {
 pub(super) struct Malformed;
 
 const LIMIT: usize = 8 * 1024;
+const SPACE: [char; 2] = [' ', '\t'];
+/// Of a list.
+const BETWEEN: [char; 3] = [',', ' ', '\t'];
 
 /// Reads one header value: the challenges of the schemes we know, in order. Unknown schemes are left out.
 pub(super) fn parse(header: &str) -> Result<Vec<Challenge>, Malformed> {
@@ -37,26 +40,31 @@ pub(super) fn parse(header: &str) -> Result<Vec<Challenge>, Malformed> {
     }
     let mut rest = header.trim();
     let mut challenges = Vec::new();
-    while !rest.is_empty() {
+    loop {
+        // A list may have empty elements (section 5.6.1.2).
+        rest = rest.trim_start_matches(BETWEEN);
+        if rest.is_empty() {
+            return Ok(challenges);
+        }
         let scheme = take_token(&mut rest).ok_or(Malformed)?;
         if !rest.is_empty() && !rest.starts_with([' ', ',']) {
             return Err(Malformed);
         }
+        skip_token68(&mut rest);
         let mut parameters: Vec<(String, String)> = Vec::new();
         loop {
-            rest = rest.trim_start_matches([' ', '\t']);
+            rest = rest.trim_start_matches(SPACE);
             let Some((name, value)) = take_parameter(&mut rest)? else { break };
             if parameters.iter().any(|(known, _)| *known == name) {
                 return Err(Malformed);
             }
             parameters.push((name, value));
-            rest = rest.trim_start_matches([' ', '\t']);
+            rest = rest.trim_start_matches(SPACE);
             if !rest.is_empty() && !rest.starts_with(',') {
                 return Err(Malformed);
             }
-            rest = rest.trim_start_matches([',', ' ', '\t']);
+            rest = rest.trim_start_matches(BETWEEN);
         }
-        rest = rest.trim_start_matches([',', ' ', '\t']);
         let mut take = |wanted: &str| {
             let at = parameters.iter().position(|(name, _)| name == wanted)?;
             Some(parameters.swap_remove(at).1)
@@ -70,7 +78,16 @@ pub(super) fn parse(header: &str) -> Result<Vec<Challenge>, Malformed> {
             _ => {}
         }
     }
-    Ok(challenges)
+}
+
+/// What Negotiate and NTLM say instead of parameters (RFC 9110, section 11.2), where that is what comes next.
+fn skip_token68(rest: &mut &str) {
+    let word = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    let after = rest.trim_start_matches(SPACE).trim_start_matches(word).trim_start_matches('=');
+    let after = after.trim_start_matches(SPACE);
+    if after.is_empty() || after.starts_with(',') {
+        *rest = after;
+    }
 }
 
 /// RFC 9110 `token`.
@@ -82,12 +99,13 @@ fn take_token<'a>(rest: &mut &'a str) -> Option<&'a str> {
     (!token.is_empty()).then_some(token)
 }
 
-/// `name=value` or `name="value"`; `None` when something else (the next scheme, or nothing) begins here.
+/// `name=value` or `name="value"`, with spaces around the sign or not; `None` when something else (the next scheme, or
+/// nothing) begins here.
 fn take_parameter(rest: &mut &str) -> Result<Option<(String, String)>, Malformed> {
     let mut after = *rest;
     let Some(name) = take_token(&mut after) else { return Ok(None) };
-    let Some(value) = after.strip_prefix('=') else { return Ok(None) };
-    after = value;
+    let Some(value) = after.trim_start_matches(SPACE).strip_prefix('=') else { return Ok(None) };
+    after = value.trim_start_matches(SPACE);
     let value = match after.strip_prefix('"') {
         Some(quoted) => {
             let mut text = String::new();
@@ -167,6 +185,16 @@ mod tests {
             Ok(vec![bearer("x", Some("a\"b"), None), Challenge::Basic])
         );
         assert_eq!(parse("Negotiate"), Ok(vec![]));
+        // Odd, and within the grammar: a token instead of parameters, empty elements, spaces around the sign.
+        let basic = || Ok(vec![Challenge::Basic]);
+        assert_eq!(parse("Negotiate YIIZaBc+/4A==, Basic realm=\"y\""), basic());
+        assert_eq!(parse("NTLM TlRMTVNTUAAC , NTLM,Basic realm = \"y\" ,"), basic());
+        assert_eq!(parse(" ,, Basic realm=y,,"), basic());
+        assert_eq!(
+            parse("Basic realm=\"y\",Bearer realm\t= \"x\" , scope= a, error=\"invalid_token\""),
+            Ok(vec![Challenge::Basic, bearer("x", None, Some("a"))])
+        );
+        assert_eq!(parse(""), Ok(vec![]));
     }
 
     #[test]
@@ -179,6 +207,8 @@ mod tests {
             "Bearer realm=\"x\",realm=\"y\"",
             "Bearer realm=\"x\\",
             "Bearer realm=",
+            "Bearer realm= service=x",
+            "Bearer eyJhbGciOi==",
             "=",
             "Basic;realm=x",
         ] {
