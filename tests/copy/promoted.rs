@@ -397,6 +397,31 @@ fn d11_a_signature_comes_along_behind_the_one_that_is_there() {
     assert_eq!(there, fake.tagged("staging/shop", &tag), "byte for byte where the tag was not there");
 }
 
+/// A signature of cosign 2 stands in the annotations of its layer: its payload, put beside the image as if it were a bundle,
+/// would be something that nobody signed.
+#[test]
+fn b5_of_evidence_in_another_repository_only_what_is_whole_goes_where_the_image_went() {
+    let (yard, fake, image) = unsigned(Behaviour::default());
+    let signed =
+        simple_signing(&fake, &image, |payload| STANDARD.encode(yard.key("build").sign(payload).unwrap()));
+    let parsed: Value = serde_json::from_slice(&signed).unwrap();
+    let blobs = [&parsed["config"], &parsed["layers"][0]].map(|it| it["digest"].as_str().unwrap().to_owned());
+    for digest in &blobs {
+        fake.seed_blob("sigs/shop", &fake.blob("shop", digest).unwrap());
+    }
+    let manifest = fake.seed_manifest("sigs/shop", MANIFEST, &signed);
+    fake.tag("sigs/shop", &format!("sha256-{}.sig", image.digest.hex()), &manifest);
+    let sigs = format!("registry:{}/sigs/shop", fake.host());
+    let image = image.to_string();
+    let command = ["promote", &image, "--to", "staging", "--key", "keys/release.key"];
+    yard.run(command).exits(1);
+    yard.run([&command[..], &["--evidence", &sigs]].concat()).exits(0);
+    for manifest in fake.manifests("staging/shop") {
+        let manifest = String::from_utf8(manifest.to_vec()).unwrap();
+        assert!(!manifest.contains(&blobs[1]), "{manifest}");
+    }
+}
+
 /// What the tag holds there is nothing that cosign wrote: the signature has no place, and nothing is promoted without it.
 #[test]
 fn b5_a_signature_whose_tag_holds_something_else_there_is_not_left_behind() {

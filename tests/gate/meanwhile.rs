@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use samebits::collect::Files;
 use samebits::gate::Decision;
-use samebits::promote::{Answer, Request};
+use samebits::ledger::protocol::ProtocolError;
+use samebits::promote::{Answer, Request, WalkError};
+use samebits::record::Phase;
 
 use super::protocol::{block_on, ready_with, state};
-use super::registry::{Fake, MANIFEST};
+use super::registry::{Fake, MANIFEST, Reply};
 use super::world::*;
 
 /// The same question, with one more repository to look into, and something that happens when that is first asked.
@@ -89,4 +91,58 @@ fn e9_a_promotion_that_is_superseded_while_evidence_is_read_is_made_again() {
     let answer = block_on(world.promote(&asked, "release")).unwrap();
     assert!(matches!(answer, Answer::Promoted(_)), "{answer:?}");
     assert_eq!(state(&world), (0, vec![image.root, next.root, image.root]));
+}
+
+/// What was read for a decision that came too late counts for that decision alone.
+#[test]
+fn e9_after_it_was_overtaken_a_promotion_is_decided_on_what_lies_on_the_image_by_then() {
+    let fake = Fake::start();
+    let policy = with(&[
+        ("registry.example/shop", &format!("{}/shop", fake.host())),
+        ("registry.example/api", "oci:build/api"),
+        ("registry.example/staging/{service}", "oci:staging/{service}"),
+        ("registry.example/prod/{service}", "oci:prod/{service}"),
+        (APPROVALS, "[environments.production.require]\nsigned-by = \"build\"\n"),
+        ("\"1h\"", "\"10m\""),
+    ]);
+    let (mut world, image, request) = ready_with(&policy);
+    // The rival's comes from staging, so that it asks nobody who is being asked.
+    let (next, staging) = (Built::shop("2"), world.repository("shop", Some("staging")));
+    block_on(async {
+        let pushed = world.push(&next, "v2").await;
+        world.attach(&pushed, "build").await;
+        let closure = world.registries.closure(&pushed).await.unwrap();
+        let from = world.registries.reading(&pushed.repository).unwrap();
+        world.registries.copy(&closure, &from, &staging).await.unwrap();
+    });
+    world.staged(&next);
+    world.wait(10);
+    let rival = pinned(&staging, &next, "production", "run 2");
+    // What refers to the index is listed first. When it is the platform's turn somebody else promotes, and takes away what
+    // the index was signed with.
+    let [platform, index] = [image.child("linux/amd64"), image.root].map(|it| format!("/referrers/{it}"));
+    let (hook, mut overtaken) = (Mutex::new(world.hook()), false);
+    fake.watch(Box::new(move |_, path, _| {
+        if path.contains(&platform) && !overtaken {
+            hook.lock().unwrap().promote(&rival, "release-2");
+            overtaken = true;
+        }
+        let none =
+            br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        (overtaken && path.contains(&index)).then(|| Reply::Bytes(none.to_vec()))
+    }));
+    let answer = block_on(world.promote(&request, "release")).unwrap();
+    assert!(matches!(answer, Answer::Denied { .. }), "{answer:?}");
+    assert_eq!(state(&world), (0, vec![next.root]));
+}
+
+/// What stands may be superseded any moment by whoever holds the lock: nobody is told that there is nothing to do.
+#[test]
+fn e9_what_stands_is_not_called_done_while_another_promotion_is_under_way() {
+    let (mut world, image, request) = ready_with(&on_disk());
+    assert!(matches!(block_on(world.promote(&request, "release")).unwrap(), Answer::Promoted(_)));
+    world.forge("release-2", &Built::shop("2"), Phase::Intent, None);
+    let error = block_on(world.promote(&request, "release")).unwrap_err();
+    assert!(matches!(error, WalkError::Protocol(ProtocolError::Busy { .. })), "{error:?}");
+    assert_eq!(state(&world), (1, vec![image.root]));
 }

@@ -204,6 +204,26 @@ async fn b12_two_writers_of_a_fallback_tag_lose_nothing_or_say_so() {
     assert!(remote.referrers("shop", digest(&subject)).await.is_err());
 }
 
+/// Whoever read the tag before our write is given as long to write his as we took, and more, before ours is looked at again.
+#[tokio::test]
+async fn b12_a_fallback_tag_is_read_back_when_another_writer_has_had_his_turn() {
+    let fake = Fake::with(Behaviour {
+        referrers_api: false,
+        subject_header: false,
+        latency: Duration::from_millis(20),
+        ..Behaviour::default()
+    });
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let ours = descriptor(&referrer_of(&subject, "a"));
+    remote(&fake).attach_fallback("shop", digest(&subject), &[ours]).await.unwrap();
+    let log = fake.log();
+    let [read, write, back] = &log[..] else { panic!("{log:#?}") };
+    assert_eq!([&read.method, &write.method, &back.method], ["GET", "PUT", "GET"]);
+    // As the server saw it: less than the client took, and less than the client waited.
+    let (took, waited) = (write.time.1 - read.time.0, back.time.0 - write.time.1);
+    assert!(waited > took, "{took:?} {waited:?}");
+}
+
 /// Some tools write an empty list as `null`.
 #[tokio::test]
 async fn b12_null_under_a_fallback_tag_is_an_empty_list_to_add_to() {
