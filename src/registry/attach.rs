@@ -137,7 +137,7 @@ impl Registries {
         if backend.is_layout() {
             return Ok(());
         }
-        written(&backend, std::slice::from_ref(attachment)).await?.1.none()
+        written(&backend, std::slice::from_ref(attachment), Listed::No).await?.none()
     }
 }
 
@@ -156,66 +156,71 @@ impl Refused {
     }
 }
 
-/// What a registry took of attachments and does not list by itself, and what it refused.
+/// Whether fallback tags list what the registry does not list by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    Yes,
+    No,
+}
+
+/// Attaches what the registry takes; returns what it refuses.
 async fn written(
     backend: &Backend,
     attachments: &[Attachment],
-) -> Result<(Vec<(Digest, Descriptor)>, Refused), RegistryError> {
+    listed: Listed,
+) -> Result<Refused, RegistryError> {
     // 1. Contents, each once. The empty configuration is there wherever anybody attached anything.
     let contents = attachments.iter().map(|attachment| attachment.bytes.clone());
     let contents: BTreeSet<Bytes> = contents.filter(|bytes| bytes != EMPTY).collect();
     let uploads = contents.into_iter().map(|bytes| upload(backend, bytes));
     let uploads = stream::iter(uploads).buffer_unordered(CONCURRENCY).try_for_each(|_| async { Ok(()) });
     try_join(uploads, push(backend, Bytes::from_static(EMPTY))).await?;
-    // 2. Referrers. Which of them the registry lists by itself is said in its answers. One after another for each
-    // subject: some registries forget one of two that come at once.
+    // 2. Referrers, and the fallback tag of one subject while those of others are written.
     let mut subjects: BTreeMap<Digest, Vec<Attachment>> = BTreeMap::new();
     for attachment in attachments {
         subjects.entry(attachment.subject.digest).or_default().push(attachment.clone());
     }
-    let writes = subjects.into_values().map(|referrers| one_by_one(backend, referrers));
+    let writes = subjects.into_values().map(|referrers| one_by_one(backend, referrers, listed));
     let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await?;
-    let (mut unlisted, mut refused) = (Vec::new(), Refused::default());
-    for (attachment, answer) in answers.into_iter().flatten() {
-        match answer {
-            Ok(one) => unlisted.extend(one),
-            Err(why) => {
-                refused.attachments.push(attachment);
-                refused.why.get_or_insert(why);
-            }
-        }
+    let mut refused = Refused::default();
+    for (attachment, why) in answers.into_iter().flatten() {
+        refused.attachments.push(attachment);
+        refused.why.get_or_insert(why);
     }
-    Ok((unlisted, refused))
+    Ok(refused)
 }
 
-/// Attaches what the registry takes; returns what it refuses.
+/// [`written`], and listed.
 async fn attach(backend: &Backend, attachments: &[Attachment]) -> Result<Refused, RegistryError> {
     if attachments.is_empty() {
         return Ok(Refused::default());
     }
-    let (unlisted, refused) = written(backend, attachments).await?;
-    // 3. Fallback tags.
-    list(backend, unlisted.into_iter()).await?;
-    Ok(refused)
+    written(backend, attachments, Listed::Yes).await
 }
 
 /// What the registry took and does not list by itself, or that it refuses it.
-type Answer = Result<Option<(Digest, Descriptor)>, Refusal>;
+pub(super) type Answer = Result<Option<(Digest, Descriptor)>, Refusal>;
 
+/// Attaches to one subject: one after another, since some registries forget one of two that come at once. Returns what is
+/// refused.
 async fn one_by_one(
     backend: &Backend,
     attachments: Vec<Attachment>,
-) -> Result<Vec<(Attachment, Answer)>, RegistryError> {
-    let mut answers = Vec::new();
+    listed: Listed,
+) -> Result<Vec<(Attachment, Refusal)>, RegistryError> {
+    let (mut unlisted, mut refused) = (Vec::new(), Vec::new());
     for attachment in attachments {
         let bytes = attachment.manifest();
-        let answer = match write(backend, Which::Digest(Digest::of(&bytes)), OCI_MANIFEST, bytes).await {
-            Ok(unlisted) => Ok(unlisted),
-            Err(error) => Err(Refusal::of(error)?),
-        };
-        answers.push((attachment, answer));
+        match write(backend, Which::Digest(Digest::of(&bytes)), OCI_MANIFEST, bytes).await {
+            // Whether the registry lists it by itself is said in its answer.
+            Ok(one) => unlisted.extend(one),
+            Err(error) => refused.push((attachment, Refusal::of(error)?)),
+        }
     }
-    Ok(answers)
+    if listed == Listed::Yes {
+        list(backend, unlisted.into_iter()).await?;
+    }
+    Ok(refused)
 }
 
 /// Lists referrers under the fallback tags of their subjects: each tag once.

@@ -11,18 +11,20 @@ mod plan;
 mod read_back;
 mod refused;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::try_join;
+use futures_util::future::{try_join, try_join_all};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use self::plan::{Plan, Referrer};
 use self::read_back::Written;
 use self::refused::Refused;
+use super::attach::Answer;
 use super::backend::Backend;
 use super::error::Refusal;
 use super::reading::Reading;
@@ -170,6 +172,8 @@ pub(super) struct Copying {
     already: Already,
     /// The manifests of the image that were there before.
     there: OnceCell<BTreeSet<Digest>>,
+    /// Whether it was asked if the destination has a referrers API.
+    probed: OnceCell<()>,
     /// The blobs that the destination has acknowledged.
     done: Mutex<BTreeSet<(Digest, u64, bool)>>,
     copied: AtomicUsize,
@@ -194,6 +198,7 @@ impl Copying {
             along,
             already,
             there: OnceCell::new(),
+            probed: OnceCell::new(),
             done: Mutex::default(),
             copied: AtomicUsize::new(0),
             mounted: AtomicUsize::new(0),
@@ -492,31 +497,55 @@ impl Copying {
         let mut seen = self.done().clone();
         let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
         self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
-        // 3. The referrers. Which of them the registry lists by itself is said in its answers.
-        let writes: Vec<_> = ours.into_iter().map(|(referrer, there)| self.write(referrer, there)).collect();
+        // 3. The referrers, and fallback tags: that of one subject while those of others are written. Most first.
+        let mut subjects: BTreeMap<Option<Digest>, Vec<_>> = BTreeMap::new();
+        for one in ours {
+            let subject = one.0.document.subject.as_ref().map(|subject| subject.digest);
+            subjects.entry(subject).or_default().push(one);
+        }
+        let mut subjects: Vec<_> = subjects.into_values().collect();
+        subjects.sort_by_key(|referrers| Reverse(referrers.len()));
+        let turns = Semaphore::new(CONCURRENCY);
+        let writes: Vec<_> = subjects.into_iter().map(|of_one| self.of_one(of_one, &turns)).collect();
         let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
-        let mut unlisted = Vec::new();
-        for (referrer, answer) in answers {
+        for (referrer, answer) in answers.into_iter().flatten() {
             match answer {
                 Ok(one) => {
-                    let listed = one.is_some();
-                    brought.written.push(Written { listed, ..Written::of(&referrer) });
-                    unlisted.extend(one);
+                    brought.written.push(Written { listed: one.is_some(), ..Written::of(&referrer) });
                 }
                 Err(why) => brought.refused.add(referrer, Some(why)),
             }
         }
-        // 4. Fallback tags; whether readers ask for them here is found out meanwhile.
-        let unknown = self.destination.has_referrers_api().is_none();
-        let first = unlisted.first().map(|(subject, _)| *subject).filter(|_| unknown);
-        let probe = async {
-            match first {
-                Some(subject) => self.destination.listed_by_api(subject).await.map(drop),
-                None => Ok(()),
-            }
-        };
-        try_join(attach::list(&self.destination, unlisted.into_iter()), probe).await.map_err(&at)?;
         Ok(())
+    }
+
+    /// Referrers of one subject, each when it is its turn. Which of them the registry lists by itself is said in its answers;
+    /// the others are listed under the fallback tag.
+    async fn of_one(
+        &self,
+        referrers: Vec<(Referrer, Option<Fetched>)>,
+        turns: &Semaphore,
+    ) -> Result<Vec<(Referrer, Answer)>, RegistryError> {
+        let writes = referrers.into_iter().map(|(referrer, there)| async {
+            let _turn = turns.acquire().await;
+            self.write(referrer, there).await
+        });
+        let answers = try_join_all(writes).await?;
+        let unlisted = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.clone());
+        let unlisted: Vec<_> = unlisted.collect();
+        let first = unlisted.first().map(|(subject, _)| *subject);
+        // Whether readers ask for fallback tags here is found out meanwhile, once.
+        let probe = async {
+            if let Some(subject) = first
+                && self.destination.has_referrers_api().is_none()
+            {
+                let ask = async || self.destination.listed_by_api(subject).await.map(drop);
+                self.probed.get_or_try_init(ask).await?;
+            }
+            Ok(())
+        };
+        try_join(attach::list(&self.destination, unlisted.into_iter()), probe).await?;
+        Ok(answers)
     }
 
     /// One referrer, unless it is there; and what a fallback tag has to list of it, or that the destination refuses it.
@@ -524,7 +553,7 @@ impl Copying {
         &self,
         referrer: Referrer,
         there: Option<Fetched>,
-    ) -> Result<(Referrer, Result<Option<(Digest, Descriptor)>, Refusal>), RegistryError> {
+    ) -> Result<(Referrer, Answer), RegistryError> {
         let Fetched { digest, media_type, bytes } = &referrer.fetched;
         if there.is_some_and(|there| there.digest == *digest) {
             return Ok((referrer, Ok(None)));
