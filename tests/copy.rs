@@ -15,6 +15,9 @@ mod docker_registry;
 mod image;
 #[path = "support/peer.rs"]
 mod peer;
+#[path = "support/proxy.rs"]
+#[allow(dead_code, reason = "one fault of many")]
+mod proxy;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/served.rs"]
@@ -24,6 +27,7 @@ mod copy {
     mod again;
     mod archive;
     mod broken;
+    mod carried;
     mod closed;
     mod elsewhere;
     mod guarded;

@@ -219,17 +219,23 @@ impl Download {
                 self.call.headers.insert(RANGE, range);
             }
         }
-        let response = match self.transport.open(&self.asked, &self.call).await? {
-            Ok(response) => response,
-            Err(answer) if is_absent(&answer) => {
-                return Err(RegistryError::BlobMissing { asked: Box::new(self.asked.clone()) });
+        let response = loop {
+            match self.transport.open(&self.asked, &self.call).await? {
+                Ok(response) => break response,
+                Err(answer) if is_absent(&answer) => {
+                    return Err(RegistryError::BlobMissing { asked: Box::new(self.asked.clone()) });
+                }
+                // It broke off behind its last byte (RFC 9110, section 15.5.17).
+                Err(answer) if answer.status == StatusCode::RANGE_NOT_SATISFIABLE && self.is_whole() => {
+                    self.response = None;
+                    return Ok(());
+                }
+                // `crane registry serve` knows no range without an end: then all of it again.
+                Err(answer)
+                    if answer.status == StatusCode::RANGE_NOT_SATISFIABLE
+                        && self.call.headers.remove(RANGE).is_some() => {}
+                Err(answer) => return Err(answer.refused(&self.asked)),
             }
-            // It broke off behind its last byte (RFC 9110, section 15.5.17).
-            Err(answer) if answer.status == StatusCode::RANGE_NOT_SATISFIABLE && self.is_whole() => {
-                self.response = None;
-                return Ok(());
-            }
-            Err(answer) => return Err(answer.refused(&self.asked)),
         };
         self.skip = match response.status() {
             StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), received) => 0,

@@ -37,13 +37,28 @@ async fn f5_a_download_that_breaks_behind_its_last_byte_is_whole() {
     let remote = Remote::new(&host, &quick()).unwrap();
     let stream = read(&remote, Digest::of(&bytes)).await.unwrap();
     assert_eq!(whole(stream).await.unwrap(), bytes);
-    // Nothing is behind what came, and what came is not the blob: its last bytes are not handed out.
+    // Nothing is behind what came, and what came is not the blob: it is asked for again, and its last bytes are never handed
+    // out.
     let stream = read(&remote, Digest::of(b"another")).await.unwrap();
-    let (came, last): (Vec<_>, Vec<_>) =
-        stream.collect::<Vec<_>>().await.into_iter().partition(Result::is_ok);
-    assert!(matches!(&last[..], [Err(RegistryError::Status { status: 416, .. })]), "{last:?}");
+    let all: Vec<_> = stream.collect().await;
+    let (came, last): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    assert!(matches!(&last[..], [Err(RegistryError::Unreachable { .. })]), "{last:?}");
     let came: usize = came.into_iter().map(|chunk| chunk.unwrap().len()).sum();
     assert!(came < bytes.len(), "{came}");
+}
+
+/// `crane registry serve` answers so to every range that has no end.
+#[tokio::test]
+async fn f5_a_registry_that_does_not_know_the_range_hands_out_the_blob_again() {
+    let fake = Fake::start();
+    let bytes = large();
+    let one = fake.seed_blob("shop", &bytes);
+    fake.on("GET", "/blobs/", 1, Reply::CutAfter(100_000));
+    fake.on("GET", "/blobs/", 1, Reply::error(416, "BLOB_UNKNOWN"));
+    fake.on("GET", "/blobs/", 1, Reply::CutAfter(200_000));
+    let stream = read(&remote(&fake), digest(&one)).await.unwrap();
+    assert_eq!(whole(stream).await.unwrap(), bytes);
+    assert_eq!(fake.log().iter().map(|one| one.status).collect::<Vec<_>>(), [200, 416, 200, 206]);
 }
 
 #[tokio::test]
