@@ -4,7 +4,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::process::{Command, Stdio};
 
 use samebits::closure::OCI_MANIFEST;
-use samebits::digest::Hasher;
+use samebits::digest::{Digest, Hasher};
 use samebits::reference::Repository;
 use serde_json::json;
 
@@ -61,16 +61,46 @@ fn head(wire: &mut std::net::TcpStream) -> Option<(String, u64)> {
     Some((first.replace("/BLOBS/", "/blobs/"), length))
 }
 
+/// The digest of so many zeros.
+fn of_zeros(length: u64) -> Digest {
+    let zeros = vec![0; MIB as usize];
+    let mut hasher = Hasher::default();
+    (0..length / MIB).for_each(|_| hasher.update(&zeros));
+    hasher.finish()
+}
+
+/// The highest that a copy ever was, in KiB, and what it said.
+#[allow(clippy::print_stdout, reason = "a figure, for who asks for it")]
+fn highest(bench: &Bench, args: [&str; 3]) -> (u64, String) {
+    // It is in /proc until the process is reaped.
+    let binary = env!("CARGO_BIN_EXE_samebits");
+    let mut running = Command::new(binary)
+        .arg("copy")
+        .args(args)
+        .current_dir(bench.yard.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", running.id());
+    let (mut peak, mut said) = (0, String::new());
+    while running.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+        peak = peak.max(high.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    running.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    println!("{args:?}: {peak} KiB at the highest");
+    (peak, said)
+}
+
 /// The copy ends where the manifest is read back, which this registry does not let; by then the blob is over.
 #[test]
-#[allow(clippy::print_stdout, reason = "a figure, for who asks for it")]
 fn f4_half_a_gibibyte_is_copied_in_less_than_64_mib() {
     let bench = Bench::new();
     // A blob of zeros, which takes no room on the disk.
-    let zeros = vec![0; MIB as usize];
-    let mut hasher = Hasher::default();
-    (0..BLOB / MIB).for_each(|_| hasher.update(&zeros));
-    let digest = hasher.finish();
+    let digest = of_zeros(BLOB);
     bench.wait(async {
         let shop: Repository = "oci:shop".parse().unwrap();
         let config =
@@ -94,25 +124,67 @@ fn f4_half_a_gibibyte_is_copied_in_less_than_64_mib() {
     file.write_all(&[0]).unwrap();
     drop(file);
     let to = format!("{}/shop:1", sipping());
-    // The highest it ever was is in KiB in /proc until the process is reaped.
-    let binary = env!("CARGO_BIN_EXE_samebits");
-    let mut running = Command::new(binary)
-        .args(["copy", "oci:shop:1", &to])
-        .current_dir(bench.yard.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", running.id());
-    let (mut peak, mut said) = (0, String::new());
-    while running.try_wait().unwrap().is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-        peak = peak.max(high.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    running.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let (peak, said) = highest(&bench, ["oci:shop:1", &to, "--quiet"]);
     assert!(said.contains("reading manifest") && said.contains("403"), "{said}");
-    println!("{peak} KiB at the highest");
     assert!(peak > 1 << 10 && peak < LIMIT, "{peak} KiB");
+}
+
+/// A registry that hands out one image, whose only layer are zeros that it does not have.
+fn pouring(length: u64) -> String {
+    let config =
+        json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] } })
+            .to_string();
+    let layer = of_zeros(length);
+    let manifest = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": { "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": Digest::of(config.as_bytes()), "size": config.len() },
+        "layers": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": length }] });
+    let manifest = manifest.to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for wire in listener.incoming() {
+            let (mut wire, config, manifest) = (wire.unwrap(), config.clone(), manifest.clone());
+            std::thread::spawn(move || {
+                while let Some((first, _)) = head(&mut wire) {
+                    let asked = first.to_lowercase();
+                    let found = |length: u64| {
+                        format!(
+                            "HTTP/1.1 200 OK\r\ncontent-type: {OCI_MANIFEST}\r\ncontent-length: {length}\r\n\r\n"
+                        )
+                    };
+                    let answer = if asked.contains("/manifests/") {
+                        found(manifest.len() as u64) + &manifest
+                    } else if asked.contains(&layer.hex()) {
+                        found(length)
+                    } else {
+                        found(config.len() as u64) + &config
+                    };
+                    let mut sent = wire.write_all(answer.as_bytes());
+                    let zeros = [0; 64 << 10];
+                    for _ in 0..if asked.contains(&layer.hex()) { length / zeros.len() as u64 } else { 0 } {
+                        sent = sent.and_then(|()| wire.write_all(&zeros));
+                    }
+                    if sent.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    host
+}
+
+/// However fast it comes and wherever it goes to.
+#[test]
+fn f4_what_a_registry_pours_out_is_not_held() {
+    let (bench, length) = (Bench::new(), 192 * MIB);
+    let from = format!("{}/shop:1", pouring(length));
+    for to in [format!("{}/shop:1", sipping()), "oci:folder:1".to_owned(), "oci:archive.tar:1".to_owned()] {
+        let (peak, said) = highest(&bench, [&from, &to, "--no-referrers"]);
+        // The registry does not let the manifest be read back; by then the blob is over.
+        let end = if to.starts_with("oci:") { "read back" } else { "403" };
+        assert!(said.contains(end), "{to}: {said}");
+        assert!(peak > 1 << 10 && peak < LIMIT, "{to}: {peak} KiB");
+    }
 }
