@@ -13,8 +13,10 @@ use crate::proxy::{Answer, Asked, Fault};
 pub(crate) enum Act {
     /// The whole walk.
     Promotion,
-    /// The copy alone.
+    /// The copy alone, its tag last.
     Copy,
+    /// The same into a layout: a folder, or an archive.
+    Unpack,
 }
 
 /// One kind of request.
@@ -47,6 +49,7 @@ pub(crate) enum Kind {
     ReadFallbackTag,
     WriteFallbackTag,
     ReadIndex,
+    ListingBack,
     ReferrerBack,
     EvidenceBack,
     WriteTag,
@@ -56,12 +59,12 @@ pub(crate) enum Kind {
 
 use Kind::{
     Child, Config, CosignTag, DestinationToken, Evidence, EvidenceBack, FallbackTag, FindBlob, Index, Layer,
-    Listing, Mount, OpenUpload, ReadBack, ReadFallbackTag, ReadIndex, Referrer, ReferrerBack, SourceToken,
-    Tag, TagAfter, TagAgain, TagList, Upload, WriteChild, WriteFallbackTag, WriteIndex, WriteReferrer,
-    WriteTag,
+    Listing, ListingBack, Mount, OpenUpload, ReadBack, ReadFallbackTag, ReadIndex, Referrer, ReferrerBack,
+    SourceToken, Tag, TagAfter, TagAgain, TagList, Upload, WriteChild, WriteFallbackTag, WriteIndex,
+    WriteReferrer, WriteTag,
 };
 
-const ALL: [Kind; 29] = [
+const ALL: [Kind; 30] = [
     Tag,
     Index,
     Child,
@@ -86,6 +89,7 @@ const ALL: [Kind; 29] = [
     ReadFallbackTag,
     WriteFallbackTag,
     ReadIndex,
+    ListingBack,
     ReferrerBack,
     EvidenceBack,
     WriteTag,
@@ -99,23 +103,25 @@ impl Kind {
             Tag | Index | Child | Config | Listing | FallbackTag | TagList | CosignTag | Referrer
             | Evidence | Layer | TagAgain | SourceToken => Side::Source,
             Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | ReadBack | WriteReferrer
-            | ReadFallbackTag | WriteFallbackTag | ReadIndex | ReferrerBack | EvidenceBack | WriteTag
-            | TagAfter | DestinationToken => Side::Destination,
+            | ReadFallbackTag | WriteFallbackTag | ReadIndex | ListingBack | ReferrerBack | EvidenceBack
+            | WriteTag | TagAfter | DestinationToken => Side::Destination,
         }
     }
 
     /// Whether `act` makes such a request of a registry that has tokens and the referrers API, or neither.
     fn is_made(self, act: Act, tokens: bool) -> bool {
         match self {
-            // The walk has its bytes from the tag.
-            Index => act == Act::Copy,
+            _ if act == Act::Unpack && self.side() == Side::Destination => false,
+            // Of an image that is named by its digest; the walk has its bytes from the tag.
+            Index => act != Act::Promotion,
             Tag | Child | Config | TagList | CosignTag | Referrer | Layer | Mount | FindBlob | OpenUpload
-            | Upload | WriteChild | WriteIndex | ReadBack | ReadIndex | WriteReferrer => true,
+            | Upload | WriteChild | WriteIndex | ReadBack | ReadIndex | WriteReferrer | WriteTag
+            | TagAfter => true,
             // A copy takes evidence along as any other blob; the walk reads it.
             Evidence => true,
-            TagAgain | ReferrerBack | EvidenceBack | WriteTag | TagAfter => act == Act::Promotion,
+            TagAgain | ReferrerBack | EvidenceBack => act == Act::Promotion,
             FallbackTag | ReadFallbackTag | WriteFallbackTag => !tokens,
-            Listing | SourceToken | DestinationToken => tokens,
+            Listing | ListingBack | SourceToken | DestinationToken => tokens,
         }
     }
 
@@ -124,7 +130,7 @@ impl Kind {
         match self {
             Tag | Index | Child | Config | Listing | FallbackTag | TagList | CosignTag | Referrer
             | Evidence | Layer | TagAgain | SourceToken | ReadBack | ReadFallbackTag | ReadIndex
-            | ReferrerBack | EvidenceBack | TagAfter | DestinationToken => true,
+            | ListingBack | ReferrerBack | EvidenceBack | TagAfter | DestinationToken => true,
             Mount | FindBlob | OpenUpload | Upload | WriteChild | WriteIndex | WriteReferrer
             | WriteFallbackTag | WriteTag => false,
         }
@@ -173,6 +179,7 @@ impl Kind {
             Config => Box::new(get(&from, format!("blobs/{}", at.config))),
             Layer => Box::new(get(&from, format!("blobs/{}", at.layer))),
             Listing => Box::new(get(&from, format!("referrers/{}", at.root))),
+            ListingBack => Box::new(get(&to, format!("referrers/{}", at.root))),
             FallbackTag => Box::new(get(&from, format!("manifests/sha256-{}", hex(at.root)))),
             TagList => Box::new(get(&from, "tags/list?n=1000".to_owned())),
             CosignTag => Box::new(get(&from, format!("manifests/sha256-{}.sbom", hex(at.root)))),
@@ -372,7 +379,7 @@ impl Row {
             (self.kind, self.wrong),
             (Listing | FallbackTag, Absent | Gone | Old) | (Referrer, Absent | Old)
         );
-        absent && act == Act::Copy
+        absent && act != Act::Promotion
     }
 
     /// Whether nobody can know of cosign's tag: the source says that it is not there, or lists the tags without it. It
@@ -402,7 +409,9 @@ pub(crate) fn rows(act: Act, tokens: bool) -> Vec<Row> {
         if matches!(kind, OpenUpload | Mount) {
             wrongs.push(UploadElsewhere);
         }
-        let shared = act == Act::Promotion && kind.is_made(Act::Copy, tokens);
+        // What moves the tag of an environment is shown in full.
+        let tag = matches!(kind, WriteTag | TagAfter);
+        let shared = act == Act::Promotion && kind.is_made(Act::Copy, tokens) && !tag;
         for wrong in wrongs {
             // Much the same as another, and shown by the copy.
             if shared && matches!(wrong, Busy | BadGateway | Login | Longer | Shorter) {
