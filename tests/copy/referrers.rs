@@ -153,3 +153,88 @@ fn between_repositories_of_one_registry_that_wants_tokens_blobs_are_mounted() {
     let done = bench.copy(&format!("{from}:1"), &format!("{to}:1"), &["-o", "json"]).exits(0).json();
     assert_eq!(done["images"][0]["copy"]["bytesCopied"], 0, "{done:#}");
 }
+
+/// Where the registry lists referrers and does not say so in its answers (`OCI-Subject`), they are listed both ways.
+#[test]
+fn b12_a_registry_that_lists_referrers_and_does_not_say_so_gets_them_all() {
+    let bench = Bench::new();
+    let here = Fake::start();
+    let there = Fake::with(Behaviour { subject_header: false, ..Behaviour::default() });
+    let (from, to) = (format!("{}/shop", here.host()), format!("{}/mirror", there.host()));
+    let pushed = bench.push(&from, "hello");
+    bench.copy(&format!("{from}:1"), &format!("{to}:1"), &[]).exits(0);
+    bench.is_whole(&pushed, &to);
+    // Whoever asks by the tag alone finds them too.
+    there.behave(|behaviour| behaviour.referrers_api = false);
+    let asked = Bench::new();
+    for (subject, referrer) in &pushed.attached {
+        assert!(asked.wait(asked.refers(&to.parse().unwrap(), *subject, *referrer)));
+    }
+}
+
+/// What is listed and is not there, or refers to something else, is not brought; the first is named.
+#[test]
+fn b11_what_a_listing_says_wrongly_is_not_brought() {
+    let bench = Bench::new();
+    let here = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let there = Fake::start();
+    let (from, to) = (format!("{}/shop", here.host()), format!("{}/mirror", there.host()));
+    let pushed = bench.push(&from, "hello");
+    let (shop, root) = (from.parse::<Repository>().unwrap(), pushed.image.digest);
+    let other = pushed.platform("arm64");
+    let elsewhere = bench.wait(bench.attach(&shop, other, "of arm64"));
+    here.untag("shop", &format!("sha256-{}", other.hex()));
+    let gone = samebits::digest::Digest::of(b"gone");
+    let tag = format!("sha256-{}", root.hex());
+    let mut listing: serde_json::Value =
+        serde_json::from_slice(&here.manifest("shop", &here.tagged("shop", &tag).unwrap()).unwrap()).unwrap();
+    for digest in [elsewhere, gone] {
+        let entry = json!({ "mediaType": MANIFEST, "digest": digest, "size": 1 });
+        listing["manifests"].as_array_mut().unwrap().push(entry);
+    }
+    here.tag("shop", &tag, &here.seed_manifest("shop", INDEX, listing.to_string().as_bytes()));
+    let ran = bench.copy(&format!("{from}:1"), &format!("{to}:1"), &["-o", "json"]).exits(0).json();
+    let said = format!("the source lists {gone} as a referrer, and does not have it");
+    assert!(ran["notes"].to_string().contains(&said), "{ran:#}");
+    assert_eq!(there.manifest("mirror", &elsewhere.to_string()), None);
+    bench.is_whole(&pushed, &to);
+}
+
+/// Nothing is left behind in silence: what is too deep, or too much, is an error that says what to do.
+#[test]
+fn b10_referrers_of_referrers_without_end_are_an_error_and_no_shorter_copy() {
+    let (bench, here, there) = (Bench::new(), Fake::start(), Fake::start());
+    let (from, to) = (format!("{}/shop", here.host()), format!("{}/mirror", there.host()));
+    let mut pushed = bench.push(&from, "hello");
+    let shop: Repository = from.parse().unwrap();
+    // The index, its referrer, and that one's: two more are four steps.
+    for text in ["third", "fourth"] {
+        let last = pushed.attached.last().unwrap().1;
+        pushed.attached.push((last, bench.wait(bench.attach(&shop, last, text))));
+    }
+    bench.copy(&format!("{from}:1"), &format!("{to}:1"), &[]).exits(0);
+    bench.is_whole(&pushed, &to);
+    bench.wait(bench.attach(&shop, pushed.attached.last().unwrap().1, "fifth"));
+    let ran = bench.copy(&format!("{from}:1"), &format!("{to}:2"), &[]).exits(3);
+    for said in [&format!("source {from}"), "referrers", "hint: delete what nobody needs"] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    assert_eq!((ran.stdout.as_str(), there.tagged("mirror", "2")), ("", None));
+    bench.copy(&format!("{from}:1"), &format!("{to}:2"), &["--no-referrers"]).exits(0);
+}
+
+/// A registry that makes no repositories by itself says which one is missing; so do we, and what to do.
+#[test]
+fn a_repository_that_has_to_be_made_first_is_named() {
+    let (bench, there) = (Bench::new(), Fake::start());
+    bench.push("oci:shop", "hello");
+    there.on("POST", "/blobs/uploads/", usize::MAX, crate::registry::Reply::error(404, "NAME_UNKNOWN"));
+    let to = format!("{}/mirror", there.host());
+    let ran = bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(3);
+    let hint = format!("hint: {} has no mirror, or the login may not see it: create it there", there.host());
+    assert!(
+        ran.stderr.contains(&format!("destination {to}")) && ran.stderr.contains(&hint),
+        "{}",
+        ran.stderr
+    );
+}

@@ -1,7 +1,8 @@
 //! What to do about an error.
 
-use super::{Asked, Distrust, RegistryError, Request};
+use super::{Asked, Complaint, Distrust, RegistryError, Request};
 use crate::archive::ArchiveError;
+use crate::closure::ClosureError;
 
 impl RegistryError {
     /// What to do about it, for the `hint:` line.
@@ -32,8 +33,10 @@ impl RegistryError {
             Self::Stalled { .. } | Self::FallbackLost { .. } | Self::TokenExpired { .. } => {
                 Some("safe to run again".to_owned())
             }
-            Self::Status { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
-            Self::Token { asked, status, logged_in, .. } => status_hint(asked, *status, *logged_in),
+            Self::Status { asked, status, complaint, logged_in, .. }
+            | Self::Token { asked, status, complaint, logged_in, .. } => {
+                status_hint(asked, *status, complaint, *logged_in)
+            }
             // Who asked knows whether it may stay behind.
             Self::SubjectRefused { .. } => None,
             Self::BlobMissing { .. } => {
@@ -67,9 +70,7 @@ impl RegistryError {
             Self::Size { .. } | Self::ReadTwice { .. } => {
                 Some("do not use these bytes: the registry they come from, or its manifest, is wrong".to_owned())
             }
-            Self::TooManyReferrers { .. } => {
-                Some("delete what nobody needs of what refers to the image".to_owned())
-            }
+            Self::TooManyReferrers { .. } => Some(TOO_MANY.to_owned()),
             Self::MediaType { asked, .. }
             | Self::Header { asked, .. }
             | Self::TooLarge { asked, .. }
@@ -101,6 +102,14 @@ impl RegistryError {
                 Some("do not use these bytes: something has changed them on disk".to_owned())
             }
             Self::NoSuchImage { .. } => Some("check the name; nothing is guessed or searched for".to_owned()),
+            Self::Image { source, .. }
+                if matches!(**source, ClosureError::TooMany { what: "referrers", .. }) =>
+            {
+                Some(TOO_MANY.to_owned())
+            }
+            Self::Image { source, .. } if matches!(**source, ClosureError::Incomplete { .. }) => {
+                Some("run again; if it says so again, that part was lost there: push the image again".to_owned())
+            }
             Self::Image { .. } => Some("build and push the image again with a current tool".to_owned()),
             Self::TagNotSet { .. } => {
                 Some("somebody else sets this tag, or the registry caches it: run again".to_owned())
@@ -115,7 +124,9 @@ impl RegistryError {
     }
 }
 
-fn status_hint(asked: &Asked, status: u16, logged_in: bool) -> Option<String> {
+const TOO_MANY: &str = "delete what nobody needs of what refers to the image";
+
+fn status_hint(asked: &Asked, status: u16, complaint: &Complaint, logged_in: bool) -> Option<String> {
     let Asked { registry, repository, request } = asked;
     match status {
         401 if logged_in => {
@@ -131,6 +142,9 @@ fn status_hint(asked: &Asked, status: u16, logged_in: bool) -> Option<String> {
             "something in front of {registry} takes no requests of this length, nor much shorter ones: raise its limit"
         )),
         403 => Some(format!("the token needs {} on {repository}", request.action())),
+        404 if matches!(complaint.code.as_deref(), Some("NAME_UNKNOWN" | "NOT_FOUND")) => Some(format!(
+            "{registry} has no {repository}, or the login may not see it: create it there, or check the name"
+        )),
         200..=299 | 404 => Some(format!("is {registry} a registry? the answer does not look like one")),
         408 | 429 | 500 | 502 | 503 | 504 => Some(format!("{registry} is busy or down: safe to run again")),
         _ => Some(format!("{registry} does not take it: the reason is in its answer, or in its log")),

@@ -119,7 +119,9 @@ impl Remote {
                 Ok(Mounted::Yes)
             }
             202 => Ok(Mounted::No(Some(self.session(&asked, &answer)?))),
-            401 | 403 | 404 | 405 => Ok(Mounted::No(None)),
+            // Of the moment, or of a server.
+            408 | 429 => Err(answer.refused(&asked)),
+            400..=499 | 501 => Ok(Mounted::No(None)),
             _ => Err(answer.refused(&asked)),
         }
     }

@@ -1,4 +1,4 @@
-//! Downloads that break, tokens that end on the way, and how long somebody wants to be left alone.
+//! Downloads that break, tokens that end on the way, mounts that are not known, and how long somebody wants to be left alone.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -99,6 +99,24 @@ async fn a_token_that_ends_between_two_chunks_of_an_upload_is_renewed() {
     // The chunk that was refused came again, and no other.
     let taken = fake.log().into_iter().filter(|one| one.status < 300 && one.received > 0);
     assert_eq!(taken.map(|one| one.received).sum::<u64>(), size);
+}
+
+/// Who cannot mount says so in many ways; none of them keeps the bytes from being sent.
+#[tokio::test]
+async fn a_mount_that_is_not_known_is_an_answer_and_a_busy_registry_is_none() {
+    let fake = Fake::start();
+    let one = digest(&fake.seed_blob("staging/shop", b"layer"));
+    let remote = remote(&fake);
+    for status in [400, 401, 403, 404, 405, 409, 415, 422, 501] {
+        fake.on("POST", "mount=", 1, Reply::error(status, "UNSUPPORTED"));
+        let mounted = remote.mount_blob("prod/shop", "staging/shop", one).await.unwrap();
+        assert!(matches!(mounted, Mounted::No(None)), "{status}: {mounted:?}");
+    }
+    for status in [408, 429, 500, 503] {
+        fake.on("POST", "mount=", 5, Reply::status(status));
+        let error = remote.mount_blob("prod/shop", "staging/shop", one).await.unwrap_err();
+        assert!(error.is_transient(), "{status}: {error}");
+    }
 }
 
 /// Who asks for more time than there is gets no second question in it, whatever was asked.
