@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::support::Bench;
 use crate::docker_registry::{DockerRegistry, Door};
-use crate::proxy::{Fault, Proxy, Rule};
+use crate::proxy::{Answer, Asked, Fault, Proxy, Rule};
 use crate::registry::{Behaviour, Fake};
 use crate::served::{Maker, Served};
 
@@ -193,5 +193,30 @@ fn f5_a_broken_download_from_a_real_registry_goes_on_where_it_stopped() {
             let read = bench.wait(bench.registries().blob_bytes(&to.parse().unwrap(), digest, 8 << 20));
             assert!(read.unwrap().unwrap() == layer, "{name} to {to}");
         }
+    }
+}
+
+/// What stands in front of a registry may take no long requests: then each of them gets a blob in chunks.
+#[test]
+fn what_takes_no_long_requests_before_a_real_registry_gets_chunks() {
+    let (debian, crane, olareg) =
+        (DockerRegistry::start(Door::Open), Served::start(Maker::Crane), Served::start(Maker::Olareg));
+    let (Some(debian), Some(crane), Some(olareg)) = (debian, crane, olareg) else { return };
+    let (bench, layer) = (Bench::new(), bytes((3 << 20) + 1000));
+    let root = image(&bench, "oci:shop", std::slice::from_ref(&layer));
+    for (name, host) in [("debian", debian.host()), ("crane", crane.host()), ("olareg", olareg.host())] {
+        let proxy = Proxy::start(&host);
+        let too_long = Fault::Instead(Answer::new(413, &[], b"too long"));
+        proxy.rule(Rule::new(|asked| asked.body.len() > 1 << 20, usize::MAX, too_long));
+        let to = format!("{}/shop", proxy.host());
+        bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);
+        assert_eq!(bench.tagged(&to, "1"), Some(root), "{name}");
+        let log = proxy.take_log();
+        let taken = |one: &&Asked| one.method == "PATCH" && one.body.len() <= 1 << 20;
+        let chunks: usize = log.iter().filter(taken).map(|one| one.body.len()).sum();
+        assert_eq!(chunks, layer.len(), "{name}: nothing was sent twice");
+        let digest = Digest::of(&layer);
+        let read = bench.wait(bench.registries().blob_bytes(&to.parse().unwrap(), digest, 8 << 20));
+        assert!(read.unwrap().unwrap() == layer, "{name}");
     }
 }

@@ -93,3 +93,35 @@ fn killed_anywhere_a_layout_has_no_tag_of_half_an_image() {
     }
     assert!(killed > 0, "no run was killed");
 }
+
+/// SIGKILL at points spread over a copy into an archive, which is there whole or not at all.
+#[test]
+fn killed_anywhere_an_archive_is_whole_or_not_there() {
+    const ROUNDS: u32 = 12;
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    let began = Instant::now();
+    bench.copy("oci:shop:1", "oci:warm.tar:1", &[]).exits(0);
+    let whole = began.elapsed();
+    let mut killed = 0;
+    for round in 0..ROUNDS {
+        let (to, file) = (format!("oci:to{round}.tar"), bench.yard.path(&format!("to{round}.tar")));
+        let mut child = bench.yard.spawn(["copy", "oci:shop:1", &format!("{to}:1")]);
+        std::thread::sleep(whole * round / ROUNDS);
+        child.kill().unwrap();
+        killed += u32::from(child.wait().unwrap().code().is_none());
+        let left = bench.yard.path(&format!("to{round}.tar.partial"));
+        if left.exists() {
+            assert!(!file.exists());
+            let said = bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(2).stderr;
+            assert!(said.contains("remove it, and run this again"), "{said}");
+            std::fs::remove_file(left).unwrap();
+        }
+        if !file.exists() {
+            bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);
+        }
+        bench.is_whole(&pushed, &to);
+        assert_eq!(bench.tagged(&to, "1"), Some(pushed.image.digest));
+    }
+    assert!(killed > 0, "no run was killed");
+}
