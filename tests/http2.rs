@@ -17,7 +17,7 @@ mod tls;
 use std::time::Duration;
 
 use bytes::Bytes;
-use registry::{Behaviour, Fake};
+use registry::{Behaviour, Fake, Reply};
 use samebits::digest::Digest;
 use samebits::reference::Repository;
 use samebits::registry::{HttpConfig, Registries};
@@ -108,4 +108,25 @@ async fn f5_an_upload_whose_connection_breaks_ends_whole() {
         bench.registries.push_blob(&bench.repository("shop"), Bytes::from(large.clone())).await.unwrap();
     assert!(bench.fake.blob("shop", &digest.to_string()).unwrap() == large);
     assert_eq!(bench.front.agreed().len(), 3);
+}
+
+/// Where a registry speaks TLS, an address without it is not followed, wherever it leads: neither to read nor to write.
+#[tokio::test(flavor = "multi_thread")]
+async fn f2_nobody_is_led_from_tls_to_none() {
+    let Some(bench) = Bench::new(&["http/1.1"], &[]) else { return };
+    let (clear, shop) = (Fake::start(), bench.repository("shop"));
+    let layer = bench.registries.push_blob(&shop, "layer".into()).await.unwrap();
+    clear.seed_blob("shop", b"layer");
+    clear.open();
+    for to in [clear.origin(), format!("http://{}", bench.front.host())] {
+        bench.fake.on("GET", "/blobs/", 1, Reply::RedirectTo(to.clone()));
+        let error = bench.registries.blob_bytes(&shop, layer, 100).await.unwrap_err();
+        assert!(error.to_string().contains("is not followed: it leaves TLS"), "{error}");
+        let upload = format!("{to}/v2/shop/blobs/uploads/1?_state=a%2Fb%3D");
+        bench.fake.on("POST", "/blobs/uploads/", 1, Reply::Header("location", upload));
+        let error = bench.registries.push_blob(&shop, "other".into()).await.unwrap_err();
+        assert!(error.to_string().contains("is not followed: it leaves TLS"), "{error}");
+        assert!(error.hint().unwrap().contains("X-Forwarded-Proto"));
+    }
+    assert!(clear.log().is_empty());
 }

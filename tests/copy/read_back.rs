@@ -1,6 +1,7 @@
 //! The destination says yes to every write, and then has something else: an error that names side and digest, and no tag.
 
 use samebits::closure::DOCKER_LIST;
+use samebits::reference::Image;
 
 use super::support::Bench;
 use crate::registry::{Behaviour, Fake, Reply};
@@ -94,4 +95,69 @@ fn a2_a_blob_that_lies_in_a_layout_with_other_bytes_is_written_again() {
     let again = bench.copy("oci:shop:1", "oci:to:1", &["-o", "json"]).exits(0).json();
     assert_eq!(again["images"][0]["copy"]["blobsCopied"], 1, "{again:#}");
     bench.is_whole(&pushed, "oci:to");
+}
+
+/// A tag of cosign's that was told to be set, and was not, or means something else.
+#[test]
+fn a12_a_tag_of_cosigns_that_does_not_come_back_was_not_copied() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    let tag = format!("sha256-{}.att", pushed.image.digest.hex());
+    let fake = Fake::start();
+    let to = format!("{}/to", fake.host());
+    fake.on("PUT", &format!("/manifests/{tag}"), usize::MAX, Reply::status(201));
+    let ran = bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(3);
+    for said in [&format!("destination {to}"), &tag, "means nothing after it was set", "hint: "] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    assert_eq!(fake.tagged("to", "1"), None);
+}
+
+/// What lies there under another media type is not the image, whatever its bytes are.
+#[test]
+fn a7_a_manifest_that_is_called_otherwise_there_is_written_again() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    let fake = Fake::start();
+    let to = format!("{}/to", fake.host());
+    bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);
+    for manifest in pushed.closure.manifests() {
+        fake.seed_manifest("to", DOCKER_LIST, &manifest.bytes);
+        bench.copy("oci:shop:1", &format!("{to}:1"), &[]).exits(0);
+        let there = Image::new(to.parse().unwrap(), manifest.digest);
+        let found = bench.wait(bench.registries().manifest(&there)).unwrap().unwrap();
+        assert_eq!(found.media_type, manifest.media_type);
+    }
+}
+
+/// Whoever looks while it is copied sees no manifest without what it lists, no referrer without its image, and the tag last.
+#[test]
+fn nothing_is_written_before_what_it_stands_on() {
+    let bench = Bench::new();
+    let pushed = bench.push("oci:shop", "hello");
+    // Slow enough for what does not wait to come first.
+    let slow = std::time::Duration::from_millis(20);
+    let fake = Fake::with(Behaviour { latency: slow, ..Behaviour::default() });
+    bench.copy("oci:shop:1", &format!("{}/to:1", fake.host()), &[]).exits(0);
+    let written: Vec<String> = fake
+        .log()
+        .into_iter()
+        .filter(|one| one.method == "PUT" && one.path.contains("/manifests/"))
+        .map(|one| one.path.rsplit('/').next().unwrap().to_owned())
+        .collect();
+    let at = |name: &str| {
+        written.iter().position(|it| it == name).unwrap_or_else(|| panic!("{name}: {written:?}"))
+    };
+    let root = at(&pushed.image.digest.to_string());
+    for manifest in pushed.closure.manifests() {
+        assert!(at(&manifest.digest.to_string()) <= root, "{written:?}");
+    }
+    for (subject, referrer) in &pushed.attached {
+        let referrer = at(&referrer.to_string());
+        assert!(referrer > root && referrer > at(&subject.to_string()), "{written:?}");
+    }
+    for suffix in ["sig", "att", "sbom"] {
+        assert!(at(&format!("sha256-{}.{suffix}", pushed.image.digest.hex())) > root, "{written:?}");
+    }
+    assert_eq!(at("1"), written.len() - 1);
 }

@@ -204,3 +204,22 @@ async fn f5_retry_after_as_a_date_is_respected() {
     fake.on("GET", "/manifests/", 1, busy("Sun, 06 Nov 1994 08:49:37 GMT"));
     assert!(remote.manifest("shop", Which::Digest(digest(&one))).await.unwrap().is_some());
 }
+
+/// A name is looked up before anybody is asked there: a registry on the public internet sends nobody to this machine.
+#[tokio::test]
+async fn f2_a_redirect_to_a_name_of_something_inside_is_not_followed() {
+    let (proxy, inside) = (Fake::start(), Fake::start());
+    // The way to the public one; what is on this machine is reached without it.
+    let proxies = super::super::Proxies { http: Some(proxy.origin()), ..Default::default() };
+    let config = HttpConfig { proxies, plain_http_hosts: vec!["8.8.8.8".to_owned()], ..quick() };
+    let remote = Remote::new("8.8.8.8", &config).unwrap();
+    let one = digest(&inside.seed_blob("shop", b"layer"));
+    let there = inside.origin().replace("127.0.0.1", "localhost");
+    proxy.on("GET", "/blobs/", usize::MAX, Reply::RedirectTo(there));
+    for error in
+        [remote.small_blob("shop", one, 100).await.unwrap_err(), read(&remote, one).await.err().unwrap()]
+    {
+        assert!(matches!(error, RegistryError::NotFollowed { reason: Distrust::NotPublic, .. }), "{error}");
+    }
+    assert!(inside.log().is_empty());
+}
