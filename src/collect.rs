@@ -130,7 +130,7 @@ pub async fn collect(
     (look, now): (Look, Timestamp),
 ) -> Result<Evidence, CollectError> {
     let mut evidence = nothing(now);
-    look_at(&mut evidence, target, (registries, reading), files, trust, look).await?;
+    found(&mut evidence, target, look_at(target, (registries, reading), files, trust, look).await?);
     // Last: what was revoked or frozen while evidence was read is seen.
     recall(&mut evidence, target, ledger, trust, now)?;
     // Only a no has to be explained, and no first look ends in one.
@@ -170,23 +170,25 @@ pub fn remember(
     Ok(evidence)
 }
 
-/// Adds what lies in registries and files. A ledger that was read before is to be read again ([`recall`]): who decides by
-/// what it said then does not see what was revoked or frozen since.
+/// What lies in registries and files. A ledger that was read before is to be read again ([`recall`]): who decides by what it
+/// said then does not see what was revoked or frozen since.
 ///
 /// # Errors
 /// [`CollectError`] when the registry cannot be read; that is never "no evidence".
 pub async fn look_at(
-    evidence: &mut Evidence,
     target: &Target<'_>,
     (registries, reading): (&Registries, &Reading),
     files: &Files,
     trust: &Trust,
     look: Look,
-) -> Result<(), CollectError> {
+) -> Result<Attached, CollectError> {
     let places = (registries, reading, target.service().evidence_store());
-    let attached = attached_or_stored(target.image(), target.closure(), places, files, trust, look).await?;
+    attached_or_stored(target.image(), target.closure(), places, files, trust, look).await
+}
+
+/// Puts what [`look_at`] found in the place of what was found before.
+pub fn found(evidence: &mut Evidence, target: &Target<'_>, attached: Attached) {
     (evidence.attestations, evidence.discarded, evidence.remarks) = attached.evidence(target.closure());
-    Ok(())
 }
 
 /// Reads the ledger part again, both lanes at their newest checkpoint: the second look, after the intent is durable.

@@ -17,11 +17,11 @@ pub(crate) mod tests;
 
 use std::pin::pin;
 
-use futures_util::future::{Either, ready, select};
+use futures_util::future::{Either, LocalBoxFuture, poll_immediate, ready, select};
 use jiff::Timestamp;
 
 use crate::closure::Closure;
-use crate::collect::{Files, Look, collect, look_at, recall, remember};
+use crate::collect::{Attached, CollectError, Files, Look, collect, found, look_at, recall, remember};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Target, TargetError};
 use crate::gate::{Approved, Decision, Denied, Verdict, decide};
@@ -154,6 +154,9 @@ pub struct Given {
     pub bytes: Vec<u8>,
 }
 
+/// What lies beside an image, as soon as it was read.
+type Looked<'l> = LocalBoxFuture<'l, Result<Attached, CollectError>>;
+
 /// What can have been published of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -220,8 +223,8 @@ impl Walk<'_> {
         let reading = self.registries.reading(request.reference.repository())?;
         let resolved = Resolved::resolve_ahead(self.registries, &request.reference, &reading).await?;
         let target = self.target(request, &resolved, requester)?;
-        let (evidence, decision) =
-            self.ask(&target, self.remember(&target)?, &reading, &request.files).await?;
+        let (remembered, looked) = self.begin(&target, &reading, &request.files).await?;
+        let (evidence, decision) = self.ask(&target, remembered, looked, &reading, &request.files).await?;
         self.still(&target, evidence, decision).map(|(_, decision)| decision)
     }
 
@@ -241,13 +244,27 @@ impl Walk<'_> {
         Ok((evidence, decision))
     }
 
-    fn remember(&self, target: &Target<'_>) -> Result<Evidence, WalkError> {
-        Ok(remember(target, self.ledger, self.trust, (self.clock)())?)
-    }
-
     /// Nothing is read yet of where the image is.
     fn reading(&self, target: &Target<'_>) -> Result<Reading, WalkError> {
         Ok(self.registries.reading(&target.image().repository)?)
+    }
+
+    /// What the ledger says, read while the first look at what lies beside the image is on its way.
+    async fn begin<'l>(
+        &'l self,
+        target: &'l Target<'_>,
+        reading: &'l Reading,
+        files: &'l Files,
+    ) -> Result<(Evidence, Looked<'l>), WalkError> {
+        let from = (self.registries, reading);
+        let mut look = Box::pin(look_at(target, from, files, self.trust, Look::Referrers));
+        let looked = poll_immediate(&mut look).await;
+        let remembered = remember(target, self.ledger, self.trust, (self.clock)())?;
+        let looked: Looked<'l> = match looked {
+            Some(looked) => Box::pin(ready(looked)),
+            None => look,
+        };
+        Ok((remembered, looked))
     }
 
     /// The rest of the evidence, and what the gate says to it. More of it never turns a yes into a no: what older tools have
@@ -256,12 +273,13 @@ impl Walk<'_> {
         &self,
         target: &Target<'_>,
         mut evidence: Evidence,
+        looked: Looked<'_>,
         reading: &Reading,
         files: &Files,
     ) -> Result<(Evidence, Decision), WalkError> {
         let from = (self.registries, reading);
         let (ledger, trust) = (&*self.ledger, self.trust);
-        look_at(&mut evidence, target, from, files, trust, Look::Referrers).await?;
+        found(&mut evidence, target, looked.await?);
         if let Decision::Approved(approved) = decide(target, &evidence)
             // What only warns until a day may be met by more.
             && approved.verdict().findings.iter().all(|finding| finding.code().is_none())
@@ -282,9 +300,9 @@ impl Walk<'_> {
         reading: &Reading,
         files: &Files,
     ) -> Result<(Evidence, Decision, Option<(Position, Standing)>), WalkError> {
-        let remembered = self.remember(target)?;
+        let (remembered, looked) = self.begin(target, reading, files).await?;
         let commit = standing(target, &remembered);
-        let asked = pin!(self.ask(target, remembered, reading, files));
+        let asked = pin!(self.ask(target, remembered, looked, reading, files));
         let before = pin!(self.already(target, commit));
         let ((evidence, decision), before) = match select(asked, before).await {
             Either::Left((answer, before)) => (answer?, Either::Left(before)),
@@ -504,7 +522,9 @@ impl Walk<'_> {
             return Err(error);
         }
         let WalkError::Evidence { .. } = error else { return Err(error) };
-        let asked = self.ask(target, self.remember(target)?, &self.reading(target)?, &request.files).await;
+        let reading = self.reading(target)?;
+        let (remembered, looked) = self.begin(target, &reading, &request.files).await?;
+        let asked = self.ask(target, remembered, looked, &reading, &request.files).await;
         let Ok((_, Decision::Denied(denied))) = asked else { return Err(error) };
         let record = intent.abort(&mut self.writer(signer), target.environment(), &denied)?;
         Ok(Answer::Denied { denied: Box::new(denied), record: Some(record) })
