@@ -17,7 +17,7 @@ pub(crate) mod tests;
 
 use std::pin::pin;
 
-use futures_util::future::{Either, LocalBoxFuture, poll_immediate, ready, select};
+use futures_util::future::{Either, LocalBoxFuture, join, poll_immediate, ready, select};
 use jiff::Timestamp;
 
 use crate::closure::Closure;
@@ -29,7 +29,7 @@ use crate::ledger::Ledger;
 use crate::ledger::protocol::{Intent, ProtocolError, Writer, idempotency_key};
 use crate::ledger::target::{Current, Rules, State};
 use crate::policy::{Environment, Policy, ServiceName};
-use crate::record::{Permit, Position, Summary};
+use crate::record::{Permit, Position, Record, Summary};
 use crate::reference::{Image, Reference, Repository, Tag};
 use crate::registry::{CopyReport, Reading, Registries};
 use crate::verify::{Attestation, Author, Sign, Trust, Verified};
@@ -140,6 +140,8 @@ pub struct Promotion {
     commit: Position,
     report: Option<CopyReport>,
     standing: Standing,
+    /// What is published of it, where that was looked at.
+    published: Option<Published>,
     tag_moved: Option<(Tag, Digest)>,
     permit: Option<Given>,
     uncosigned: Option<Vec<String>>,
@@ -156,6 +158,13 @@ pub struct Given {
 
 /// What lies beside an image, as soon as it was read.
 type Looked<'l> = LocalBoxFuture<'l, Result<Attached, CollectError>>;
+
+/// A promotion that was made before.
+struct Before {
+    commit: Position,
+    standing: Standing,
+    published: Published,
+}
 
 /// What can have been published of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +216,8 @@ impl Promotion {
 
 /// A promotion with this commit, before anything was published of it.
 fn recorded(verdict: Verdict, commit: Position, report: Option<CopyReport>, standing: Standing) -> Promotion {
-    Promotion { verdict, commit, report, standing, tag_moved: None, permit: None, uncosigned: None }
+    let (published, tag_moved, permit, uncosigned) = (None, None, None, None);
+    Promotion { verdict, commit, report, standing, published, tag_moved, permit, uncosigned }
 }
 
 impl Walk<'_> {
@@ -299,27 +309,28 @@ impl Walk<'_> {
         target: &Target<'_>,
         reading: &Reading,
         files: &Files,
-    ) -> Result<(Evidence, Decision, Option<(Position, Standing)>), WalkError> {
+    ) -> Result<(Evidence, Decision, Option<Before>), WalkError> {
         let (remembered, looked) = self.begin(target, reading, files).await?;
         let commit = standing(target, &remembered);
         let asked = pin!(self.ask(target, remembered, looked, reading, files));
-        let before = pin!(self.already(target, commit));
+        let before = pin!(self.already(target, commit.as_ref()));
         let ((evidence, decision), before) = match select(asked, before).await {
             Either::Left((answer, before)) => (answer?, Either::Left(before)),
             Either::Right((before, asked)) => (asked.await?, Either::Right(ready(before))),
         };
         // What is done by this yes is preceded by a second look; where nothing is left to do, this is it. What did not stand
         // at first and stands now was read after the evidence.
-        let (evidence, decision) = match commit {
+        let (evidence, decision) = match &commit {
             Some(_) => self.still(target, evidence, decision)?,
             None => (evidence, decision),
         };
         // The ledger may have been read again.
         let now = standing(target, &evidence);
+        let is_it = now.as_ref().map(Record::position) == commit.as_ref().map(Record::position);
         let already = match &decision {
             Decision::Denied(_) => None,
-            Decision::Approved(_) if now == commit => before.await?,
-            Decision::Approved(_) => self.already(target, now).await?,
+            Decision::Approved(_) if is_it => before.await?,
+            Decision::Approved(_) => self.already(target, now.as_ref()).await?,
         };
         Ok((evidence, decision, already))
     }
@@ -357,10 +368,11 @@ impl Walk<'_> {
                 (evidence, Decision::Approved(approved), already) => (evidence, approved, already),
                 (_, Decision::Denied(denied), _) => return self.refuse(denied, request, signer),
             };
-            if let Some((commit, standing)) = already
+            if let Some(Before { commit, standing, published }) = already
                 && (!request.permit || is_under(&evidence, commit, &approved.verdict().policy))
             {
-                break (recorded(approved.verdict().clone(), commit, None, standing), evidence);
+                let before = recorded(approved.verdict().clone(), commit, None, standing);
+                break (Promotion { published: Some(published), ..before }, evidence);
             }
             match self.act(&target, &mut evidence, approved, &reading, request, signer, watch).await {
                 Ok(Ok(promotion)) => break (promotion, evidence),
@@ -422,26 +434,36 @@ impl Walk<'_> {
         Writer { ledger: self.ledger, policy: self.policy, trust: self.trust, signer }
     }
 
-    /// The commit of an earlier promotion of the same bytes, if nothing of them is missing.
+    /// An earlier promotion of the same bytes, by its commit, if nothing of them is missing; and what is published of it.
     async fn already(
         &self,
         target: &Target<'_>,
-        commit: Option<Position>,
-    ) -> Result<Option<(Position, Standing)>, WalkError> {
-        let (environment, image) = (target.environment(), target.destination());
-        let Some(commit) = commit else { return Ok(None) };
-        // What the tag means was read, and need not be asked for again.
-        let (place, closure) = (&image.repository, target.closure());
-        let tagged = match environment.tag() {
-            Some(tag) => self.registries.tagged(place, tag).await? == Some(image.digest),
-            None => false,
+        commit: Option<&Record>,
+    ) -> Result<Option<Before>, WalkError> {
+        let Some(committed) = commit else { return Ok(None) };
+        let (image, closure, commit) = (target.destination(), target.closure(), committed.position());
+        let place = &image.repository;
+        let whole = async {
+            // What the tag means was read, and need not be asked for again.
+            let tagged = match target.environment().tag() {
+                Some(tag) => self.registries.tagged(place, tag).await? == Some(image.digest),
+                None => false,
+            };
+            Ok::<_, WalkError>(match tagged {
+                true => (Standing::Tagged, self.registries.has_below(place, closure).await?),
+                false => (Standing::Known, self.registries.has_closure(place, closure).await?),
+            })
         };
-        let standing = if tagged { Standing::Tagged } else { Standing::Known };
-        let missing = match standing {
-            Standing::Tagged => self.registries.has_below(place, closure).await?,
-            Standing::New | Standing::Known => self.registries.has_closure(place, closure).await?,
-        };
-        Ok(missing.is_empty().then_some((commit, standing)))
+        let record = self.record_on(&image, closure, commit.index)?;
+        let published = self.published(target.service().name(), &image, (&record, committed.subjects()));
+        let (whole, published) = join(whole, published).await;
+        // What lists nothing may be what has nothing any more.
+        Ok(match whole? {
+            (standing, missing) if missing.is_empty() => {
+                Some(Before { commit, standing, published: published? })
+            }
+            _ => None,
+        })
     }
 
     /// Intent, second look, copy, commit.
@@ -569,10 +591,13 @@ impl Walk<'_> {
             verified_on: verdict.decided_on,
         };
         let record = self.record_on(image, closure, commit.index)?;
-        let published = match promotion.standing {
-            Standing::New => Published::default(),
+        let published = match (promotion.standing, promotion.published.clone()) {
+            (Standing::New, _) => Published::default(),
+            (Standing::Known | Standing::Tagged, Some(published)) => published,
             // An earlier run may have published it.
-            Standing::Known | Standing::Tagged => self.published(service, image, (&record, &summary)).await?,
+            (Standing::Known | Standing::Tagged, None) => {
+                self.published(service, image, (&record, &summary.subjects)).await?
+            }
         };
         let mut on = published.unsummarised(&summary);
         if promotion.standing != Standing::New && !on.is_empty() {
@@ -602,7 +627,7 @@ impl Walk<'_> {
 /// What the evidence says is promoted where the image would enter, and whether a promotion is under way there.
 fn current(target: &Target<'_>, evidence: &Evidence) -> (Option<Current>, bool) {
     let environment = target.environment();
-    let here = |record: &&crate::record::Record| record.body().environment() == Some(environment.name());
+    let here = |record: &&Record| record.body().environment() == Some(environment.name());
     let records: Vec<_> = evidence.history.iter().filter(here).cloned().collect();
     let (policy, service, control) = (target.policy(), target.service().name(), &evidence.control);
     let state = State::replay(&records, &Rules { policy, service, environment, control });
@@ -611,10 +636,11 @@ fn current(target: &Target<'_>, evidence: &Evidence) -> (Option<Current>, bool) 
 }
 
 /// The commit of an earlier promotion of the same bytes that still stands, as the ledger says.
-fn standing(target: &Target<'_>, evidence: &Evidence) -> Option<Position> {
+fn standing(target: &Target<'_>, evidence: &Evidence) -> Option<Record> {
     let (current, busy) = current(target, evidence);
     let is_this = |current: &Current| !busy && current.image == target.destination();
-    current.filter(is_this).map(|current| current.commit)
+    let commit = current.filter(is_this)?.commit;
+    evidence.history.iter().find(|record| record.position() == commit).cloned()
 }
 
 /// The service a repository belongs to, or the one that was named.

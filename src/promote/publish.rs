@@ -16,7 +16,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::protocol::{ProtocolError, judged};
 use crate::ledger::target::{History, Rules, State, history};
 use crate::policy::{Environment, ServiceName};
-use crate::record::{Kind, Position, SUMMARY, Summary};
+use crate::record::{Kind, Position, SUMMARY, Subjects, Summary};
 use crate::reference::Image;
 use crate::registry::{Attachment, RegistryError, Subject};
 use crate::verify::{Attestation, MESSAGE_SIGNATURE, Sign, Verified};
@@ -29,7 +29,7 @@ pub(super) const TAG_ATTEMPTS: u32 = 8;
 
 /// What a listing says of a commit is there. Who may write there can make it say so and keep others from publishing, as
 /// they can take away what was published; [`super::reconcile`] looks into it.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     /// The record.
     pub(super) record: bool,
@@ -50,14 +50,14 @@ impl Walk<'_> {
         &self,
         service: &ServiceName,
         image: &Image,
-        (record, summary): (&Attachment, &Summary<'_>),
+        (record, subjects): (&Attachment, &Subjects),
     ) -> Result<Published, WalkError> {
         let (of, referrer) = (Digest::of(&record.bytes).to_string(), record.digest());
         let has_record =
             |on, listed: &[Descriptor]| on == image.digest && listed.iter().any(|it| it.digest == referrer);
         let has_summary =
             |listed: &[Descriptor]| listed.iter().any(|it| it.annotations.get(RECORD) == Some(&of));
-        let looks = summary.subjects.digests().map(|on| {
+        let looks = subjects.digests().map(|on| {
             let there = Image::new(image.repository.clone(), on);
             let all = move |listed: &[Descriptor]| {
                 has_summary(listed) && (on != image.digest || has_record(on, listed))
