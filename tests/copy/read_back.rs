@@ -135,14 +135,14 @@ fn a7_a_manifest_that_is_called_otherwise_there_is_written_again() {
 fn nothing_is_written_before_what_it_stands_on() {
     let bench = Bench::new();
     let pushed = bench.push("oci:shop", "hello");
-    // Slow enough for what does not wait to come first.
-    let slow = std::time::Duration::from_millis(20);
-    let fake = Fake::with(Behaviour { latency: slow, ..Behaviour::default() });
+    let fake = Fake::start();
+    // It takes the image late: what does not wait for it comes first.
+    fake.on("PUT", &format!("/manifests/{}", pushed.image.digest), 2, Reply::status(503));
     bench.copy("oci:shop:1", &format!("{}/to:1", fake.host()), &[]).exits(0);
     let written: Vec<String> = fake
         .log()
         .into_iter()
-        .filter(|one| one.method == "PUT" && one.path.contains("/manifests/"))
+        .filter(|one| one.method == "PUT" && one.status == 201 && one.path.contains("/manifests/"))
         .map(|one| one.path.rsplit('/').next().unwrap().to_owned())
         .collect();
     let at = |name: &str| {
@@ -160,4 +160,31 @@ fn nothing_is_written_before_what_it_stands_on() {
         assert!(at(&format!("sha256-{}.{suffix}", pushed.image.digest.hex())) > root, "{written:?}");
     }
     assert_eq!(at("1"), written.len() - 1);
+}
+
+/// A blob that somebody takes out of a layout while the others come is missed, and named.
+#[test]
+fn a12_a_blob_that_vanishes_from_a_layout_while_it_is_written_is_missed() {
+    let (bench, fake) = (Bench::new(), Fake::start());
+    let from = format!("{}/shop", fake.host());
+    let pushed = bench.push(&from, "hello");
+    let [one, other] =
+        ["amd64", "arm64"].map(|of| pushed.closure.manifest(pushed.platform(of)).unwrap().blobs[1].digest);
+    let file = bench.yard.path(&format!("to/blobs/sha256/{}", one.hex()));
+    let path = format!("/blobs/{other}");
+    // The other is asked for until the one is there; which is then no more.
+    let mut taken = false;
+    fake.watch(Box::new(move |method, asked, _| {
+        if method != "GET" || !asked.ends_with(&path) || taken {
+            return None;
+        }
+        taken = std::fs::remove_file(&file).is_ok();
+        (!taken).then(|| Reply::status(503))
+    }));
+    let ran = bench.copy(&format!("{from}:1"), "oci:to:1", &["--no-referrers"]).exits(3);
+    for said in ["destination oci:to", &one.to_string(), "incomplete", "hint: run again"] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    assert_eq!(bench.tagged("oci:to", "1"), None);
+    bench.copy(&format!("{from}:1"), "oci:to:1", &["--no-referrers"]).exits(0);
 }
