@@ -394,3 +394,30 @@ fn b12_a_store_is_written_only_where_the_destination_refuses_and_has_to_take_it(
     assert!(ran.stderr.contains("name a registry that takes it"), "{}", ran.stderr);
     shop.nothing_beside("production", None);
 }
+
+/// What refers to something that was refused goes where that went: where the image is it would refer to nothing.
+#[test]
+fn b12_what_refers_to_what_was_refused_goes_to_the_store_with_it() {
+    let shop = Shop::new(400);
+    shop.allow(&shop.store());
+    let on = |digest| Image::new(shop.image.repository.clone(), digest);
+    let listed = shop.yard.runtime.block_on(shop.yard.registries.referrers(&shop.image)).unwrap();
+    let Referrers::Listed(listed) = listed else { panic!("{listed:?}") };
+    let (signature, none) = (listed[0].digest, BTreeMap::new());
+    let note = "application/vnd.example.note";
+    let subject = on(signature);
+    let attached = shop.yard.registries.attach(&subject, note, note, b"of the signature", &none);
+    let below = shop.yard.runtime.block_on(attached).unwrap();
+    // It refuses what refers to images, and would take what refers to anything else.
+    shop.strict.behave(|behaviour| behaviour.refuses_subject = None);
+    let subject = format!("\"{signature}\"");
+    shop.strict.watch(Box::new(move |method, path, body| {
+        let body = String::from_utf8_lossy(body);
+        let refused = body.contains("\"subject\"") && !body.contains(&subject);
+        (method == "PUT" && path.contains("/manifests/") && refused)
+            .then(|| Reply::error(400, "MANIFEST_INVALID"))
+    }));
+    shop.promote("staging", &[]).exits(0);
+    shop.nothing_beside("staging", Some(shop.image.digest));
+    assert!(shop.build.manifest("evidence/shop", &below.to_string()).is_some());
+}

@@ -389,6 +389,12 @@ fn d11_a_signature_comes_along_behind_the_one_that_is_there() {
     assert!(ran.stderr.contains("all of it is kept"), "{}", ran.stderr);
     let both = layers(&fake, &tag);
     assert_eq!((both.len(), &both[..1]), (2, &theirs[..]));
+    // It is looked at again when whoever read the tag before our write has had the time to write his.
+    let of_tag = |one: &crate::registry::Logged| one.path == format!("/v2/staging/shop/manifests/{tag}");
+    let asked: Vec<_> = fake.log().into_iter().filter(of_tag).collect();
+    let write = asked.iter().position(|one| one.method == "PUT").unwrap();
+    let [read, write, back] = [write - 1, write, write + 1].map(|at| &asked[at]);
+    assert!(back.time.0 - write.time.1 > write.time.1 - read.time.0, "{asked:#?}");
     // The next environment finds both.
     let staged = format!("{}/staging/shop@{}", fake.host(), image.digest);
     yard.run(["deployed", &staged, "--in", "staging", "--key", "keys/staging.key"]).exits(0);

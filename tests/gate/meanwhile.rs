@@ -146,3 +146,38 @@ fn e9_what_stands_is_not_called_done_while_another_promotion_is_under_way() {
     assert!(matches!(error, WalkError::Protocol(ProtocolError::Busy { .. })), "{error:?}");
     assert_eq!(state(&world), (1, vec![image.root]));
 }
+
+/// Between the last look at the ledger and the tag another promotion is recorded: the tag is set again, to that one's image.
+#[test]
+fn e9_a_tag_that_is_set_too_late_is_set_to_what_the_ledger_says_by_then() {
+    let fake = Fake::start();
+    let policy = with(&[
+        ("registry.example/shop", "oci:build/shop"),
+        ("registry.example/api", "oci:build/api"),
+        ("registry.example/staging/{service}", "oci:staging/{service}"),
+        ("registry.example/prod/{service}", &format!("{}/prod/{{service}}", fake.host())),
+        (APPROVALS, ""),
+        ("\"1h\"", "\"10m\""),
+    ]);
+    let (mut world, image, request) = ready_with(&policy);
+    // Its bytes are there; whoever brought them has not come to the tag.
+    let (next, production) = (Built::shop("2"), world.repository("shop", Some("production")));
+    block_on(async {
+        let pushed = world.push(&next, "v2").await;
+        let closure = world.registries.closure(&pushed).await.unwrap();
+        let from = world.registries.reading(&pushed.repository).unwrap();
+        world.registries.copy(&closure, &from, &production).await.unwrap();
+    });
+    let (hook, rival, mut overtaken) = (Mutex::new(world.hook()), Built::shop("2"), false);
+    fake.watch(Box::new(move |method, path, _| {
+        if method == "PUT" && path.ends_with("/manifests/production") && !overtaken {
+            hook.lock().unwrap().forge("release-2", &rival);
+            overtaken = true;
+        }
+        None
+    }));
+    let answer = block_on(world.promote(&request, "release")).unwrap();
+    assert!(matches!(answer, Answer::Promoted(_)), "{answer:?}");
+    assert_eq!(fake.tagged("prod/shop", "production"), Some(next.root.to_string()));
+    assert_eq!(state(&world), (0, vec![image.root, next.root]));
+}
