@@ -30,6 +30,7 @@ mod copy {
     mod carried;
     mod closed;
     mod elsewhere;
+    mod faulty;
     mod guarded;
     mod killed;
     #[cfg(target_os = "linux")]
