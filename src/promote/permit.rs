@@ -5,7 +5,8 @@
 //! before is asked no less. It carries the record of the promotion and the proof that the log has it, cosigned where the
 //! lock asks for that; where the proof cannot be had there is no permit.
 
-use super::{Given, Promotion, Walk, WalkError, current};
+use super::asking::current;
+use super::{Given, Promotion, Walk, WalkError};
 use crate::collect::recall;
 use crate::evidence::{Evidence, Target};
 use crate::gate::{Decision, Denied, decide};

@@ -276,6 +276,18 @@ fn a12_bytes_that_are_gone_are_said_to_be() {
     }
 }
 
+/// A destination that is no more has nothing in it: what was promoted there is promoted again, with its bytes.
+#[test]
+fn a12_a_destination_that_is_gone_is_filled_again() {
+    let (mut world, image, request) = ready();
+    let first = promoted(block_on(world.promote(&request, "release")));
+    std::fs::remove_dir_all(world.folder.path().join("prod/shop")).unwrap();
+    let again = promoted(block_on(world.promote(&request, "release")));
+    assert!(again.report().is_some() && again.commit() > first.commit());
+    assert_eq!(tag(&world), Some(image.root));
+    assert_eq!(left(&mut world), []);
+}
+
 /// A summary or an abort is a promoter's to sign, one's who is not revoked.
 #[test]
 fn e9_only_a_promoter_signs_what_reconcile_signs() {
