@@ -2,7 +2,8 @@
 //!
 //! Guarantees: only the files that were named are read, never one of the working directory (attack F9); a file
 //! that is there but cannot be understood is an error and never "anonymous"; secrets appear in no message and no
-//! `Debug` (attack F8). Never does: reads the environment; keeps what a helper printed.
+//! `Debug`, and are wiped from memory where they were kept here (attack F8). Never does: reads the environment; keeps what a
+//! helper printed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use docker_credential::{CredentialRetrievalError as Trouble, DockerCredential};
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 use crate::digest::shorten;
 use crate::registry::error::{LoginProblem, RegistryError};
@@ -24,10 +26,10 @@ pub(super) enum Login {
         /// The user.
         user: String,
         /// The secret.
-        password: String,
+        password: Zeroizing<String>,
     },
     /// A refresh token, exchanged at the token server.
-    IdentityToken(String),
+    IdentityToken(Zeroizing<String>),
 }
 
 impl fmt::Debug for Login {
@@ -140,9 +142,11 @@ fn read(file: &Path, keys: &[Key]) -> Result<Option<Login>, RegistryError> {
         }
         match docker_credential::get_credential_from_reader(text.as_slice(), &key.text) {
             Ok(DockerCredential::UsernamePassword(user, password)) => {
-                return Ok(Some(Login::Password { user, password }));
+                return Ok(Some(Login::Password { user, password: password.into() }));
             }
-            Ok(DockerCredential::IdentityToken(token)) => return Ok(Some(Login::IdentityToken(token))),
+            Ok(DockerCredential::IdentityToken(token)) => {
+                return Ok(Some(Login::IdentityToken(token.into())));
+            }
             Err(Trouble::NoCredentialConfigured) => {}
             // The helper protocol's way to say "no such login" (docker-credential-helpers, credentials/error.go).
             Err(Trouble::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => {}
@@ -179,7 +183,7 @@ mod tests {
     }
 
     fn password(user: &str, password: &str) -> Option<Login> {
-        Some(Login::Password { user: user.into(), password: password.into() })
+        Some(Login::Password { user: user.into(), password: password.to_owned().into() })
     }
 
     #[tokio::test]
@@ -196,7 +200,7 @@ mod tests {
         assert_eq!(find(text, "docker.io", "library/app").await.unwrap(), password("hub", "p"));
         assert_eq!(
             find(text, "acr.example", "app").await.unwrap(),
-            Some(Login::IdentityToken("refresh".into()))
+            Some(Login::IdentityToken("refresh".to_owned().into()))
         );
         assert_eq!(find(text, "other.example", "app").await.unwrap(), None);
         assert_eq!(find(text, "registry.example.evil", "app").await.unwrap(), None);
@@ -255,7 +259,9 @@ mod tests {
 
     #[test]
     fn f8_a_login_does_not_print_its_secret() {
-        let login = Login::Password { user: "user".into(), password: "hunter2".into() };
-        assert!(!format!("{login:?} {:?}", Login::IdentityToken("hunter2".into())).contains("hunter2"));
+        let login = Login::Password { user: "user".into(), password: "hunter2".to_owned().into() };
+        assert!(
+            !format!("{login:?} {:?}", Login::IdentityToken("hunter2".to_owned().into())).contains("hunter2")
+        );
     }
 }
