@@ -281,7 +281,8 @@ fn protocol(error: &ProtocolError) -> Option<String> {
             Some("run the same command again: it will decide on what the ledger says now".to_owned())
         }
         ProtocolError::Revoked { .. } => Some(
-            "the ledger derives nothing from it any more: promote with an identity that is not revoked, then              `samebits reconcile`"
+            "the ledger derives nothing from it any more: promote with an identity that is not revoked, then \
+             `samebits reconcile`"
                 .to_owned(),
         ),
         ProtocolError::RecordUnknown { index, .. } => Some(format!(

@@ -135,7 +135,7 @@ fn status_hint(asked: &Asked, status: u16, complaint: &Complaint, logged_in: boo
         401 => Some(format!("log in with `docker login {registry}`")),
         // Registries have no code of their own for tags that may not move.
         400 | 403 | 405 | 409 | 412 if moves_a_tag(request) => Some(format!(
-            "if the tags of {repository} are immutable, exempt this one or take `tag` out of the policy; else the token \
+            "if the tags of {repository} are immutable, exempt this one or set none (in the policy: `tag`); else the token \
              needs push on it; then run again"
         )),
         413 => Some(format!(
