@@ -146,7 +146,7 @@ struct Stage {
     really: Place,
     counters: Vec<Counter>,
     /// One of its own, which goes away with it.
-    _destination: Option<Registry>,
+    destination: Option<Registry>,
 }
 
 impl World {
@@ -244,7 +244,10 @@ impl World {
         let home = self.fresh("home")?;
         // Best effort: without it the first of two writes on the time of the second.
         let _ = std::process::Command::new("sync").status();
-        let usage = process::measure(tool.copy(&home, &stage.from, &stage.to), self.until)?;
+        let source = self.sources[&case.maker()].registry.id();
+        let servers: Vec<u32> =
+            std::iter::once(source).chain(stage.destination.iter().map(Registry::id)).collect();
+        let usage = process::measure(tool.copy(&home, &stage.from, &stage.to), self.until, &servers)?;
         fs::remove_dir_all(&home).context("removing a home")?;
         let Some(usage) = usage else { return Ok(None) };
         let referrers =
@@ -323,7 +326,7 @@ impl World {
                 (from, to, Place::registry(there.host(), &fresh), Some(there))
             }
         };
-        Ok(Stage { from, to, really, counters, _destination: destination })
+        Ok(Stage { from, to, really, counters, destination })
     }
 
     /// Fails unless the image is there under its own digest; how many of the referrers are, too.

@@ -73,7 +73,7 @@ impl Floor {
 
     /// Runs the process to its end; `None` when time is up.
     pub(crate) fn measure(self, until: Instant) -> anyhow::Result<Option<Usage>> {
-        let usage = process::measure(self.command, until)?;
+        let usage = process::measure(self.command, until, &[])?;
         for helper in self.helpers {
             let Ok(done) = helper.join() else { bail!("the other end panicked") };
             ensure!(done.context("the other end")? > 0, "nothing was passed");

@@ -121,7 +121,7 @@ pub(crate) fn compare(gate: Gate, folder: &Path, until: Instant) -> anyhow::Resu
     let counter = counted.counter.as_ref().context("no proxy")?;
     let log_of = |command: Command| -> anyhow::Result<Option<Log>> {
         counter.take_log();
-        Ok(process::measure(command, until)?.map(|_| counter.take_log()))
+        Ok(process::measure(command, until, &[])?.map(|_| counter.take_log()))
     };
     let Some(ours) = log_of(counted.promote(&image))? else { return Ok(None) };
     let Some(theirs) = log_of(counted.pipeline(&image))? else { return Ok(None) };
@@ -140,7 +140,7 @@ struct Yard {
     registries: Registries,
     runtime: tokio::runtime::Runtime,
     counter: Option<Counter>,
-    _registry: Registry,
+    registry: Registry,
 }
 
 /// What is about to be promoted.
@@ -158,7 +158,7 @@ impl Yard {
         let registries = Registries::new(HttpConfig::default(), folder.to_owned());
         let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
         let folder = folder.to_owned();
-        let yard = Self { folder, host, registries, runtime, counter, _registry: registry };
+        let yard = Self { folder, host, registries, runtime, counter, registry };
         yard.run(Tool::Samebits.program(), &["init", "--service", "shop", "--registry", &yard.host])?;
         let policy = yard.folder.join("samebits.toml");
         let text = fs::read_to_string(&policy).context("reading the policy")?;
@@ -178,8 +178,9 @@ impl Yard {
             Before::Promoted if round > 0 => self.candidate(0)?,
             Before::Promoted | Before::Copied | Before::Nothing => self.prepare(gate, round)?,
         };
-        let Some(ours) = process::measure(self.promote(&image), until)? else { return Ok(None) };
-        let Some(theirs) = process::measure(self.pipeline(&image), until)? else { return Ok(None) };
+        let servers = [self.registry.id()];
+        let Some(ours) = process::measure(self.promote(&image), until, &servers)? else { return Ok(None) };
+        let Some(theirs) = process::measure(self.pipeline(&image), until, &servers)? else { return Ok(None) };
         Ok(Some((ours, theirs)))
     }
 

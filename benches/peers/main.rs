@@ -18,7 +18,8 @@
 //!
 //! Wall and CPU are the best of up to five rounds, in turns, of a process that talks to the registry itself; each
 //! begins without a home, a cache or a destination. Requests and bytes are of one round more, through a proxy that
-//! counts (`counter.rs`). Depth is the longest chain of requests of which each began after the one before had been
+//! counts (`counter.rs`). "registry" is the CPU that the registries took meanwhile, "least" both together through the
+//! number of cores: on this machine nobody who asks the same of them can be faster than that. Depth is the longest chain of requests of which each began after the one before had been
 //! answered.
 //!
 //! Measured on two quiet cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate
@@ -122,18 +123,20 @@ fn gates(folder: &Path, wanted: &dyn Fn(&str) -> bool, until: Instant) -> anyhow
 }
 
 fn report_gate(compared: &Compared) {
-    let mut table = Table::new(&["", "wall", "CPU", "requests", "depth"]);
+    let mut table = Table::new(&["", "wall", "CPU", "registry", "least", "requests", "depth"]);
     let ways = [("samebits", &compared.ours), ("pipeline", &compared.theirs)];
     for (name, it) in ways {
         let counts = [it.log.requests(), it.log.depth()].map(|count| count.to_string());
-        let times = [time(it.usage.wall), time(it.usage.cpu)];
+        let times = [it.usage.wall, it.usage.cpu, it.usage.served, it.usage.least(cores())].map(time);
         table.row(std::iter::once(name.to_owned()).chain(times).chain(counts));
     }
     let figures = |it: &gate::Measured| {
         let (requests, depth) = (it.log.requests() as f64, it.log.depth() as f64);
-        [it.usage.wall.as_secs_f64(), it.usage.cpu.as_secs_f64(), requests, depth]
+        let usage = it.usage;
+        let times = [usage.wall, usage.cpu, usage.served, usage.least(cores())].map(|it| it.as_secs_f64());
+        times.into_iter().chain([requests, depth])
     };
-    let pairs = figures(&compared.ours).into_iter().zip(figures(&compared.theirs));
+    let pairs = figures(&compared.ours).zip(figures(&compared.theirs));
     table.row(std::iter::once("ratio".to_owned()).chain(pairs.map(|(our, their)| ratio(our, their))));
     print!("{table}");
     for (name, it) in ways {
@@ -170,9 +173,11 @@ fn has(program: &str) -> bool {
 }
 
 /// What a ratio is printed of, in the order of the columns.
-const FIGURES: [fn(&Measured) -> f64; 7] = [
+const FIGURES: [fn(&Measured) -> f64; 9] = [
     |it| it.usage.wall.as_secs_f64(),
     |it| it.usage.cpu.as_secs_f64(),
+    |it| it.usage.served.as_secs_f64(),
+    |it| it.usage.least(cores()).as_secs_f64(),
     |it| it.usage.peak.unwrap_or(0) as f64,
     |it| it.log.down as f64,
     |it| it.log.up as f64,
@@ -181,14 +186,28 @@ const FIGURES: [fn(&Measured) -> f64; 7] = [
 ];
 
 fn report(measured: &[(Tool, Measured)], floor: Option<process::Usage>, all: usize) {
-    let mut table =
-        Table::new(&["", "wall", "CPU", "memory", "down", "up", "requests", "depth", "referrers", "rounds"]);
+    let mut table = Table::new(&[
+        "",
+        "wall",
+        "CPU",
+        "registry",
+        "least",
+        "memory",
+        "down",
+        "up",
+        "requests",
+        "depth",
+        "referrers",
+        "rounds",
+    ]);
     let memory = |usage: &process::Usage| usage.peak.map_or("unknown".to_owned(), mib);
     for (tool, it) in measured {
         table.row([
             tool.name().to_owned(),
             time(it.usage.wall),
             time(it.usage.cpu),
+            time(it.usage.served),
+            time(it.usage.least(cores())),
             memory(&it.usage),
             mib(it.log.down),
             mib(it.log.up),
@@ -219,7 +238,9 @@ fn report(measured: &[(Tool, Measured)], floor: Option<process::Usage>, all: usi
     }
     let ours = measured.iter().find(|(tool, _)| *tool == Tool::Samebits);
     if let (Some(floor), Some((_, ours))) = (floor, ours) {
-        table.row(["read, hash, write".to_owned(), time(floor.wall), time(floor.cpu), memory(&floor)]);
+        let nobody = String::new;
+        let times = [time(floor.wall), time(floor.cpu), nobody(), nobody(), memory(&floor)];
+        table.row(std::iter::once("read, hash, write".to_owned()).chain(times));
         let [wall, cpu] = [
             ratio(ours.usage.wall.as_secs_f64(), floor.wall.as_secs_f64()),
             ratio(ours.usage.cpu.as_secs_f64(), floor.cpu.as_secs_f64()),
@@ -271,9 +292,14 @@ fn size() -> anyhow::Result<u64> {
     size.with_context(|| format!("SAMEBITS_BENCH_MIB is `{text}`: expected a number of MiB from 1 to 16384"))
 }
 
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok());
+    cores.unwrap_or(1)
+}
+
 /// What the seconds depend on.
 fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cores = cores();
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let sha = match processor.split_ascii_whitespace().any(|flag| flag == "sha_ni" || flag == "sha2") {
         true => "with",

@@ -90,6 +90,11 @@ impl Registry {
         bail!("{} does not answer on {address}", maker.program());
     }
 
+    /// Of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// `127.0.0.1:PORT`, as in a reference.
     pub(crate) fn host(&self) -> &str {
         &self.host
