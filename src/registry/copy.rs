@@ -5,32 +5,29 @@
 //! complete. Never does: tags, other than those of cosign which name their content; deleting; bringing along
 //! what refers to the image and could itself be run.
 
+mod along;
 pub(super) mod archive;
 mod merge;
 mod plan;
 mod read_back;
 mod refused;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::try_join;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
+use self::along::Brought;
 use self::plan::{Plan, Referrer};
-use self::read_back::Written;
-use self::refused::Refused;
-use super::attach::Answer;
 use super::backend::Backend;
-use super::error::Refusal;
 use super::reading::Reading;
-use super::wire::{Fetched, Mounted, Supply, Which};
-use super::{CONCURRENCY, RegistryError, attach, put, write};
-use crate::closure::{Closure, Content, Descriptor, Document, Manifest, Role};
+use super::wire::{Mounted, Supply, Which};
+use super::{CONCURRENCY, RegistryError, put};
+use crate::closure::{Closure, Descriptor, Manifest, Role};
 use crate::digest::Digest;
 use crate::reference::{Repository, Tag};
 
@@ -146,21 +143,6 @@ pub struct CopyReport {
     pub legacy_kept: Vec<Tag>,
 }
 
-/// What became of the referrers that were to be brought.
-#[derive(Default)]
-struct Brought {
-    /// Those that are there now, and were asked for or written.
-    written: Vec<Written>,
-    /// How many were there with everything they list.
-    present: usize,
-    /// Tags of cosign under which other evidence is there too.
-    merged: Vec<Tag>,
-    /// Tags of cosign that hold something else there.
-    kept: Vec<Tag>,
-    /// What the destination does not take.
-    refused: Refused,
-}
-
 /// One copy under way.
 pub(super) struct Copying {
     source: Reading,
@@ -174,6 +156,8 @@ pub(super) struct Copying {
     there: OnceCell<BTreeSet<Digest>>,
     /// Whether it was asked if the destination has a referrers API.
     probed: OnceCell<()>,
+    /// How many blobs are sent at a time.
+    turns: Semaphore,
     /// The blobs that the destination has acknowledged.
     done: Mutex<BTreeSet<(Digest, u64, bool)>>,
     copied: AtomicUsize,
@@ -199,6 +183,7 @@ impl Copying {
             already,
             there: OnceCell::new(),
             probed: OnceCell::new(),
+            turns: Semaphore::new(CONCURRENCY),
             done: Mutex::default(),
             copied: AtomicUsize::new(0),
             mounted: AtomicUsize::new(0),
@@ -402,7 +387,9 @@ impl Copying {
             progress.present(blob);
             return Ok(());
         }
-        // 3. Sent, hashed on the way. Whose trouble it was is known to whoever read the bytes.
+        // 3. Sent, hashed on the way, when it is its turn: the image and what refers to it come at the same time. Whose
+        // trouble it was is known to whoever read the bytes.
+        let _turn = self.turns.acquire().await;
         let broken = Arc::new(AtomicBool::new(false));
         let (noticed, sending) = (Arc::clone(&broken), Arc::new(progress.begin()));
         let source = self.source.supply(blob.digest);
@@ -453,148 +440,6 @@ impl Copying {
         }
         Ok(written)
     }
-
-    /// Writes what refers to the image; a subject is there before what refers to it.
-    async fn referrers(self: &Arc<Self>, referrers: Vec<Referrer>) -> Result<Brought, CopyError> {
-        let mut brought = Brought::default();
-        for together in in_steps(referrers) {
-            let together = brought.refused.without_theirs(together);
-            self.together(together, &mut brought).await?;
-        }
-        Ok(brought)
-    }
-
-    /// [`Copying::referrers`] of those that do not wait for one another: each fallback tag is written once.
-    async fn together(
-        self: &Arc<Self>,
-        referrers: Vec<Referrer>,
-        brought: &mut Brought,
-    ) -> Result<(), CopyError> {
-        let at = self.at(Side::Destination);
-        // 1. What is under cosign's tags there.
-        let looks: Vec<_> = referrers.into_iter().map(|referrer| self.under_its_tag(referrer)).collect();
-        let looks = stream::iter(looks).buffered(CONCURRENCY).try_collect::<Vec<_>>().await.map_err(&at)?;
-        let (mut ours, theirs): (Vec<_>, Vec<_>) = looks
-            .into_iter()
-            .partition(|(referrer, there)| there.as_ref().is_none_or(|it| yields(it, referrer)));
-        for (referrer, tag) in theirs.into_iter().filter_map(|(it, _)| it.tag.clone().map(|tag| (it, tag))) {
-            match self.merge((&tag, &referrer)).await? {
-                Some(both) => {
-                    brought.written.push(both);
-                    brought.merged.push(tag);
-                }
-                None => brought.kept.push(tag),
-            }
-        }
-        let all = ours.len();
-        if self.believes_manifests() {
-            ours.retain(|(referrer, there)| {
-                there.as_ref().is_none_or(|there| there.digest != referrer.fetched.digest)
-            });
-        }
-        brought.present += all - ours.len();
-        // 2. Contents that did not come with the image, each once.
-        let mut seen = self.done().clone();
-        let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
-        self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
-        // 3. The referrers, and fallback tags: that of one subject while those of others are written. Most first.
-        let mut subjects: BTreeMap<Option<Digest>, Vec<_>> = BTreeMap::new();
-        for one in ours {
-            let subject = one.0.document.subject.as_ref().map(|subject| subject.digest);
-            subjects.entry(subject).or_default().push(one);
-        }
-        let mut subjects: Vec<_> = subjects.into_values().collect();
-        subjects.sort_by_key(|referrers| Reverse(referrers.len()));
-        let turns = Semaphore::new(CONCURRENCY);
-        let writes: Vec<_> = subjects.into_iter().map(|of_one| self.of_one(of_one, &turns)).collect();
-        let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
-        for (referrer, answer) in answers.into_iter().flatten() {
-            match answer {
-                Ok(one) => {
-                    brought.written.push(Written { listed: one.is_some(), ..Written::of(&referrer) });
-                }
-                Err(why) => brought.refused.add(referrer, Some(why)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Referrers of one subject, each when it is its turn. Which of them the registry lists by itself is said in its answers;
-    /// the others are listed under the fallback tag.
-    async fn of_one(
-        &self,
-        referrers: Vec<(Referrer, Option<Fetched>)>,
-        turns: &Semaphore,
-    ) -> Result<Vec<(Referrer, Answer)>, RegistryError> {
-        let writes = referrers.into_iter().map(|(referrer, there)| async {
-            let _turn = turns.acquire().await;
-            self.write(referrer, there).await
-        });
-        let answers = try_join_all(writes).await?;
-        let unlisted = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.clone());
-        let unlisted: Vec<_> = unlisted.collect();
-        let first = unlisted.first().map(|(subject, _)| *subject);
-        // Whether readers ask for fallback tags here is found out meanwhile, once.
-        let probe = async {
-            if let Some(subject) = first
-                && self.destination.has_referrers_api().is_none()
-            {
-                let ask = async || self.destination.listed_by_api(subject).await.map(drop);
-                self.probed.get_or_try_init(ask).await?;
-            }
-            Ok(())
-        };
-        try_join(attach::list(&self.destination, unlisted.into_iter()), probe).await?;
-        Ok(answers)
-    }
-
-    /// One referrer, unless it is there; and what a fallback tag has to list of it, or that the destination refuses it.
-    async fn write(
-        &self,
-        referrer: Referrer,
-        there: Option<Fetched>,
-    ) -> Result<(Referrer, Answer), RegistryError> {
-        let Fetched { digest, media_type, bytes } = &referrer.fetched;
-        if there.is_some_and(|there| there.digest == *digest) {
-            return Ok((referrer, Ok(None)));
-        }
-        let which = referrer.tag.as_ref().map_or(Which::Digest(*digest), Which::Tag);
-        let answer = match write(&self.destination, which, media_type, bytes.clone()).await {
-            Ok(unlisted) => Ok(unlisted),
-            Err(error) if referrer.tag.is_none() => Err(Refusal::of(error)?),
-            Err(error) => return Err(error),
-        };
-        Ok((referrer, answer))
-    }
-
-    async fn under_its_tag(&self, referrer: Referrer) -> Result<(Referrer, Option<Fetched>), RegistryError> {
-        let there = match &referrer.tag {
-            None => None,
-            Some(tag) => self.destination.manifest(Which::Tag(tag)).await?,
-        };
-        Ok((referrer, there))
-    }
-}
-
-/// In their order, as many at a time as do not wait for one another: for a subject, or for the same manifest.
-fn in_steps(referrers: Vec<Referrer>) -> Vec<Vec<Referrer>> {
-    let mut steps: Vec<Vec<Referrer>> = Vec::new();
-    let mut now = BTreeSet::new();
-    for referrer in referrers {
-        let subject = referrer.document.subject.as_ref().map(|subject| subject.digest);
-        let waits = now.contains(&referrer.fetched.digest) || subject.is_some_and(|it| now.contains(&it));
-        if waits {
-            now.clear();
-        }
-        if now.is_empty() {
-            steps.push(Vec::new());
-        }
-        now.insert(referrer.fetched.digest);
-        if let Some(step) = steps.last_mut() {
-            step.push(referrer);
-        }
-    }
-    steps
 }
 
 /// What these referrers hold, each once. What lies under a tag of cosign's may have to be put behind what lies there.
@@ -607,23 +452,4 @@ fn contents(referrers: &[Referrer]) -> Vec<Descriptor> {
 /// What makes a blob the same to a copy: one that may be left out is not one that has to be there.
 fn sent(blob: &Descriptor) -> (Digest, u64, bool) {
     (blob.digest, blob.size, blob.is_foreign())
-}
-
-/// Whether what is under a tag may be written over, or is the same.
-fn yields(there: &Fetched, referrer: &Referrer) -> bool {
-    there.digest == referrer.fetched.digest || is_superset(&referrer.document, there)
-}
-
-/// Whether ours holds everything that is there, and more: only then may it take the tag.
-fn is_superset(ours: &Document, there: &Fetched) -> bool {
-    let Ok(theirs) = Document::read(&there.bytes, Some(&there.media_type), None) else { return false };
-    fn layers(document: &Document) -> BTreeSet<(Digest, &str, &BTreeMap<String, String>)> {
-        let blobs = match &document.content {
-            Content::Manifest { layers, .. } => layers,
-            Content::Index(children) => children,
-        };
-        blobs.iter().map(merge::said).collect()
-    }
-    let (ours, theirs) = (layers(ours), layers(&theirs));
-    ours != theirs && ours.is_superset(&theirs)
 }
