@@ -1,26 +1,33 @@
 //! An OCI image layout on disk (image-spec v1.1, image-layout.md), in a folder or in a tar archive, as a registry of its own.
 //!
 //! Guarantees: what is read has the digest of its file name; what is written appears whole or not at all
-//! (temporary file, fsync, rename), and `index.json` changes under a lock that other samebits processes respect.
+//! (temporary file, fsync, rename); `index.json` lists what is on disk, name and all, and changes under a lock that other
+//! samebits processes respect. After a crash, what is listed is whole.
 //! A tag is the annotation `org.opencontainers.image.ref.name`. A referrer is a manifest with a `subject` that
 //! `index.json` lists; the fallback tag `sha256-<hex>` of other tools is read too.
 //! Never does: adding to an archive, which [`super::copy`] writes in one go; deleting. A manifest that loses its tag stays listed without one.
 
+mod blob;
 mod disk;
+mod listing;
 pub(super) mod problem;
+mod temporary;
 
 pub(super) use self::disk::{INDEX, MARKER, blob_name, empty_index, marker};
 
 use std::collections::BTreeSet;
-use std::io::SeekFrom;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
+use futures_util::future::join;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::sync::mpsc::channel;
 
+use self::blob::Opened;
 use self::disk::Disk;
+use self::listing::Wanted;
 use self::problem::LayoutProblem;
 use super::error::RegistryError;
 use super::trail::{Pass, Trail};
@@ -31,8 +38,8 @@ use crate::digest::Digest;
 use crate::reference::Tag;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Bytes of a blob that are in memory at once, per stream.
-const CHUNK: usize = 256 << 10;
+/// Pieces of a blob that wait while another is written.
+const QUEUE: usize = 1;
 
 /// One layout; cheap to clone.
 #[derive(Clone, Debug)]
@@ -96,47 +103,11 @@ impl Layout {
     /// A blob as a stream, from where `reading` goes on; the digest of all of it is checked before the last bytes are
     /// handed out.
     pub(crate) async fn blob(&self, digest: Digest, reading: Pass) -> Result<Chunks, RegistryError> {
-        self.disk.run(Disk::check).await?;
-        let path = self.disk.blob(digest);
-        let Some(file) = self.disk.run(move |disk| disk.open(&blob_name(digest))).await? else {
-            return Err(RegistryError::LayoutBlobMissing { file: path });
-        };
-        let (length, start) = (file.limit(), reading.at());
-        let mut file = tokio::fs::File::from_std(file.into_inner());
-        if start > 0 {
-            // From where it stands, which in an archive is not its beginning.
-            let ahead = SeekFrom::Current(i64::try_from(start).unwrap_or(i64::MAX));
-            let moved = file.seek(ahead).await;
-            moved.map_err(|source| RegistryError::LayoutFile { file: path.clone(), source })?;
-        }
-        let file = file.take(length.saturating_sub(start));
-        let state = Open { file, path, reading: Some(reading), held: Bytes::new() };
-        let chunks = stream::try_unfold(state, move |mut state| async move {
-            while let Some(reading) = state.reading.take() {
-                let mut buffer = bytes::BytesMut::with_capacity(CHUNK);
-                let read = state.file.read_buf(&mut buffer).await;
-                let read =
-                    read.map_err(|source| RegistryError::LayoutFile { file: state.path.clone(), source })?;
-                let next = match read {
-                    0 => match reading.digest()? {
-                        found if found == digest => std::mem::take(&mut state.held),
-                        found => return Err(RegistryError::LayoutDigest { file: state.path, found }),
-                    },
-                    _ => {
-                        let chunk = buffer.freeze();
-                        reading.pass(&chunk)?;
-                        state.reading = Some(reading);
-                        // One chunk is held back, so that wrong bytes never complete at the other end.
-                        std::mem::replace(&mut state.held, chunk)
-                    }
-                };
-                if !next.is_empty() {
-                    return Ok(Some((next, state)));
-                }
-            }
-            Ok(None)
-        });
-        Ok(chunks.boxed())
+        let (path, start) = (self.disk.blob(digest), reading.at());
+        let opened =
+            self.disk.run(move |disk| disk.check().and_then(|()| disk.open_at(digest, start))).await?;
+        let file = opened.ok_or_else(|| RegistryError::LayoutBlobMissing { file: path.clone() })?;
+        Ok(Opened { path, file, digest, reading }.chunks(&self.disk))
     }
 
     /// A whole blob, checked; `None` when it is not there.
@@ -192,25 +163,28 @@ impl Layout {
         size: u64,
         mut chunks: Chunks,
     ) -> Result<(), RegistryError> {
-        let temporary =
-            self.disk.run(move |disk| disk.prepare().and_then(|()| disk.temporary(digest))).await?;
-        let wrong = |source| RegistryError::LayoutFile { file: temporary.path().to_owned(), source };
-        let mut file = tokio::fs::File::from_std(temporary.file().map_err(wrong)?);
-        let mut found: u64 = 0;
-        while let Some(chunk) = chunks.try_next().await? {
-            found = found.saturating_add(chunk.len() as u64);
-            if found > size {
-                break;
+        let mut temporary = self.disk.run(|disk| disk.prepare().and_then(|()| disk.temporary())).await?;
+        let (sender, pieces) = channel(QUEUE);
+        let writing = self.disk.run(move |_| temporary.fill(pieces).map(|()| temporary));
+        let passing = async move {
+            let mut found: u64 = 0;
+            while let Some(chunk) = chunks.try_next().await? {
+                found = found.saturating_add(chunk.len() as u64);
+                // Too many, or the disk takes no more, which it says itself.
+                if found > size || sender.send(chunk).await.is_err() {
+                    break;
+                }
             }
-            file.write_all(&chunk).await.map_err(wrong)?;
-        }
+            Ok::<_, RegistryError>(found)
+        };
+        // To the end of both: nothing is written any more when this returns.
+        let (found, written) = join(passing, writing).await;
+        let (found, temporary) = (found?, written?);
         if found != size {
             return Err(RegistryError::Size { digest, wanted: size, found });
         }
-        // tokio reports the last write's failure here and nowhere else; `keep` then syncs.
-        file.flush().await.map_err(wrong)?;
-        drop(file);
-        self.disk.run(move |disk| disk.keep(temporary, digest)).await
+        let file = self.disk.blob(digest);
+        self.disk.run(move |_| temporary.keep(&file)).await
     }
 
     /// Writes a manifest and lists it: under its tag, else without one until an index that contains it is
@@ -241,9 +215,8 @@ impl Layout {
                 })?;
                 disk.prepare()?;
                 disk.write_blob(digest, &bytes)?;
-                disk.change(|value| {
-                    list(value, tag.as_ref(), &document, digest, bytes.len() as u64);
-                })?;
+                let (size, listed) = (bytes.len() as u64, AtomicBool::new(false));
+                disk.list(Wanted { tag, document, digest, size, listed })?;
                 Ok(PutManifest { subject_acknowledged: true })
             })
             .await
@@ -284,14 +257,6 @@ impl Layout {
             })
             .await
     }
-}
-
-struct Open {
-    file: tokio::io::Take<tokio::fs::File>,
-    path: PathBuf,
-    /// None when the end was reached.
-    reading: Option<Pass>,
-    held: Bytes,
 }
 
 fn is_manifest(media_type: &str) -> bool {
@@ -378,3 +343,6 @@ impl Index {
         Ok(first)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,16 @@
 //! The files of a layout: reading them checked, writing them whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Take, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Take};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::listing::Waiting;
 use super::problem::LayoutProblem;
+use super::temporary::{Temporary, sync_folder};
 use super::{Fetched, Index};
 use crate::archive::{ArchiveError, Entries};
 use crate::closure::{Descriptor, Document, OCI_INDEX};
@@ -34,6 +35,7 @@ const ENTRIES: usize = 1_000_000;
 pub(super) struct Disk {
     path: PathBuf,
     archive: Option<Arc<Mutex<Option<Arc<Entries>>>>>,
+    pub(super) waiting: Arc<Waiting>,
 }
 
 /// `index.json` of a layout with nothing in it.
@@ -51,46 +53,18 @@ pub(in crate::registry) fn blob_name(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// A file in the making, beside the one it will become; it goes away unless it is kept.
-#[derive(Debug)]
-pub(super) struct Temporary {
-    path: PathBuf,
-    file: File,
-    kept: bool,
-}
-
-impl Temporary {
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// A second handle to write through.
-    pub(super) fn file(&self) -> Result<File, std::io::Error> {
-        self.file.try_clone()
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.kept {
-            // Best effort: a leftover is never read, its name is no digest.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn failed(path: &Path) -> impl Fn(std::io::Error) -> RegistryError {
+pub(super) fn failed(path: &Path) -> impl Fn(std::io::Error) -> RegistryError + use<> {
     let file = path.to_owned();
     move |source| RegistryError::LayoutFile { file: file.clone(), source }
 }
 
 impl Disk {
     pub(super) fn folder(path: PathBuf) -> Self {
-        Self { path, archive: None }
+        Self { path, archive: None, waiting: Arc::default() }
     }
 
     pub(super) fn archive(path: PathBuf) -> Self {
-        Self { path, archive: Some(Arc::default()) }
+        Self { path, archive: Some(Arc::default()), waiting: Arc::default() }
     }
 
     /// The names in the archive, once it is there; read once.
@@ -123,19 +97,37 @@ impl Disk {
         }
     }
 
-    /// Runs file operations off the async threads.
-    pub(super) async fn run<T: Send + 'static>(
+    /// A blob, from its byte `start` on.
+    pub(super) fn open_at(&self, digest: Digest, start: u64) -> Result<Option<Take<File>>, RegistryError> {
+        let Some(file) = self.open(&blob_name(digest))? else { return Ok(None) };
+        let (left, mut file) = (file.limit().saturating_sub(start), file.into_inner());
+        if start > 0 {
+            // From where it stands, which in an archive is not its beginning.
+            let ahead = SeekFrom::Current(i64::try_from(start).unwrap_or(i64::MAX));
+            file.seek(ahead).map_err(failed(&self.blob(digest)))?;
+        }
+        Ok(Some(file.take(left)))
+    }
+
+    /// Runs file operations off the async threads, from now on.
+    pub(super) fn run<T: Send + 'static, W>(
         &self,
-        work: impl FnOnce(&Self) -> Result<T, RegistryError> + Send + 'static,
-    ) -> Result<T, RegistryError> {
-        let disk = self.clone();
-        match tokio::task::spawn_blocking(move || work(&disk)).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down.
-                Err(error) => Err(failed(&self.path)(std::io::Error::other(error))),
-            },
+        work: W,
+    ) -> impl Future<Output = Result<T, RegistryError>> + Send + use<T, W>
+    where
+        W: FnOnce(&Self) -> Result<T, RegistryError> + Send + 'static,
+    {
+        let (disk, failed) = (self.clone(), failed(&self.path));
+        let running = tokio::task::spawn_blocking(move || work(&disk));
+        async move {
+            match running.await {
+                Ok(result) => result,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime is shutting down.
+                    Err(error) => Err(failed(std::io::Error::other(error))),
+                },
+            }
         }
     }
 
@@ -143,7 +135,7 @@ impl Disk {
         self.path.join(name)
     }
 
-    fn blobs(&self) -> PathBuf {
+    pub(super) fn blobs(&self) -> PathBuf {
         self.path("blobs/sha256")
     }
 
@@ -200,10 +192,15 @@ impl Disk {
             }
             self.replace(MARKER, &marker())?;
         }
-        fs::create_dir_all(self.blobs()).map_err(failed(&self.blobs()))
+        let blobs = self.blobs();
+        if !blobs.exists() {
+            fs::create_dir_all(&blobs).map_err(failed(&blobs))?;
+            sync_folder(&self.path("blobs"))?;
+        }
+        Ok(())
     }
 
-    fn lock(&self) -> Result<File, RegistryError> {
+    pub(super) fn lock(&self) -> Result<File, RegistryError> {
         let path = self.path(LOCK);
         let file =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(failed(&path))?;
@@ -211,7 +208,7 @@ impl Disk {
         Ok(file)
     }
 
-    fn index_value(&self) -> Result<Value, RegistryError> {
+    pub(super) fn index_value(&self) -> Result<Value, RegistryError> {
         let absent = || failed(&self.path(INDEX))(ErrorKind::NotFound.into());
         let bytes = self.read_limited(INDEX, INDEX_LIMIT)?.ok_or_else(absent)?;
         let limits = Limits { bytes: bytes.len(), ..Limits::default() };
@@ -237,23 +234,12 @@ impl Disk {
         Ok(Index { entries })
     }
 
-    /// Reads, changes and writes `index.json` under the lock.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Value)) -> Result<(), RegistryError> {
-        let _lock = self.lock()?;
-        let mut value = self.index_value()?;
-        let before = value.clone();
-        change(&mut value);
-        match value == before {
-            true => Ok(()),
-            false => self.replace(INDEX, &value),
-        }
-    }
-
-    fn replace(&self, name: &str, value: &Value) -> Result<(), RegistryError> {
-        let path = self.path(name);
-        let mut temporary = temporary_in(&self.path)?;
-        temporary.file.write_all(value.to_string().as_bytes()).map_err(failed(&temporary.path))?;
-        keep(&mut temporary, &path)
+    /// Writes a file anew, and its name to disk.
+    pub(super) fn replace(&self, name: &str, value: &Value) -> Result<(), RegistryError> {
+        let mut temporary = Temporary::create_in(&self.path)?;
+        temporary.write(value.to_string().as_bytes())?;
+        temporary.keep(&self.path(name))?;
+        sync_folder(&self.path)
     }
 
     /// A whole file of at most `limit` bytes; `None` when there is no such file.
@@ -312,13 +298,8 @@ impl Disk {
     }
 
     /// A new file beside the blobs.
-    pub(super) fn temporary(&self, _digest: Digest) -> Result<Temporary, RegistryError> {
-        temporary_in(&self.blobs())
-    }
-
-    /// The file, complete, becomes the blob.
-    pub(super) fn keep(&self, mut temporary: Temporary, digest: Digest) -> Result<(), RegistryError> {
-        keep(&mut temporary, &self.blob(digest))
+    pub(super) fn temporary(&self) -> Result<Temporary, RegistryError> {
+        Temporary::create_in(&self.blobs())
     }
 
     /// Writes a small blob, unless it is there with the right bytes.
@@ -326,35 +307,8 @@ impl Disk {
         if let Ok(Some(_)) = self.read(digest, bytes.len() as u64) {
             return Ok(());
         }
-        let mut temporary = temporary_in(&self.blobs())?;
-        temporary.file.write_all(bytes).map_err(failed(&temporary.path))?;
-        self.keep(temporary, digest)
+        let mut temporary = self.temporary()?;
+        temporary.write(bytes)?;
+        temporary.keep(&self.blob(digest))
     }
-}
-
-fn temporary_in(folder: &Path) -> Result<Temporary, RegistryError> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!(".samebits.{}.{number}", std::process::id()));
-        match File::options().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok(Temporary { path, file, kept: false }),
-            // Left behind by a crashed process of the same number.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-            Err(error) => return Err(failed(&path)(error)),
-        }
-    }
-}
-
-/// Data to disk, then the name, then the name to disk.
-fn keep(temporary: &mut Temporary, path: &Path) -> Result<(), RegistryError> {
-    temporary.file.sync_all().map_err(failed(&temporary.path))?;
-    fs::rename(&temporary.path, path).map_err(failed(path))?;
-    temporary.kept = true;
-    // Windows has no folder that could be opened as a file; NTFS keeps a journal of names.
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
-    }
-    Ok(())
 }
