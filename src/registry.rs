@@ -10,6 +10,7 @@
 
 mod attach;
 mod backend;
+mod buffers;
 mod copy;
 mod progress;
 mod reading;

@@ -20,6 +20,7 @@ use super::retry::{Retry, Stamina};
 use super::transport::{COMPLAINT_LIMIT, Call, Transport};
 use super::{Remote, check_claim, is_absent};
 use crate::digest::Digest;
+use crate::registry::buffers::Buffers;
 use crate::registry::error::{Asked, RegistryError, Request};
 use crate::registry::trail::Pass;
 use crate::registry::wire::{Chunks, Mounted};
@@ -46,6 +47,7 @@ impl Remote {
             reading,
             skip: 0,
             held: None,
+            buffers: Buffers::default(),
             stamina: Stamina::default(),
             arrived: 0,
             waited: Duration::ZERO,
@@ -145,6 +147,7 @@ struct Download {
     skip: u64,
     /// The latest chunk, which may be the last.
     held: Option<Bytes>,
+    buffers: Buffers,
     /// How often it was interrupted without getting further.
     stamina: Stamina,
     /// Bytes that came, and how long they were waited for: whoever takes them slowly is not the registry's fault.
@@ -176,7 +179,7 @@ impl Download {
                         continue;
                     }
                     self.reading.pass(&chunk)?;
-                    match self.held.replace(chunk) {
+                    match self.held.replace(self.buffers.copy(&chunk)) {
                         Some(earlier) => return Ok(Some((earlier, self))),
                         None => continue,
                     }

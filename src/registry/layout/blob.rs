@@ -4,17 +4,17 @@
 //! all is known; a few chunks are in memory, in buffers that are used again. Never does: ends without a word, which would
 //! be taken for the end of the blob.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Take};
 use std::path::PathBuf;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::disk::{Disk, failed};
 use crate::digest::Digest;
+use crate::registry::buffers::Buffers;
 use crate::registry::error::RegistryError;
 use crate::registry::trail::Pass;
 use crate::registry::wire::Chunks;
@@ -22,9 +22,7 @@ use crate::registry::wire::Chunks;
 /// Bytes that are read at once: they are hashed before the processor has forgotten them.
 const CHUNK: usize = 256 << 10;
 /// Chunks that wait for whoever takes them.
-const QUEUE: usize = 2;
-/// Buffers: those that wait, the one that is read into, the one that is held back, and two that are on their way.
-const BUFFERS: usize = QUEUE + 4;
+const QUEUE: usize = 1;
 
 /// One blob, opened.
 pub(super) struct Opened {
@@ -53,13 +51,12 @@ impl Opened {
     }
 
     fn read(mut self, to: &Sender<Bytes>) -> Result<(), RegistryError> {
-        let (mut used, mut held) = (VecDeque::with_capacity(BUFFERS), None);
+        let (mut buffers, mut held) = (Buffers::default(), None);
         loop {
-            let mut buffer = free(&mut used);
+            let mut buffer = buffers.free(CHUNK);
             let count = read_some(&mut self.file, &mut buffer).map_err(failed(&self.path))?;
-            let buffer = buffer.freeze();
             let next = if count > 0 {
-                let chunk = buffer.slice(..count);
+                let chunk = buffers.hand_out(buffer, count);
                 self.reading.pass(&chunk)?;
                 held.replace(chunk)
             } else {
@@ -69,7 +66,6 @@ impl Opened {
                 }
                 held.take()
             };
-            used.push_back(buffer);
             // Whoever does not listen any more does not want the rest.
             let gone = next.is_some_and(|chunk| to.blocking_send(chunk).is_err());
             if gone || count == 0 {
@@ -77,12 +73,6 @@ impl Opened {
             }
         }
     }
-}
-
-/// A buffer that nobody looks at any more, or a new one.
-fn free(used: &mut VecDeque<Bytes>) -> BytesMut {
-    let oldest = if used.len() < BUFFERS { None } else { used.pop_front() };
-    oldest.and_then(|oldest| oldest.try_into_mut().ok()).unwrap_or_else(|| BytesMut::zeroed(CHUNK))
 }
 
 fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
