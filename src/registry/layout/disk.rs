@@ -245,9 +245,11 @@ impl Disk {
     /// A whole file of at most `limit` bytes; `None` when there is no such file.
     fn read_limited(&self, name: &str, limit: u64) -> Result<Option<Bytes>, RegistryError> {
         let Some(file) = self.open(name)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-        read.map_err(failed(&self.path(name)))?;
+        let failed = failed(&self.path(name));
+        let length = file.get_ref().metadata().map_err(&failed)?.len().min(file.limit()).min(limit);
+        // With room for all of it one read is enough; without, there are ten.
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1));
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
         match bytes.len() as u64 > limit {
             true => Err(RegistryError::LayoutTooLarge { file: self.path(name), limit }),
             false => Ok(Some(bytes.into())),
