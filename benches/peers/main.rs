@@ -23,8 +23,9 @@
 //! answered.
 //!
 //! Measured on two quiet cores with SHA extensions, by `SAMEBITS_BENCH_MIB=64 cargo bench --bench peers -- gate
-//! mount` (the line about nothing to do earlier; the last two by 1024 on a busy machine, and before fewer requests were
-//! made): samebits, then of those that do as much the one with the fewest requests; the wall beside the fastest of them.
+//! mount` (the line about nothing to do earlier; the last three on a machine that did six to sixteen things more, by 1024
+//! and by 256, in one to three rounds: they say less than the others): samebits, then of those that do as much the one
+//! with the fewest requests; the wall beside the fastest of them.
 //!
 //! | Case | Requests | Wall |
 //! | --- | --- | --- |
@@ -35,8 +36,14 @@
 //! | mount with 20 referrers, 20 ms | 124 : 211 / 133 : 170 | 0.38 / 0.46 |
 //! | mount, image alone, 20 ms | 32 : 46 / 32 : 46 | 0.31 / 0.29 |
 //! | nothing to do, with 20 referrers, olareg | 44 : 49 | 0.52 |
-//! | from one docker-registry to another, 1 GiB | 329 : 280 | 0.86, CPU 1.22 of the floor, 35 MiB |
-//! | all of 1 GiB from docker-registry to a layout | 165 : 85 | 1.44, CPU 1.68 of the floor, 38 MiB |
+//! | from one docker-registry to another, 1 GiB | 223 : 280 | 1.17, CPU 1.16 of the floor, 43 MiB |
+//! | all of 256 MiB from docker-registry to a layout | 69 : 85 | 1.32, CPU 1.41 of the floor, 48 MiB |
+//! | all of 256 MiB from a layout to docker-registry | 154 : 195 | 0.71, CPU 1.53 of the floor, 37 MiB |
+//!
+//! Beside whom: of the peers skopeo alone writes a layout to disk before it says that it is done (0.98 of its wall, and
+//! it leaves referrers behind), and oras and crane hash nothing of what they read from a layout. Neither does the floor
+//! wait for the disk. What the page cache costs differs from run to run by more than all the rest on machines whose
+//! memory the host takes back: compare runs in turns, and the best of many.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports to a person")]
 
 mod copy;
