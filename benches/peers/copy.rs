@@ -18,7 +18,7 @@ use crate::registry::{Maker, Registry};
 use crate::tools::{Place, TAG, Tool};
 
 /// What a tool does again and again until it has spent this or done it so many times.
-const SPENT: Duration = Duration::from_secs(3);
+const SPENT: Duration = Duration::from_secs(8);
 const ROUNDS: usize = 5;
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const SOURCE: &str = "shop/app";
