@@ -4,6 +4,7 @@
 //! Never does: write.
 
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, LocalBoxFuture, join, poll_immediate, ready, select};
 
@@ -15,6 +16,9 @@ use crate::gate::{Decision, decide};
 use crate::ledger::target::{Current, Rules, State};
 use crate::record::{Position, Record};
 use crate::registry::Reading;
+
+/// How long a look may be on its way while nobody waits for it: far below what a registry gets for one answer.
+const UNATTENDED: Duration = Duration::from_secs(1);
 
 /// What lies beside an image, as soon as it was read.
 pub(super) type Looked<'l> = LocalBoxFuture<'l, Result<Attached, CollectError>>;
@@ -56,12 +60,15 @@ impl Walk<'_> {
         files: &'l Files,
     ) -> Result<(Evidence, Looked<'l>), WalkError> {
         let from = (self.registries, reading);
-        let mut look = Box::pin(look_at(target, from, files, self.trust, Look::Referrers));
+        let begun = || Box::pin(look_at(target, from, files, self.trust, Look::Referrers));
+        let (mut look, since) = (begun(), Instant::now());
         let looked = poll_immediate(&mut look).await;
         let remembered = remember(target, self.ledger, self.trust, (self.clock)())?;
         let looked: Looked<'l> = match looked {
             Some(looked) => Box::pin(ready(looked)),
-            None => look,
+            None if since.elapsed() < UNATTENDED => look,
+            // Its time may be up by now, whatever was answered: another one.
+            None => begun(),
         };
         Ok((remembered, looked))
     }

@@ -2,14 +2,17 @@
 //! (D6, E9). Over a registry on a socket and real ledgers, each of which somebody looks at from outside before every
 //! write: no effect without an intent in the log, no summary and no tag without a commit. Then the same command again.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::collect::Files;
 use crate::digest::Digest;
 use crate::evidence::Control;
+use crate::gate::Decision;
 use crate::key::PrivateKey;
 use crate::ledger::Ledger;
 use crate::ledger::faults::{self, Fault, Judge};
@@ -19,9 +22,9 @@ use crate::policy::Policy;
 use crate::promote::reconcile::{Left, Mended};
 use crate::promote::{Answer, Promotion, Request, Stage, Walk, WalkError};
 use crate::record::{Phase, Position, SUMMARY};
-use crate::registry::Registries;
 use crate::registry::http::tests::quick;
 use crate::registry::http::tests::registry::{Behaviour, Fake, INDEX, Reply};
+use crate::registry::{HttpConfig, Registries, Retry};
 use crate::verify::Trust;
 use world::{APPROVALS, Built, World, pinned, with};
 
@@ -437,4 +440,27 @@ fn d6_every_write_of_a_promotion_goes_wrong_under_a_fallback_tag_with_evidence_i
         ("prod/shop upload opened", 4),
     ];
     every_write_goes_wrong(ground, &writes);
+}
+
+/// The first look at the registry is on its way while the ledger is read, and nobody waits for its answers then.
+#[test]
+fn e9_a_ledger_that_is_read_slowly_is_no_registry_that_does_not_answer() {
+    let mut rig = Rig::new(Ground { ledger: "sqlite:ledger.db", referrers: true }, None);
+    let answer_timeout = Duration::from_secs(3);
+    let retry = Retry { tries: 1, ..quick().retry };
+    let config = HttpConfig { answer_timeout, retry, ..quick() };
+    rig.world.registries = Registries::new(config, rig.world.folder.path().to_owned());
+    // The clock is looked at right before the ledger is read.
+    let (now, slow) = (rig.world.now(), Cell::new(true));
+    let clock = || {
+        if slow.take() {
+            std::thread::sleep(answer_timeout + Duration::from_millis(100));
+        }
+        now
+    };
+    let World { policy, trust, registries, ledger, .. } = &mut rig.world;
+    let mut walk = Walk { policy, trust, registries, ledger, clock: &clock, witnesses: None };
+    let decision = block_on(walk.check(&rig.request, None)).unwrap();
+    assert!(matches!(decision, Decision::Approved(_)), "{decision:?}");
+    assert!(!slow.get());
 }
