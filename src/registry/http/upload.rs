@@ -45,8 +45,10 @@ impl Remote {
         session: Option<Session>,
     ) -> Result<(), RegistryError> {
         let asked = self.asked(path, Request::WriteBlob(digest));
+        // One that a mount opened may have waited, and be gone.
+        let resumed = session.is_some();
         let mut upload =
-            Upload { remote: self, asked, path, digest, size, session, stored: 0, sent: 0, resumed: false };
+            Upload { remote: self, asked, path, digest, size, session, stored: 0, sent: 0, resumed };
         let mut stamina = Stamina::default();
         loop {
             let Err(broken) = upload.go_on(&supply).await else { return Ok(()) };
@@ -112,7 +114,7 @@ struct Upload<'a> {
     stored: u64,
     /// Bytes that were handed to the network: it cannot have more.
     sent: u64,
-    /// Whether the session is one that was broken.
+    /// Whether the session is one that was broken, or that was opened some time ago.
     resumed: bool,
 }
 

@@ -238,3 +238,26 @@ async fn a_chunk_out_of_order_is_asked_about() {
     let error = put(&remote(&fake), &bytes, chunks(&[&bytes])).await.unwrap_err();
     assert!(matches!(error, RegistryError::NotFollowed { reason: Distrust::OtherHost, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_session_of_a_mount_that_is_gone_when_it_is_used_is_opened_anew() {
+    let bytes = layer();
+    let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+    for (times, ends) in [(1, true), (usize::MAX, false)] {
+        let fake = Fake::with(Behaviour { mounts: false, ..Behaviour::default() });
+        let remote = remote(&fake);
+        let Mounted::No(session @ Some(_)) = remote.mount_blob("shop", "build", digest).await.unwrap() else {
+            panic!("no session");
+        };
+        fake.on("PUT", "/blobs/uploads/", times, Reply::error(404, "BLOB_UPLOAD_UNKNOWN"));
+        match remote.put_blob("shop", digest, size, chunks(&[&bytes]), session).await {
+            Ok(()) if ends => assert_eq!(fake.blob("shop", &digest.to_string()).unwrap(), bytes),
+            // One that was opened just now is not gone.
+            Err(error) if !ends => {
+                assert!(matches!(error, RegistryError::Status { status: 404, .. }), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((fake.count("POST", ""), fake.count("PUT", "")), (2, 2));
+    }
+}
