@@ -239,6 +239,11 @@ impl Disk {
         let mut temporary = Temporary::create_in(&self.path)?;
         temporary.write(value.to_string().as_bytes())?;
         temporary.keep(&self.path(name))?;
+        self.sync_names()
+    }
+
+    /// The names of `index.json` and `oci-layout` to disk.
+    pub(super) fn sync_names(&self) -> Result<(), RegistryError> {
         sync_folder(&self.path)
     }
 

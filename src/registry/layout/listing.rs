@@ -60,8 +60,10 @@ impl Disk {
         for Wanted { tag, document, digest, size, .. } in all.iter().map(Arc::as_ref) {
             list(&mut value, tag.as_ref(), document, *digest, *size);
         }
-        if value != before {
-            self.replace(INDEX, &value)?;
+        match value == before {
+            // Whoever wrote it may have ended, or failed, before its name was on disk.
+            true => self.sync_names()?,
+            false => self.replace(INDEX, &value)?,
         }
         all.iter().for_each(|wanted| wanted.listed.store(true, Ordering::Release));
         Ok(())
