@@ -51,7 +51,9 @@ impl Disk {
 
     /// Under the lock. Where it fails, each of the others finds out by itself.
     fn list_all(&self) -> Result<(), RegistryError> {
-        let all = self.waiting.all().clone();
+        // What is listed and waits for nothing but the lock is not listed again: its tag may have moved on since.
+        let waits = |one: &&Arc<Wanted>| !one.listed.load(Ordering::Acquire);
+        let all: Vec<_> = self.waiting.all().iter().filter(waits).cloned().collect();
         // 1. The names of what is listed, and of what that holds.
         sync_folder(&self.blobs())?;
         // 2. The list.
@@ -105,6 +107,27 @@ mod tests {
         let wanted: Vec<Digest> = others.iter().map(|other| other.digest).chain([digest]).collect();
         assert_eq!(listed, wanted);
         assert_eq!(disk.waiting.all().len(), 3, "each goes by itself");
+    }
+
+    #[test]
+    fn a_tag_that_was_listed_along_and_has_moved_on_is_not_moved_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::folder(folder.path().join("layout"));
+        disk.prepare().unwrap();
+        // One of ours lists it along; it still waits for the lock.
+        let first = Arc::new(wanted(&disk, Some("1.0"), 1));
+        disk.waiting.all().push(Arc::clone(&first));
+        disk.list(wanted(&disk, None, 0)).unwrap();
+        assert!(first.listed.load(Ordering::Acquire));
+        // Another process moves the tag, and then it is the turn of one of ours.
+        let others = Disk::folder(folder.path().join("layout"));
+        let second = wanted(&others, Some("1.0"), 2);
+        let moved = second.digest;
+        others.list(second).unwrap();
+        disk.list(wanted(&disk, None, 3)).unwrap();
+        let index = disk.index().unwrap();
+        let tagged = index.tagged(&disk, &"1.0".parse().unwrap()).unwrap();
+        assert_eq!(tagged.map(|entry| entry.digest), Some(moved));
     }
 
     #[test]
