@@ -169,6 +169,32 @@ async fn two_notes_by_two_clients_both_stay() {
     assert_eq!(listed, attached);
 }
 
+/// Each mounts the empty configuration that all their notes list, and while one writes its link the registry finds it empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn f5_many_clients_copy_to_one_place_at_once() {
+    let Some(bench) = Bench::open() else { return };
+    let (artifact, none) = ("application/vnd.example.note", BTreeMap::new());
+    let clients = || Registries::new(HttpConfig::default(), bench.folder.path().to_owned());
+    let mut sources = Vec::new();
+    for one in 0..6_u8 {
+        let repository = bench.repository(&format!("build{one}"));
+        let image = image::push(&bench.registries, &repository, "1.0", "hello").await;
+        bench.registries.attach(&image, artifact, artifact, &[one], &none).await.unwrap();
+        sources.push((repository, bench.registries.closure(&image).await.unwrap()));
+    }
+    for round in 0..8 {
+        let staging = bench.repository(&format!("staging{round}"));
+        let copies = sources.iter().map(|(repository, closure)| {
+            let (registries, staging) = (clients(), &staging);
+            async move { registries.copy(closure, &registries.reading(repository).unwrap(), staging).await }
+        });
+        let copied = futures_util::future::join_all(copies).await;
+        let failed: Vec<String> =
+            copied.iter().filter_map(|one| one.as_ref().err()).map(|error| format!("{error:?}")).collect();
+        assert_eq!(failed, Vec::<String>::new(), "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn a_layout_is_a_registry_like_any_other() {
     let Some(bench) = Bench::open() else { return };

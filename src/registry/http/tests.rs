@@ -348,6 +348,34 @@ async fn f5_what_passes_is_asked_again_and_a_refusal_is_not() {
     assert_eq!(fake.count("GET", ""), 5);
 }
 
+/// Distribution's way while another client writes the link of a blob that the manifest lists (`tests/real_registry.rs`).
+#[tokio::test]
+async fn f5_the_digest_of_a_manifest_is_not_wrong_for_long() {
+    let manifest = Bytes::from_static(b"{}");
+    let which = Which::Digest(Digest::of(&manifest));
+    for (method, code, times, tries) in [
+        ("PUT", "DIGEST_INVALID", 4, None),
+        // For good: that is said. Of another code, or where nothing was written, it is an answer.
+        ("PUT", "DIGEST_INVALID", 5, Some(5)),
+        ("PUT", "MANIFEST_INVALID", 5, Some(1)),
+        ("GET", "DIGEST_INVALID", 5, Some(1)),
+    ] {
+        let fake = Fake::start();
+        let remote = remote(&fake);
+        fake.on(method, "/manifests/", times, Reply::error(400, code));
+        let outcome = match method {
+            "PUT" => remote.put_manifest("shop", which, MANIFEST, manifest.clone()).await.map(drop),
+            _ => remote.manifest("shop", which).await.map(drop),
+        };
+        let told = match &outcome {
+            Err(RegistryError::Status { status: 400, tries, .. }) => Some(*tries),
+            outcome => outcome.as_ref().map(|()| None).unwrap(),
+        };
+        assert_eq!(told, tries, "{method} {code}");
+        assert_eq!(fake.count(method, "/manifests/"), tries.unwrap_or(5) as usize, "{method} {code}");
+    }
+}
+
 #[tokio::test]
 async fn f5_retry_after_is_respected() {
     let fake = Fake::start();

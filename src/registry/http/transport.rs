@@ -47,6 +47,14 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Whether it speaks of the moment: by its status, or by calling the digest of a manifest wrong, which was computed here.
+    /// Distribution 2.8 does so while another client writes the link of a blob that it lists, and which is empty as yet.
+    fn is_passing(&self, call: &Call) -> bool {
+        let doubts_digest = || self.complaint().code.as_deref() == Some("DIGEST_INVALID");
+        is_passing(self.status)
+            || (call.method == Method::PUT && self.status == StatusCode::BAD_REQUEST && doubts_digest())
+    }
+
     pub(super) fn complaint(&self) -> Complaint {
         Complaint::read(&self.body)
     }
@@ -123,7 +131,7 @@ impl Transport {
                 self.whole(asked, response, logged_in, limit).await
             };
             match outcome.await {
-                Ok(answer) if is_passing(answer.status) => {
+                Ok(answer) if answer.is_passing(call) => {
                     if !pace.again(asked_wait(&answer.headers)).await {
                         return Ok(Answer { tries: pace.failed, ..answer });
                     }
