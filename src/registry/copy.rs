@@ -154,8 +154,6 @@ pub(super) struct Copying {
     already: Already,
     /// The manifests of the image that were there before.
     there: OnceCell<BTreeSet<Digest>>,
-    /// Whether it was asked if the destination has a referrers API.
-    probed: OnceCell<()>,
     /// How many blobs are sent at a time.
     turns: Semaphore,
     /// The blobs that the destination has acknowledged.
@@ -182,7 +180,6 @@ impl Copying {
             along,
             already,
             there: OnceCell::new(),
-            probed: OnceCell::new(),
             turns: Semaphore::new(CONCURRENCY),
             done: Mutex::default(),
             copied: AtomicUsize::new(0),

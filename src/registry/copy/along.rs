@@ -3,19 +3,17 @@
 //! Guarantees: a subject is there before what refers to it, and what a referrer holds before the referrer; each fallback tag
 //! is written once for all that do not wait for one another. Never does: write over evidence of others.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::Semaphore;
 
 use super::plan::Referrer;
 use super::read_back::Written;
 use super::refused::Refused;
 use super::{CopyError, Copying, Side, merge, sent};
-use crate::closure::{Content, Document};
+use crate::closure::{Content, Descriptor, Document};
 use crate::digest::Digest;
 use crate::reference::Tag;
 use crate::registry::attach::{self, Answer};
@@ -82,18 +80,14 @@ impl Copying {
         let mut seen = self.done().clone();
         let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
         self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
-        // 3. The referrers, and fallback tags: that of one subject while those of others are written. Most first.
-        let mut subjects: BTreeMap<Option<Digest>, Vec<_>> = BTreeMap::new();
-        for one in ours {
-            let subject = one.0.document.subject.as_ref().map(|subject| subject.digest);
-            subjects.entry(subject).or_default().push(one);
-        }
-        let mut subjects: Vec<_> = subjects.into_values().collect();
-        subjects.sort_by_key(|referrers| Reverse(referrers.len()));
-        let turns = Semaphore::new(CONCURRENCY);
-        let writes: Vec<_> = subjects.into_iter().map(|of_one| self.of_one(of_one, &turns)).collect();
+        // 3. The referrers.
+        let writes: Vec<_> = ours.into_iter().map(|(referrer, there)| self.write(referrer, there)).collect();
         let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
-        for (referrer, answer) in answers.into_iter().flatten() {
+        // 4. Fallback tags, for those that the registry does not say it lists. All together, and nothing else beside them: how
+        // long they take says how long to wait for other writers.
+        let unlisted = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.clone());
+        self.list(unlisted.collect()).await.map_err(&at)?;
+        for (referrer, answer) in answers {
             match answer {
                 Ok(one) => {
                     brought.written.push(Written { listed: one.is_some(), ..Written::of(&referrer) });
@@ -104,33 +98,19 @@ impl Copying {
         Ok(())
     }
 
-    /// Referrers of one subject, each when it is its turn. Which of them the registry lists by itself is said in its answers;
-    /// the others are listed under the fallback tag.
-    async fn of_one(
-        &self,
-        referrers: Vec<(Referrer, Option<Fetched>)>,
-        turns: &Semaphore,
-    ) -> Result<Vec<(Referrer, Answer)>, RegistryError> {
-        let writes = referrers.into_iter().map(|(referrer, there)| async {
-            let _turn = turns.acquire().await;
-            self.write(referrer, there).await
-        });
-        let answers = try_join_all(writes).await?;
-        let unlisted = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.clone());
-        let unlisted: Vec<_> = unlisted.collect();
+    /// Lists referrers under the fallback tags of their subjects. Whether readers ask for these here is found out meanwhile.
+    async fn list(&self, unlisted: Vec<(Digest, Descriptor)>) -> Result<(), RegistryError> {
         let first = unlisted.first().map(|(subject, _)| *subject);
-        // Whether readers ask for fallback tags here is found out meanwhile, once.
         let probe = async {
             if let Some(subject) = first
                 && self.destination.has_referrers_api().is_none()
             {
-                let ask = async || self.destination.listed_by_api(subject).await.map(drop);
-                self.probed.get_or_try_init(ask).await?;
+                self.destination.listed_by_api(subject).await?;
             }
             Ok(())
         };
         try_join(attach::list(&self.destination, unlisted.into_iter()), probe).await?;
-        Ok(answers)
+        Ok(())
     }
 
     /// One referrer, unless it is there; and what a fallback tag has to list of it, or that the destination refuses it.
