@@ -83,8 +83,8 @@ impl Copying {
         // 3. The referrers.
         let writes: Vec<_> = ours.into_iter().map(|(referrer, there)| self.write(referrer, there)).collect();
         let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
-        // 4. Fallback tags, for those that the registry does not say it lists. All together, and nothing else beside them: how
-        // long they take says how long to wait for other writers.
+        // 4. Fallback tags, for those that the registry does not say it lists. Only now: how long to wait for other writers is
+        // told by how long they take, and that by what else it has to do.
         let unlisted = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.clone());
         self.list(unlisted.collect()).await.map_err(&at)?;
         for (referrer, answer) in answers {
