@@ -133,7 +133,9 @@ fn eight_blobs_at_a_time_are_sent_and_no_more_and_connections_are_used_again() {
     assert_eq!(seen.most, AT_ONCE);
     // Each blob is looked for, opened and sent.
     assert!(seen.requests > 3 * 40, "{}", seen.requests);
-    assert!(seen.connections <= 2 * AT_ONCE, "{} for {}", seen.connections, seen.requests);
+    // Eight requests at a time for the image, eight for what refers to it; and some more connections, since one is opened
+    // for whoever finds none idle, though another may become idle before it is there.
+    assert!(seen.connections <= 3 * AT_ONCE, "{} for {}", seen.connections, seen.requests);
 }
 
 /// Between registries nothing touches the disk: a process that may write no file is not in the way.
