@@ -376,6 +376,30 @@ async fn f5_the_digest_of_a_manifest_is_not_wrong_for_long() {
     }
 }
 
+/// Distribution reads what a tag means, then that; and another client may have moved the tag and deleted it in between.
+#[tokio::test]
+async fn f5_a_tag_whose_manifest_was_deleted_just_now_is_read_again() {
+    let (tag, one): (Tag, Digest) = ("1".parse().unwrap(), Digest::of(b"{}"));
+    let missing =
+        |detail| json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "detail": detail }] }).to_string();
+    let deleted = missing(json!({ "Name": "shop", "Revision": one }));
+    for (which, body, times, asked, is_there) in [
+        (Which::Tag(&tag), &deleted, 4, 5, true),
+        // It stays so: the tag means nothing.
+        (Which::Tag(&tag), &deleted, 5, 5, false),
+        // No such tag; and a digest is there or not.
+        (Which::Tag(&tag), &missing(json!({ "Tag": "1" })), 5, 1, false),
+        (Which::Digest(one), &deleted, 5, 1, false),
+    ] {
+        let fake = Fake::start();
+        fake.tag("shop", "1", &fake.seed_manifest("shop", MANIFEST, b"{}"));
+        let answer = Reply::Instead { status: 404, headers: vec![], body: body.clone().into() };
+        fake.on("GET", "/manifests/", times, answer);
+        let found = remote(&fake).manifest("shop", which).await.unwrap();
+        assert_eq!((found.is_some(), fake.count("GET", "")), (is_there, asked), "{which} {body}");
+    }
+}
+
 #[tokio::test]
 async fn f5_retry_after_is_respected() {
     let fake = Fake::start();

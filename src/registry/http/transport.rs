@@ -49,10 +49,24 @@ pub(super) struct Answer {
 impl Answer {
     /// Whether it speaks of the moment: by its status, or by calling the digest of a manifest wrong, which was computed here.
     /// Distribution 2.8 does so while another client writes the link of a blob that it lists, and which is empty as yet.
+    /// Nor does it find what a tag means that is being moved, when another deletes what it meant: it has read the tag before.
     fn is_passing(&self, call: &Call) -> bool {
-        let doubts_digest = || self.complaint().code.as_deref() == Some("DIGEST_INVALID");
-        is_passing(self.status)
-            || (call.method == Method::PUT && self.status == StatusCode::BAD_REQUEST && doubts_digest())
+        match (&call.method, self.status) {
+            (&Method::PUT, StatusCode::BAD_REQUEST) => {
+                self.complaint().code.as_deref() == Some("DIGEST_INVALID")
+            }
+            (&Method::GET, StatusCode::NOT_FOUND) => {
+                let by_digest = call.url.path().rsplit('/').next().is_some_and(|last| last.contains(':'));
+                !by_digest && self.names_a_revision()
+            }
+            (_, status) => is_passing(status),
+        }
+    }
+
+    /// Whether it says of which digest there is no manifest, as distribution does.
+    fn names_a_revision(&self) -> bool {
+        let body = serde_json::from_slice::<serde_json::Value>(&self.body);
+        body.is_ok_and(|body| body["errors"][0]["detail"]["Revision"].is_string())
     }
 
     pub(super) fn complaint(&self) -> Complaint {
