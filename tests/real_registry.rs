@@ -195,6 +195,23 @@ async fn f5_many_clients_copy_to_one_place_at_once() {
     }
 }
 
+/// Taken away by itself, or by a collection of what has no tag; the fallback tag lists it still, and the registry takes no list
+/// of what it has not.
+#[tokio::test]
+async fn b12_a_note_that_was_taken_away_does_not_keep_others_from_being_attached() {
+    let Some(bench) = Bench::open() else { return };
+    let image = image::push(&bench.registries, &bench.repository("shop"), "1.0", "hello").await;
+    let (artifact, none) = ("application/vnd.example.note", BTreeMap::new());
+    let attach =
+        async |note: &[u8]| bench.registries.attach(&image, artifact, artifact, note, &none).await.unwrap();
+    let (kept, gone) = (attach(b"kept").await, attach(b"gone").await);
+    assert_eq!(bench.registry.ask("DELETE", &format!("/v2/shop/manifests/{gone}")), Some(202));
+    let late = attach(b"late").await;
+    let Referrers::Listed(listed) = bench.registries.referrers(&image).await.unwrap() else { panic!() };
+    let listed: Vec<Digest> = listed.iter().map(|referrer| referrer.digest).collect();
+    assert_eq!(listed, [kept, late]);
+}
+
 #[tokio::test]
 async fn a_layout_is_a_registry_like_any_other() {
     let Some(bench) = Bench::open() else { return };

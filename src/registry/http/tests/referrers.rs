@@ -224,6 +224,51 @@ async fn b12_a_fallback_tag_is_read_back_when_another_writer_has_had_his_turn() 
     assert!(waited > took.min(Duration::from_secs(4)), "{took:?} {waited:?}");
 }
 
+/// A registry that looks for what an index lists has not found all of it: others take away what they attached, or it was
+/// nobody's tag and was cleaned up (`tests/real_registry.rs` has one such registry).
+#[tokio::test]
+async fn b12_what_was_taken_away_does_not_keep_others_from_being_listed() {
+    let fake = Fake::with(Behaviour { referrers_api: false, subject_header: false, ..Behaviour::default() });
+    let subject = fake.seed_manifest("shop", MANIFEST, b"{}");
+    let (there, gone) = (referrer_of(&subject, "there"), referrer_of(&subject, "gone"));
+    fake.seed_manifest("shop", MANIFEST, &there);
+    let remote = remote(&fake);
+    remote.attach_fallback("shop", digest(&subject), &[descriptor(&there), descriptor(&gone)]).await.unwrap();
+    let refuse =
+        |times| fake.on("PUT", "/manifests/sha256-", times, Reply::error(400, "MANIFEST_BLOB_UNKNOWN"));
+    // 1. What is there stays, what is not goes.
+    let ours = referrer_of(&subject, "ours");
+    fake.seed_manifest("shop", MANIFEST, &ours);
+    refuse(1);
+    remote.attach_fallback("shop", digest(&subject), &[descriptor(&ours)]).await.unwrap();
+    let both = [descriptor(&there), descriptor(&ours)];
+    assert_eq!(remote.referrers("shop", digest(&subject)).await.unwrap(), Listing::Listed(both.to_vec()));
+    // 2. Nothing is missing any more: it is asked again, and that is all.
+    let late = referrer_of(&subject, "late");
+    fake.seed_manifest("shop", MANIFEST, &late);
+    refuse(2);
+    remote.attach_fallback("shop", digest(&subject), &[descriptor(&late)]).await.unwrap();
+    let all = [both.to_vec(), vec![descriptor(&late)]].concat();
+    assert_eq!(remote.referrers("shop", digest(&subject)).await.unwrap(), Listing::Listed(all.clone()));
+    // 3. It is refused for good, or nobody can say what is there: nothing is taken out.
+    let never = descriptor(&referrer_of(&subject, "never"));
+    refuse(5);
+    let error =
+        remote.attach_fallback("shop", digest(&subject), std::slice::from_ref(&never)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Status { status: 400, .. }), "{error}");
+    refuse(1);
+    fake.on("HEAD", "/manifests/", usize::MAX, Reply::status(503));
+    let error =
+        remote.attach_fallback("shop", digest(&subject), std::slice::from_ref(&never)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Status { status: 503, .. }), "{error}");
+    assert_eq!(remote.referrers("shop", digest(&subject)).await.unwrap(), Listing::Listed(all));
+    // 4. Another refusal is one at once.
+    fake.on("PUT", "/manifests/sha256-", 1, Reply::error(400, "MANIFEST_INVALID"));
+    fake.forget_log();
+    assert!(remote.attach_fallback("shop", digest(&subject), &[never]).await.is_err());
+    assert_eq!((fake.count("PUT", ""), fake.count("HEAD", "")), (1, 0));
+}
+
 /// Some tools write an empty list as `null`.
 #[tokio::test]
 async fn b12_null_under_a_fallback_tag_is_an_empty_list_to_add_to() {
