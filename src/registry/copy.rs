@@ -7,7 +7,7 @@
 
 mod along;
 pub(super) mod archive;
-mod merge;
+mod tagged;
 mod plan;
 mod read_back;
 mod refused;

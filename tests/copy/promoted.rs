@@ -1,5 +1,7 @@
 //! The copy inside a promotion: read back before the commit, with the evidence that was relied on; and recorded by it.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use samebits::reference::Image;
@@ -395,7 +397,7 @@ fn d11_a_signature_comes_along_behind_the_one_that_is_there() {
     let write = asked.iter().position(|one| one.method == "PUT").unwrap();
     let [read, write, back] = [write - 1, write, write + 1].map(|at| &asked[at]);
     let took = write.time.1 - read.time.0;
-    assert!(back.time.0 - write.time.1 > took.min(std::time::Duration::from_millis(900)), "{asked:#?}");
+    assert!(back.time.0 - write.time.1 > took.min(Duration::from_millis(900)), "{asked:#?}");
     // The next environment finds both.
     let staged = format!("{}/staging/shop@{}", fake.host(), image.digest);
     yard.run(["deployed", &staged, "--in", "staging", "--key", "keys/staging.key"]).exits(0);
@@ -472,5 +474,52 @@ fn d11_a_merged_tag_that_another_writer_takes_is_written_again() {
             assert!(ran.stderr.contains(&tag) && ran.stderr.contains("means"), "{}", ran.stderr);
             assert_eq!(open_intents(&yard), ["intent"]);
         }
+    }
+}
+
+/// Another writer had his turn after the tag was looked for, while contents were sent.
+#[test]
+fn d11_a_tag_that_another_writer_set_meanwhile_is_not_written_over() {
+    let (yard, fake, image, tag) = signed_by_tag(of_release);
+    let theirs = layers(&fake, &tag);
+    let path = format!("/v2/staging/shop/manifests/{tag}");
+    fake.on("GET", &path, 1, Reply::error(404, "MANIFEST_UNKNOWN"));
+    yard.promote(&image.to_string(), "staging").exits(0);
+    let both = layers(&fake, &tag);
+    assert_eq!((both.len(), &both[..1]), (2, &theirs[..]));
+}
+
+/// Another writer has his turn right after ours: who puts his behind ours is no trouble, and who writes over it is put together
+/// with it.
+#[test]
+fn d11_a_tag_that_another_writer_takes_at_once_holds_both_in_the_end() {
+    for appends in [true, false] {
+        let (yard, fake, image, tag) = signed_by_tag(of_release);
+        let theirs = fake.tagged("staging/shop", &tag).unwrap();
+        let mut rival: Value =
+            serde_json::from_slice(&fake.manifest("staging/shop", &theirs).unwrap()).unwrap();
+        fake.untag("staging/shop", &tag);
+        if appends {
+            let ours = fake.manifest("shop", &fake.tagged("shop", &tag).unwrap()).unwrap();
+            let ours: Value = serde_json::from_slice(&ours).unwrap();
+            rival["layers"].as_array_mut().unwrap().insert(0, ours["layers"][0].clone());
+        }
+        let rival = fake.seed_manifest("staging/shop", MANIFEST, rival.to_string().as_bytes());
+        // We wait twice as long as three answers take, before ours is looked at again.
+        fake.behave(|behaviour| behaviour.latency = Duration::from_millis(60));
+        let wrote = || fake.tagged("staging/shop", &tag).is_some();
+        let ran = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..10_000)
+                    .take_while(|_| !wrote())
+                    .for_each(|_| std::thread::sleep(Duration::from_millis(2)));
+                fake.tag("staging/shop", &tag, &rival);
+            });
+            yard.promote(&image.to_string(), "staging")
+        });
+        ran.exits(0);
+        assert_eq!(layers(&fake, &tag).len(), 2, "{appends}");
+        assert_eq!(fake.tagged("staging/shop", &tag) == Some(rival), appends);
+        assert!(fake.count("PUT", &format!("/v2/staging/shop/manifests/{tag}")) <= 2);
     }
 }

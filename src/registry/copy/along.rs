@@ -3,7 +3,7 @@
 //! Guarantees: a subject is there before what refers to it, and what a referrer holds before the referrer; each fallback tag
 //! is written once for all that do not wait for one another. Never does: write over evidence of others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::try_join;
@@ -12,8 +12,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::plan::Referrer;
 use super::read_back::Written;
 use super::refused::Refused;
-use super::{CopyError, Copying, Side, merge, sent};
-use crate::closure::{Content, Descriptor, Document};
+use super::tagged::Under;
+use super::{CopyError, Copying, Side, sent};
+use crate::closure::Descriptor;
 use crate::digest::Digest;
 use crate::reference::Tag;
 use crate::registry::attach::{self, Answer};
@@ -54,39 +55,41 @@ impl Copying {
         brought: &mut Brought,
     ) -> Result<(), CopyError> {
         let at = self.at(Side::Destination);
-        // 1. What is under cosign's tags there.
-        let looks: Vec<_> = referrers.into_iter().map(|referrer| self.under_its_tag(referrer)).collect();
-        let looks = stream::iter(looks).buffered(CONCURRENCY).try_collect::<Vec<_>>().await.map_err(&at)?;
-        let (mut ours, theirs): (Vec<_>, Vec<_>) = looks
-            .into_iter()
-            .partition(|(referrer, there)| there.as_ref().is_none_or(|it| yields(it, referrer)));
-        for (referrer, tag) in theirs.into_iter().filter_map(|(it, _)| it.tag.clone().map(|tag| (it, tag))) {
-            match self.merge((&tag, &referrer)).await? {
-                Some(both) => {
-                    brought.written.push(both);
-                    brought.merged.push(tag);
-                }
-                None => brought.kept.push(tag),
+        let (mut tagged, mut ours) = (Vec::new(), Vec::new());
+        for referrer in referrers {
+            match referrer.tag.clone() {
+                Some(tag) => tagged.push((tag, referrer)),
+                None => ours.push(referrer),
             }
         }
-        let all = ours.len();
-        if self.believes_manifests() {
-            ours.retain(|(referrer, there)| {
-                there.as_ref().is_none_or(|there| there.digest != referrer.fetched.digest)
-            });
+        // 1. What lies under cosign's tags.
+        let under: Vec<_> = tagged.iter().map(|(tag, referrer)| self.under_tag(tag, referrer)).collect();
+        let under = stream::iter(under).buffered(CONCURRENCY).try_collect::<Vec<_>>();
+        // 2. Contents of the others that did not come with the image, each once; and they themselves.
+        let others = async {
+            let mut seen = self.done().clone();
+            let blobs = ours.iter().flat_map(|referrer| referrer.document.blobs());
+            self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
+            let writes: Vec<_> = ours.into_iter().map(|referrer| self.write(referrer)).collect();
+            stream::iter(writes).buffered(CONCURRENCY).try_collect::<Vec<_>>().await.map_err(&at)
+        };
+        let (under, answers) = try_join(under, others).await?;
+        let mut unlisted = Vec::new();
+        for ((tag, _), under) in tagged.into_iter().zip(under) {
+            match under {
+                Under::There => brought.present += 1,
+                Under::Written { written, merged, unlisted: one } => {
+                    brought.written.push(written);
+                    brought.merged.extend(merged.then_some(tag));
+                    unlisted.extend(one);
+                }
+                Under::Kept => brought.kept.push(tag),
+            }
         }
-        brought.present += all - ours.len();
-        // 2. Contents that did not come with the image, each once.
-        let mut seen = self.done().clone();
-        let blobs = ours.iter().flat_map(|(referrer, _)| referrer.document.blobs());
-        self.blobs(blobs.filter(|blob| seen.insert(sent(blob))).collect()).await?;
-        // 3. The referrers.
-        let writes: Vec<_> = ours.into_iter().map(|(referrer, there)| self.write(referrer, there)).collect();
-        let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await.map_err(&at)?;
-        // 4. Fallback tags, for those that the registry does not say it lists. Only now: how long to wait for other writers is
+        // 3. Fallback tags, for those that the registry does not say it lists. Only now: how long to wait for other writers is
         // told by how long they take, and that by what else it has to do.
-        let unlisted = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.clone());
-        self.list(unlisted.collect()).await.map_err(&at)?;
+        unlisted.extend(answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.clone()));
+        self.list(unlisted).await.map_err(&at)?;
         for (referrer, answer) in answers {
             match answer {
                 Ok(one) => {
@@ -113,31 +116,14 @@ impl Copying {
         Ok(())
     }
 
-    /// One referrer, unless it is there; and what a fallback tag has to list of it, or that the destination refuses it.
-    async fn write(
-        &self,
-        referrer: Referrer,
-        there: Option<Fetched>,
-    ) -> Result<(Referrer, Answer), RegistryError> {
+    /// One referrer; and what a fallback tag has to list of it, or that the destination refuses it.
+    async fn write(&self, referrer: Referrer) -> Result<(Referrer, Answer), RegistryError> {
         let Fetched { digest, media_type, bytes } = &referrer.fetched;
-        if there.is_some_and(|there| there.digest == *digest) {
-            return Ok((referrer, Ok(None)));
-        }
-        let which = referrer.tag.as_ref().map_or(Which::Digest(*digest), Which::Tag);
-        let answer = match write(&self.destination, which, media_type, bytes.clone()).await {
+        let answer = match write(&self.destination, Which::Digest(*digest), media_type, bytes.clone()).await {
             Ok(unlisted) => Ok(unlisted),
-            Err(error) if referrer.tag.is_none() => Err(Refusal::of(error)?),
-            Err(error) => return Err(error),
+            Err(error) => Err(Refusal::of(error)?),
         };
         Ok((referrer, answer))
-    }
-
-    async fn under_its_tag(&self, referrer: Referrer) -> Result<(Referrer, Option<Fetched>), RegistryError> {
-        let there = match &referrer.tag {
-            None => None,
-            Some(tag) => self.destination.manifest(Which::Tag(tag)).await?,
-        };
-        Ok((referrer, there))
     }
 }
 
@@ -160,23 +146,4 @@ fn in_steps(referrers: Vec<Referrer>) -> Vec<Vec<Referrer>> {
         }
     }
     steps
-}
-
-/// Whether what is under a tag may be written over, or is the same.
-fn yields(there: &Fetched, referrer: &Referrer) -> bool {
-    there.digest == referrer.fetched.digest || is_superset(&referrer.document, there)
-}
-
-/// Whether ours holds everything that is there, and more: only then may it take the tag.
-fn is_superset(ours: &Document, there: &Fetched) -> bool {
-    let Ok(theirs) = Document::read(&there.bytes, Some(&there.media_type), None) else { return false };
-    fn layers(document: &Document) -> BTreeSet<(Digest, &str, &BTreeMap<String, String>)> {
-        let blobs = match &document.content {
-            Content::Manifest { layers, .. } => layers,
-            Content::Index(children) => children,
-        };
-        blobs.iter().map(merge::said).collect()
-    }
-    let (ours, theirs) = (layers(ours), layers(&theirs));
-    ours != theirs && ours.is_superset(&theirs)
 }

@@ -12,7 +12,7 @@ use super::plan::Referrer;
 use super::{CopyError, Copying, Side};
 use crate::closure::{ClosureError, Manifest};
 use crate::digest::Digest;
-use crate::reference::{Image, Reference, Tag};
+use crate::reference::Image;
 use crate::registry::wire::{Fetched, Listing, Which};
 use crate::registry::{CONCURRENCY, RegistryError, lost_blobs, put};
 
@@ -22,19 +22,16 @@ pub(super) struct Written {
     pub(super) fetched: Fetched,
     /// What it refers to; none for what is found by its tag alone.
     pub(super) subject: Option<Digest>,
-    /// Cosign's tag.
-    pub(super) tag: Option<Tag>,
     /// Whether a fallback tag was read back that lists it.
     pub(super) listed: bool,
 }
 
 impl Written {
     pub(super) fn of(referrer: &Referrer) -> Self {
-        let Referrer { fetched, document, tag } = referrer;
+        let Referrer { fetched, document, .. } = referrer;
         Self {
             fetched: fetched.clone(),
             subject: document.subject.as_ref().map(|subject| subject.digest),
-            tag: tag.clone(),
             listed: false,
         }
     }
@@ -107,10 +104,7 @@ impl Copying {
         }
         let listings: Vec<_> =
             of.into_iter().map(|(subject, referrers)| self.are_listed(subject, referrers)).collect();
-        stream::iter(listings).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
-        let tags = written.iter().filter_map(|one| Some((one.tag.clone()?, one.fetched.digest)));
-        let tags: Vec<_> = tags.map(|(tag, digest)| self.is_tagged(tag, digest)).collect();
-        stream::iter(tags).buffer_unordered(CONCURRENCY).try_collect().await
+        stream::iter(listings).buffer_unordered(CONCURRENCY).try_collect().await
     }
 
     /// Some registries forget one of two that were written at once: what is not listed is written again, by itself.
@@ -144,16 +138,6 @@ impl Copying {
             }
         }
         Ok(())
-    }
-
-    async fn is_tagged(&self, tag: Tag, wanted: Digest) -> Result<(), CopyError> {
-        let at = self.at(Side::Destination);
-        let found = self.destination.manifest(Which::Tag(&tag)).await.map_err(&at)?.map(|found| found.digest);
-        if found == Some(wanted) {
-            return Ok(());
-        }
-        let tagged = Reference::Tagged(self.destination.repository.clone(), tag).to_string();
-        Err(at(RegistryError::TagNotSet { tagged, wanted, found }))
     }
 
     /// Whether to ask again, after a wait: some registries show a little later what they took.

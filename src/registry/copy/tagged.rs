@@ -1,5 +1,5 @@
-//! Cosign's older tags under which the destination has other evidence: both are kept, ours behind theirs, as cosign itself
-//! appends a signature.
+//! What lies under cosign's older tags. Where the destination has other evidence there both are kept, ours behind theirs, as
+//! cosign itself appends a signature.
 //!
 //! Guarantees: nothing that was under the tag is taken away, and each layer stays what it is, with its annotations; what was
 //! written is read again, and written again where another writer was in between. Never does: merge what is not cosign's.
@@ -128,48 +128,91 @@ fn config(layers: impl Iterator<Item = Digest>) -> Bytes {
     Bytes::from(config.to_string())
 }
 
+/// Whether ours holds everything that is there, and more: only then may it take the tag as it is.
+fn is_superset(ours: &Document, there: &Fetched) -> bool {
+    let Ok(theirs) = Document::read(&there.bytes, Some(&there.media_type), None) else { return false };
+    fn layers(document: &Document) -> BTreeSet<(Digest, &str, &BTreeMap<String, String>)> {
+        let blobs = match &document.content {
+            Content::Manifest { layers, .. } => layers,
+            Content::Index(children) => children,
+        };
+        blobs.iter().map(said).collect()
+    }
+    let (ours, theirs) = (layers(ours), layers(&theirs));
+    ours != theirs && ours.is_superset(&theirs)
+}
+
+/// What became of what lies under a tag of cosign's at the source.
+pub(super) enum Under {
+    /// It was there, with everything it lists.
+    There,
+    /// It is there now.
+    Written {
+        written: Written,
+        /// Together with other evidence.
+        merged: bool,
+        /// What a fallback tag has to list of it, where it refers to something as well.
+        unlisted: Vec<(Digest, Descriptor)>,
+    },
+    /// The tag holds there what ours cannot be put behind, and stays as it is.
+    Kept,
+}
+
 impl Copying {
-    /// Puts ours behind what is under the tag at the destination. None where that cannot be done by now: the tag stays as
-    /// it is.
-    pub(super) async fn merge(
-        self: &Arc<Self>,
-        (tag, ours): (&Tag, &Referrer),
-    ) -> Result<Option<Written>, CopyError> {
+    /// Brings what lies under a tag of cosign's: as it is, or behind what is there. That is looked at right before it is
+    /// written over, and again when other writers are done.
+    pub(super) async fn under_tag(self: &Arc<Self>, tag: &Tag, ours: &Referrer) -> Result<Under, CopyError> {
         let at = self.at(Side::Destination);
-        let is_layer = |blob: &Descriptor| blob.media_type != CONFIG;
-        self.blobs(ours.document.blobs().into_iter().filter(is_layer).collect()).await?;
-        for written in 0.. {
+        let look = async || self.destination.manifest(Which::Tag(tag)).await.map_err(&at);
+        let is_ours =
+            |there: &Option<Fetched>| there.as_ref().is_some_and(|there| there.digest == ours.fetched.digest);
+        // 1. It may be there.
+        let there = look().await?;
+        if self.believes_manifests() && is_ours(&there) {
+            return Ok(Under::There);
+        }
+        // 2. What it lists. Together with others it has another configuration.
+        let alone = is_ours(&there) || there.is_none_or(|there| is_superset(&ours.document, &there));
+        let is_needed = |blob: &Descriptor| alone || blob.media_type != CONFIG;
+        self.blobs(ours.document.blobs().into_iter().filter(is_needed).collect()).await?;
+        let (mut tries, mut unlisted) = (0, Vec::new());
+        loop {
             let began = Instant::now();
-            // 1. What is there. After a write: whether ours still is.
-            let there = self.destination.manifest(Which::Tag(tag)).await.map_err(&at)?;
-            if there.is_none() && written == 0 {
-                // Taken away since it was looked at.
-                let Fetched { media_type, bytes, .. } = &ours.fetched;
-                self.blobs(ours.document.blobs()).await?;
-                let put = write(&self.destination, Which::Tag(tag), media_type, bytes.clone()).await;
-                put.map_err(&at)?;
-                return Ok(Some(Written::of(ours)));
-            }
-            let Some(Union { both, document, config }) = there.as_ref().and_then(|it| union(it, ours)) else {
-                return Ok(None);
+            // 3. What is there now. After a write: whether ours still is.
+            let there = look().await?;
+            let (wanted, config) = match &there {
+                Some(_) if is_ours(&there) => {
+                    let written = Written { listed: !unlisted.is_empty(), ..Written::of(ours) };
+                    return Ok(Under::Written { written, merged: false, unlisted });
+                }
+                Some(there) if !is_superset(&ours.document, there) => match union(there, ours) {
+                    None => return Ok(Under::Kept),
+                    Some(Union { both, document, config: None }) => {
+                        let both = Referrer { fetched: both, document, tag: Some(tag.clone()) };
+                        let written = Written { listed: !unlisted.is_empty(), ..Written::of(&both) };
+                        return Ok(Under::Written { written, merged: true, unlisted });
+                    }
+                    Some(Union { both, config, .. }) => (both, config),
+                },
+                None | Some(_) => (ours.fetched.clone(), None),
             };
-            let Some(config) = config else {
-                return Ok(Some(Written::of(&Referrer { fetched: both, document, tag: Some(tag.clone()) })));
-            };
-            if written > 0 && !self.is_patient(written, ours.fetched.digest).await {
+            if tries > 0 && !self.is_patient(tries, ours.fetched.digest).await {
                 let tagged = Reference::Tagged(self.destination.repository.clone(), tag.clone()).to_string();
-                let (wanted, found) = (both.digest, there.map(|there| there.digest));
-                return Err(at(RegistryError::TagNotSet { tagged, wanted, found }));
+                let found = there.map(|there| there.digest);
+                return Err(at(RegistryError::TagNotSet { tagged, wanted: wanted.digest, found }));
             }
-            // 2. With ours.
-            push(&self.destination, config).await.map_err(&at)?;
-            let put = write(&self.destination, Which::Tag(tag), OCI_MANIFEST, both.bytes).await;
-            put.map_err(&at)?;
-            // 3. Whoever read the tag before our write has written his when it is looked at again.
+            // 4. With ours.
+            match config {
+                Some(config) => drop(push(&self.destination, config).await.map_err(&at)?),
+                None => self.blobs(ours.document.blobs()).await?,
+            }
+            let put = write(&self.destination, Which::Tag(tag), &wanted.media_type, wanted.bytes).await;
+            unlisted = put.map_err(&at)?.into_iter().collect();
+            tries += 1;
+            // 5. Whoever read the tag before our write has written his when it is looked at again.
             if !self.destination.is_layout() {
                 tokio::time::sleep((began.elapsed() * 2).min(SETTLED)).await;
             }
         }
-        Ok(None)
     }
 }
