@@ -1,7 +1,8 @@
 //! Attaching bytes to manifests as referrers, several at once.
 //!
 //! Guarantees: contents are there before what lists them, and a referrer before a fallback tag lists it; each fallback
-//! tag is written once, whatever number of referrers it gets. Never does: look for the subject; who attaches has read it.
+//! tag is written once, whatever number of referrers it gets; what was attached is listed. Never does: look for the subject;
+//! who attaches has read it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,8 @@ use serde_json::json;
 
 use super::backend::Backend;
 use super::error::Refusal;
-use super::wire::{Fetched, Which};
-use super::{CONCURRENCY, Registries, RegistryError, push, upload, write};
+use super::wire::{Fetched, Listing, Which};
+use super::{CONCURRENCY, Registries, RegistryError, push, put, upload, write};
 use crate::closure::{Descriptor, Manifest, OCI_EMPTY, OCI_MANIFEST};
 use crate::digest::Digest;
 use crate::reference::{Image, Repository};
@@ -180,7 +181,7 @@ async fn written(
     for attachment in attachments {
         subjects.entry(attachment.subject.digest).or_default().push(attachment.clone());
     }
-    let writes = subjects.into_values().map(|referrers| one_by_one(backend, referrers, listed));
+    let writes = subjects.into_iter().map(|of_one| one_by_one(backend, of_one, listed));
     let answers: Vec<_> = stream::iter(writes).buffered(CONCURRENCY).try_collect().await?;
     let mut refused = Refused::default();
     for (attachment, why) in answers.into_iter().flatten() {
@@ -205,22 +206,65 @@ pub(super) type Answer = Result<Option<(Digest, Descriptor)>, Refusal>;
 /// refused.
 async fn one_by_one(
     backend: &Backend,
-    attachments: Vec<Attachment>,
+    (subject, attachments): (Digest, Vec<Attachment>),
     listed: Listed,
 ) -> Result<Vec<(Attachment, Refusal)>, RegistryError> {
-    let (mut unlisted, mut refused) = (Vec::new(), Vec::new());
+    let (mut noticed, mut unlisted, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for attachment in attachments {
         let bytes = attachment.manifest();
-        match write(backend, Which::Digest(Digest::of(&bytes)), OCI_MANIFEST, bytes).await {
+        let digest = Digest::of(&bytes);
+        match write(backend, Which::Digest(digest), OCI_MANIFEST, bytes.clone()).await {
             // Whether the registry lists it by itself is said in its answer.
-            Ok(one) => unlisted.extend(one),
+            Ok(None) => noticed.push(Fetched { digest, media_type: OCI_MANIFEST.to_owned(), bytes }),
+            Ok(Some(one)) => unlisted.push(one),
             Err(error) => refused.push((attachment, Refusal::of(error)?)),
         }
     }
     if listed == Listed::Yes {
         list(backend, unlisted.into_iter()).await?;
+        // Others write at the same time.
+        if !noticed.is_empty() && !backend.is_layout() {
+            are_listed(backend, subject, &noticed.iter().collect::<Vec<_>>(), false).await?;
+        }
     }
     Ok(refused)
+}
+
+/// Looks whether the referrers of a subject are listed for it; where they were read back under its fallback tag, whether
+/// readers are told of others instead. Some registries forget one of two that were written at once: what is not listed is
+/// written again, by itself.
+pub(super) async fn are_listed(
+    backend: &Backend,
+    subject: Digest,
+    referrers: &[&Fetched],
+    tagged: bool,
+) -> Result<(), RegistryError> {
+    for asked in 1.. {
+        let listed = if asked == 1 && tagged {
+            match backend.listed_by_api(subject).await? {
+                Some(listed) => listed,
+                // Readers ask for the fallback tag, and that was read back.
+                None => break,
+            }
+        } else {
+            match backend.referrers(subject).await? {
+                Listing::Listed(listed) => listed,
+                Listing::Unsupported => Vec::new(),
+            }
+        };
+        let is_listed = |referrer: &Fetched| listed.iter().any(|one| one.digest == referrer.digest);
+        let missing: Vec<&Fetched> = referrers.iter().copied().filter(|it| !is_listed(it)).collect();
+        let Some(first) = missing.first() else { break };
+        // At once the first time: to write it again is all that some need. Then others show it a little later.
+        if asked > 1 && !backend.is_patient(asked - 1, subject).await {
+            let subject = Image::new(backend.repository.clone(), subject).to_string();
+            return Err(RegistryError::NotListed { subject, referrer: first.digest });
+        }
+        for Fetched { digest, media_type, bytes } in missing {
+            put(backend, Which::Digest(*digest), media_type, bytes.clone()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Lists referrers under the fallback tags of their subjects: each tag once.

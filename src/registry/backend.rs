@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -107,11 +106,16 @@ impl Backend {
         }
     }
 
-    /// How long to wait before something is asked again that should be there by now and was not, `asked` times.
-    pub(super) fn patience(&self, asked: u32, about: Digest) -> Option<Duration> {
-        match &self.kind {
-            Kind::Remote { remote, .. } => remote.patience(asked, about),
-            Kind::Layout(_) => None,
+    /// Whether to ask again for what should be there by now and was not, `asked` times; after a wait: some registries show a
+    /// little later what they took.
+    pub(super) async fn is_patient(&self, asked: u32, about: Digest) -> bool {
+        let Kind::Remote { remote, .. } = &self.kind else { return false };
+        match remote.patience(asked, about) {
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                true
+            }
+            None => false,
         }
     }
 

@@ -7,10 +7,10 @@
 
 mod along;
 pub(super) mod archive;
-mod tagged;
 mod plan;
 mod read_back;
 mod refused;
+mod tagged;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

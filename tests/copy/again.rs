@@ -1,9 +1,13 @@
 //! The same copy again: what is asked for, what is mended, and what only `--check-blobs` finds.
 
+use std::collections::BTreeMap;
+
+use samebits::reference::Repository;
+use samebits::registry::RegistryError;
 use serde_json::Value;
 
-use super::support::{Bench, Pushed};
-use crate::registry::{Behaviour, Fake};
+use super::support::{Bench, NOTE, Pushed};
+use crate::registry::{Behaviour, Fake, Reply};
 
 fn copied(bench: &Bench, from: &str, to: &str, more: &[&str]) -> Value {
     let ran = bench.copy(&format!("{from}:1"), &format!("{to}:1"), &[&["-o", "json"], more].concat());
@@ -145,9 +149,39 @@ fn b11_a_referrer_that_the_registry_took_and_forgot_is_written_again() {
     let pushed = bench.push(&from, "hello");
     let (subject, referrer) = pushed.attached[0];
     let taken = vec![("oci-subject", subject.to_string())];
-    let taken = crate::registry::Reply::Instead { status: 201, headers: taken, body: vec![] };
+    let taken = Reply::Instead { status: 201, headers: taken, body: vec![] };
     fake.on("PUT", &format!("/mirror/manifests/{referrer}"), 1, taken);
     bench.copy(&format!("{from}:1"), &format!("{to}:1"), &[]).exits(0);
     bench.is_whole(&pushed, &to);
     assert_eq!(fake.count("PUT", &format!("/mirror/manifests/{referrer}")), 2);
+}
+
+/// What is attached is looked for, too: others attach at the same time.
+#[test]
+fn b11_what_was_attached_taken_and_forgotten_is_attached_again_or_it_is_said() {
+    let bench = Bench::new();
+    let fake = Fake::start();
+    let shop: Repository = format!("{}/shop", fake.host()).parse().unwrap();
+    let image = bench.push(&shop.to_string(), "hello").image;
+    let taken = Reply::Instead {
+        status: 201,
+        headers: vec![("oci-subject", image.digest.to_string())],
+        body: vec![],
+    };
+    let attach = |text: &'static str| {
+        let none = BTreeMap::new();
+        bench.wait(bench.registries().attach(&image, NOTE, NOTE, text.as_bytes(), &none))
+    };
+    let path = "/v2/shop/manifests/sha256:";
+    // 1. Forgotten once.
+    fake.on("PUT", path, 1, taken.clone());
+    fake.forget_log();
+    let note = attach("note").unwrap();
+    assert!(fake.manifest("shop", &note.to_string()).is_some());
+    assert_eq!((fake.count("PUT", path), fake.count("GET", "/shop/referrers/")), (2, 2));
+    // 2. Always.
+    fake.on("PUT", path, usize::MAX, taken);
+    let error = attach("another").unwrap_err();
+    assert!(matches!(&error, RegistryError::NotListed { .. }), "{error}");
+    assert!(error.is_transient() && error.hint().is_some());
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::{Ran, Yard};
 use crate::image;
 
-const NOTE: &str = "application/vnd.example.note";
+pub(super) const NOTE: &str = "application/vnd.example.note";
 
 pub(super) struct Bench {
     pub(super) yard: Yard,

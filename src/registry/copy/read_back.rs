@@ -13,8 +13,8 @@ use super::{CopyError, Copying, Side};
 use crate::closure::{ClosureError, Manifest};
 use crate::digest::Digest;
 use crate::reference::Image;
-use crate::registry::wire::{Fetched, Listing, Which};
-use crate::registry::{CONCURRENCY, RegistryError, lost_blobs, put};
+use crate::registry::wire::{Fetched, Which};
+use crate::registry::{CONCURRENCY, RegistryError, attach, lost_blobs};
 
 /// A referrer that was written, or was there.
 pub(super) struct Written {
@@ -72,7 +72,7 @@ impl Copying {
                         found: media_type,
                     }));
                 }
-                None if self.is_patient(asked, digest).await => {}
+                None if self.destination.is_patient(asked, digest).await => {}
                 None => return Ok(Some(digest)),
             }
         }
@@ -107,47 +107,10 @@ impl Copying {
         stream::iter(listings).buffer_unordered(CONCURRENCY).try_collect().await
     }
 
-    /// Some registries forget one of two that were written at once: what is not listed is written again, by itself.
     async fn are_listed(&self, subject: Digest, referrers: Vec<&Written>) -> Result<(), CopyError> {
-        let at = self.at(Side::Destination);
-        for asked in 1.. {
-            let listed = if asked == 1 && referrers.iter().all(|referrer| referrer.listed) {
-                match self.destination.listed_by_api(subject).await.map_err(&at)? {
-                    Some(listed) => listed,
-                    // Readers ask for the fallback tag, and that was read back.
-                    None => return Ok(()),
-                }
-            } else {
-                match self.destination.referrers(subject).await.map_err(&at)? {
-                    Listing::Listed(listed) => listed,
-                    Listing::Unsupported => Vec::new(),
-                }
-            };
-            let is_listed = |referrer: &&Fetched| listed.iter().any(|one| one.digest == referrer.digest);
-            let all = referrers.iter().map(|referrer| &referrer.fetched);
-            let missing: Vec<_> = all.filter(|referrer| !is_listed(referrer)).collect();
-            let Some(first) = missing.first() else { break };
-            // At once the first time: to write it again is all that some need. Then others show it a little later.
-            if asked > 1 && !self.is_patient(asked - 1, subject).await {
-                let subject = Image::new(self.destination.repository.clone(), subject).to_string();
-                return Err(at(RegistryError::NotListed { subject, referrer: first.digest }));
-            }
-            for Fetched { digest, media_type, bytes } in missing {
-                let again = put(&self.destination, Which::Digest(*digest), media_type, bytes.clone());
-                again.await.map_err(&at)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether to ask again, after a wait: some registries show a little later what they took.
-    pub(super) async fn is_patient(&self, asked: u32, about: Digest) -> bool {
-        match self.destination.patience(asked, about) {
-            Some(wait) => {
-                tokio::time::sleep(wait).await;
-                true
-            }
-            None => false,
-        }
+        let tagged = referrers.iter().all(|referrer| referrer.listed);
+        let referrers: Vec<&Fetched> = referrers.into_iter().map(|referrer| &referrer.fetched).collect();
+        let listed = attach::are_listed(&self.destination, subject, &referrers, tagged);
+        listed.await.map_err(self.at(Side::Destination))
     }
 }

@@ -196,7 +196,7 @@ impl Copying {
                 },
                 None | Some(_) => (ours.fetched.clone(), None),
             };
-            if tries > 0 && !self.is_patient(tries, ours.fetched.digest).await {
+            if tries > 0 && !self.destination.is_patient(tries, ours.fetched.digest).await {
                 let tagged = Reference::Tagged(self.destination.repository.clone(), tag.clone()).to_string();
                 let found = there.map(|there| there.digest);
                 return Err(at(RegistryError::TagNotSet { tagged, wanted: wanted.digest, found }));
