@@ -176,7 +176,7 @@ impl Remote {
         Ok(PutManifest { subject_acknowledged: acknowledged.is_some() && acknowledged == subject })
     }
 
-    /// See [`super::backend::Backend::patience`]; a few tries, as of any other request.
+    /// See [`super::backend::Backend::is_patient`]; a few tries, as of any other request.
     pub(crate) fn patience(&self, asked: u32, about: Digest) -> Option<Duration> {
         self.transport.retry().wait(asked, Duration::ZERO, None, &about.to_string())
     }
